@@ -1,0 +1,1 @@
+"""The pure core: no driver, clock, randomness, thread or I/O."""

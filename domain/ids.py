@@ -1,0 +1,51 @@
+"""Deterministic ids: the same thing always gets the same id, so that sending twice is harmless."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from uuid import UUID, uuid5
+
+NAMESPACE = UUID("6f1d8a3e-52a4-5c0e-9b1d-0d7a0c6c2b11")
+
+
+def job_id(key: str) -> UUID:
+    """Return the id of the root job submitted with this idempotency key."""
+    return uuid5(NAMESPACE, f"job/{key}")
+
+
+def definition_id(content_hash: str) -> UUID:
+    """Return the id of the stream that keeps the definition with this content hash."""
+    return uuid5(NAMESPACE, f"definition/{content_hash}")
+
+
+def step_id(job: UUID, path: str) -> UUID:
+    """Return the id of a step from its job and its path in it, such as `merge` or `groups[3]`."""
+    return uuid5(job, path)
+
+
+def child_job_id(step: UUID, attempt: int = 1) -> UUID:
+    """Return the id of the job that a step starts."""
+    return uuid5(step, f"child/{attempt}")
+
+
+def message_id(step: UUID, attempt: int, kind: str) -> str:
+    """Return the id of a message about an attempt; `kind` is `run` or `report`."""
+    return f"{step}/{attempt}/{kind}"
+
+
+def item_path(step: str, index: int) -> str:
+    """Return the path of an item of a fan-out, such as `groups[3]`."""
+    return f"{step}[{index}]"
+
+
+def split_path(path: str) -> tuple[str, int | None]:
+    """Return step name and item index (None if it is no item) of a step's path in its own job."""
+    if not path.endswith("]"):
+        return path, None
+    name, _, index = path[:-1].rpartition("[")
+    return name, int(index)
+
+
+def content_hash(data: bytes) -> str:
+    """Return the hash that names definitions and blobs: SHA-256, 64 hexadecimal digits."""
+    return sha256(data).hexdigest()

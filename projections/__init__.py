@@ -1,0 +1,1 @@
+"""Read models as folds of the log, and the queries over them. Pure."""

@@ -1,0 +1,1 @@
+"""The application, the daemons and the command line; `wiring` names the adapters."""

@@ -1,0 +1,1 @@
+"""Warrener: event-sourced distributed job control."""
