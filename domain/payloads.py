@@ -17,11 +17,12 @@ DEPTH_MAX = 100
 INTEGER_MAX = 2**63 - 1
 INTEGER_MIN = -(2**63)
 
+_ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 _LONG_NUMBER = re.compile(rb"\d{19}")
 
 
 class Payload(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A JSON value as text, or, over `INLINE_BYTES_MAX`, the hash of the blob that holds the text."""
+    """A JSON value as text or, over `INLINE_BYTES_MAX`, the hash of the blob with the text."""
 
     json: str | None = None
     blob: str | None = None
@@ -34,7 +35,7 @@ NULL = Payload("null")
 def encode_json(value: Any) -> bytes:
     """Encode a plain JSON value strictly; raises `PayloadError` on NaN, infinity or odd types."""
     try:
-        return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+        return _ENCODER.encode(value).encode()
     except RecursionError:
         raise PayloadError("bad-json", f"nested deeper than {DEPTH_MAX} levels") from None
     except (ValueError, TypeError, UnicodeEncodeError) as error:
