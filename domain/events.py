@@ -130,6 +130,7 @@ class JobAdvanced(JobEvent, frozen=True, kw_only=True, omit_defaults=True):
     begun: dict[str, int] = {}  # fan-out -> items begun so far, in index order
     settled: dict[str, str] = {}  # step -> final state
     items: dict[str, dict[str, tuple[int, ...]]] = {}  # fan-out -> final state -> item indexes
+    below: dict[str, int] = {}  # final states of all steps of the child jobs that ended
 
 
 class JobCancelling(JobEvent, frozen=True, kw_only=True, omit_defaults=True):

@@ -44,8 +44,8 @@ class Channel(Protocol):
     Obligations: a published message is confirmed only once the broker is answerable for it; a
     delivery stays this channel's until it is acknowledged or rejected; when the channel closes,
     what it still holds goes back to the front of its queue, marked `redelivered`; at most
-    `prefetch` deliveries of a queue are held at once; any message may be delivered more than once; order
-    within a queue holds in the absence of redelivery. A channel belongs to one thread.
+    `prefetch` deliveries of a queue are held at once; any message may be delivered more than
+    once; order within a queue holds in the absence of redelivery. A channel belongs to one thread.
     """
 
     def declare(self, queue: str) -> None:

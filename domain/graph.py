@@ -1,0 +1,405 @@
+"""What follows for a job's steps: edges, demand, joins. The heart of the dependency semantics.
+
+`Advance` takes the end of one step after the other, assigns what follows to the job and collects
+it as one `JobAdvanced` event, plus the effects that others must carry out.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from warrener.domain.definition.model import Join
+from warrener.domain.errors import ExpressionError
+from warrener.domain.events import Error, FanOut, JobAdvanced
+from warrener.domain.expressions import Expression
+from warrener.domain.job import (
+    Job,
+    assign_below,
+    assign_child,
+    assign_edge,
+    assign_fan_out,
+    assign_item,
+    assign_ready,
+    assign_settled,
+)
+from warrener.domain.plan import Edge, Plan, PlannedStep
+from warrener.domain.states import STEP_FAILED
+
+Verdict = Literal["run", "upstream_failed", "skipped"]
+ScopeFor = Callable[[str], Mapping[str, Any]]  # reader's name -> what its expressions see
+
+
+class Effect(msgspec.Struct, frozen=True):
+    """Something to carry out: `begin` a step, `cancel` a begun one, record the end of one."""
+
+    kind: Literal["begin", "cancel", "succeed", "fail"]
+    step: str
+    value: Any = None
+    error: Error | None = None
+
+
+def expression_error(error: ExpressionError) -> Error:
+    """Return the error of a step whose expression failed."""
+    return Error(code="expression-error", message=str(error))
+
+
+class Advance:
+    """The decisions of one batch about the steps of one job."""
+
+    def __init__(self, job: Job, plan: Plan, scope_for: ScopeFor, demanded: set[str]) -> None:
+        """Begin an advance; `demanded` remembers across batches what is known to be demanded."""
+        self.job = job
+        self.plan = plan
+        self.effects: list[Effect] = []
+        self._scope_for = scope_for
+        self._demanded = demanded
+        self._to_consider: list[tuple[int, str]] = []
+        self._edges: dict[str, dict[str, bool]] = {}
+        self._readied: dict[str, tuple[str, ...]] = {}
+        self._fan_outs: dict[str, FanOut] = {}
+        self._children: dict[str, Any] = {}
+        self._begun: dict[str, int] = {}
+        self._settled: dict[str, str] = {}
+        self._items: dict[str, dict[str, list[int]]] = {}
+        self._below: dict[str, int] = {}
+
+    # --- what happened ---------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Consider every step for the first time, after taking over what was given."""
+        for name, given in self.job.given.items():
+            self._assign_end(name, given.state)
+        self._enqueue(self.plan.steps)
+        self._consider_all()
+
+    def settle(self, name: str, state: str) -> None:
+        """A begun step ended."""
+        self._settle(name, state)
+        self._consider_all()
+
+    def cancel_all(self) -> None:
+        """Cancel every step that has not ended."""
+        for name in self.plan.steps:
+            if not self.job.ended(name):
+                self._cancel(name)
+        self._to_consider.clear()
+
+    def open_fan_out(self, name: str, shape: FanOut) -> None:
+        """A fan-out step was opened."""
+        assign_fan_out(self.job, name, shape)
+        self._fan_outs[name] = shape
+
+    def open_child(self, name: str, child: Any) -> None:
+        """A sub-job step started its child."""
+        assign_child(self.job, name, child)
+        self._children[name] = child
+
+    def begin_items(self, name: str, begun: int) -> None:
+        """Items below this index have begun."""
+        self.job.fan_outs[name].begun = begun
+        self._begun[name] = begun
+
+    def end_item(self, name: str, index: int, state: str) -> None:
+        """An item ended."""
+        assign_item(self.job, name, index, state)
+        self._items.setdefault(name, {}).setdefault(state, []).append(index)
+
+    def add_below(self, steps: dict[str, int]) -> None:
+        """A child job ended."""
+        assign_below(self.job, steps)
+        for state, count in steps.items():
+            self._below[state] = self._below.get(state, 0) + count
+
+    def take_effects(self) -> list[Effect]:
+        """Hand over the effects collected so far."""
+        effects, self.effects = self.effects, []
+        return effects
+
+    def event(self, at: datetime, cause: str) -> JobAdvanced | None:
+        """Return everything decided as one event, None if nothing was."""
+        event = JobAdvanced(
+            at=at,
+            cause=cause,
+            edges=self._edges,
+            readied=self._readied,
+            fan_outs=self._fan_outs,
+            children=self._children,
+            begun=self._begun,
+            settled=self._settled,
+            items={
+                name: {state: tuple(indexes) for state, indexes in by_state.items()}
+                for name, by_state in self._items.items()
+            },
+            below=self._below,
+        )
+        return None if event == JobAdvanced(at=at, cause=cause) else event
+
+    # --- the fixpoint ----------------------------------------------------------------------------
+
+    def _enqueue(self, names: Any) -> None:
+        for name in names:
+            if self.job.step(name) == "pending":
+                heapq.heappush(self._to_consider, (self.plan.steps[name].order, name))
+
+    def _consider_all(self) -> None:
+        last = ""
+        while self._to_consider:
+            _, name = heapq.heappop(self._to_consider)
+            if name != last and self.job.step(name) == "pending":
+                self._consider(self.plan.steps[name])
+            last = "" if self._to_consider else name
+
+    def _consider(self, step: PlannedStep) -> None:
+        broken = self._decide_edges(step)
+        demanded = self._is_demanded(step.name)
+        if demanded is None:
+            return
+        if not demanded:
+            self._settle(step.name, "not_needed")
+            return
+        if broken is not None:
+            self._fail(step.name, broken)
+            return
+        verdict, early = self._join(step)
+        if verdict is None:
+            return
+        blind = tuple(e.dependency for e in step.edges if not self.job.ended(e.dependency))
+        if verdict == "run":
+            self._run(step, blind)
+        else:
+            self._settle(step.name, verdict)
+        if early and step.definition.cancel_rest:
+            self._cancel_rest(step)
+
+    def _run(self, step: PlannedStep, blind: tuple[str, ...]) -> None:
+        assign_ready(self.job, step.name, blind)
+        try:
+            if step.when is not None and not self._condition(step.name, step.when):
+                self._settle(step.name, "skipped")
+                return
+            if step.sets is not None:
+                value = step.sets.render(self._scope_for(step.name))
+                self.effects.append(Effect("succeed", step.name, value))
+                self._settle(step.name, "succeeded")
+                return
+        except ExpressionError as error:
+            self._fail(step.name, error)
+            return
+        self._readied[step.name] = blind
+        self.effects.append(Effect("begin", step.name))
+        self._enqueue(edge.dependency for edge in step.edges)
+
+    # --- ends ------------------------------------------------------------------------------------
+
+    def _assign_end(self, name: str, state: str) -> None:
+        assign_settled(self.job, name, state)
+        self._settled[name] = state
+
+    def _settle(self, name: str, state: str) -> None:
+        self._assign_end(name, state)
+        step = self.plan.steps[name]
+        self._enqueue(step.readers)
+        self._enqueue(edge.dependency for edge in step.edges)
+        stops = self.plan.definition.on_failure == "stop" and not step.definition.may_fail
+        if state == "failed" and stops:
+            self.cancel_all()
+
+    def _fail(self, name: str, error: ExpressionError) -> None:
+        self.effects.append(Effect("fail", name, error=expression_error(error)))
+        self._settle(name, "failed")
+
+    def _cancel(self, name: str) -> None:
+        if self.job.step(name) != "pending":
+            self.effects.append(Effect("cancel", name))
+        self._settle(name, "cancelled")
+
+    def _cancel_rest(self, step: PlannedStep) -> None:
+        for edge in step.edges:
+            name = edge.dependency
+            if self.job.ended(name) or self._required(step.name, edge.when, name) is False:
+                continue
+            if not any(self._still_requires(reader, name) for reader in self._others(step, name)):
+                self._cancel(name)
+
+    def _others(self, step: PlannedStep, dependency: str) -> list[str]:
+        return [name for name in self.plan.steps[dependency].readers if name != step.name]
+
+    def _still_requires(self, reader: str, dependency: str) -> bool:
+        return (
+            self.job.step(reader) == "pending"
+            and self._required(reader, _edge(self.plan.steps[reader], dependency).when, dependency)
+            is True
+            and self._is_demanded(reader) is True
+        )
+
+    # --- edges -----------------------------------------------------------------------------------
+
+    def _required(self, step: str, when: Expression | None, dependency: str) -> bool | None:
+        """Return whether an edge is required; None while that is undecided."""
+        if when is None:
+            return True
+        return self.job.edges.get(step, {}).get(dependency)
+
+    def _decide_edges(self, step: PlannedStep) -> ExpressionError | None:
+        """Decide what can be decided; return the error of a condition that cannot be evaluated."""
+        broken = None
+        for edge in step.edges:
+            if edge.when is None or self._required(step.name, edge.when, edge.dependency) is not None:
+                continue
+            if not all(self.job.ended(name) for name in edge.when.steps):
+                continue
+            try:
+                required = self._condition(step.name, edge.when)
+            except ExpressionError as error:
+                broken = broken or error
+                continue
+            assign_edge(self.job, step.name, edge.dependency, required)
+            self._edges.setdefault(step.name, {})[edge.dependency] = required
+            self._enqueue([edge.dependency])
+        return broken
+
+    def _condition(self, reader: str, condition: Expression) -> bool:
+        value = condition.evaluate(self._scope_for(reader))
+        if not isinstance(value, bool):
+            kind = type(value).__name__
+            raise ExpressionError(f"condition ${{{{ {condition.text} }}}} gave {kind}, not a boolean")
+        return value
+
+    # --- demand ----------------------------------------------------------------------------------
+
+    def _wanted(self, name: str) -> bool:
+        selection = self.job.selection
+        if selection is None:
+            return self.plan.steps[name].wanted
+        if selection.mode == "downstream":
+            return name in downstream(self.plan, selection.step)
+        return name == selection.step
+
+    def _is_demanded(self, name: str) -> bool | None:
+        """Return whether a step is demanded; None while that is undecided."""
+        if name in self._demanded:
+            return True
+        verdicts: dict[str, bool | None] = {}
+        for candidate in sorted(
+            self._pending_above(name), key=lambda n: self.plan.steps[n].order, reverse=True
+        ):
+            verdicts[candidate] = self._demand_of(candidate, verdicts)
+            if verdicts[candidate]:
+                self._demanded.add(candidate)
+                self._enqueue([candidate])
+        return verdicts[name]
+
+    def _pending_above(self, name: str) -> list[str]:
+        """Return the step and all pending steps whose demand could reach it."""
+        found = {name: None}
+        waiting = [name]
+        while waiting:
+            for reader in self.plan.steps[waiting.pop()].readers:
+                if reader not in found and self.job.step(reader) == "pending":
+                    found[reader] = None
+                    waiting.append(reader)
+        return list(found)
+
+    def _demand_of(self, name: str, verdicts: dict[str, bool | None]) -> bool | None:
+        if name in self._demanded or self._wanted(name):
+            return True
+        possible = False
+        for reader in self.plan.steps[name].readers:
+            demand = self._demand_over(reader, name, verdicts)
+            if demand:
+                return True
+            possible = possible or demand is None
+        return None if possible else False
+
+    def _demand_over(
+        self, reader: str, name: str, verdicts: dict[str, bool | None]
+    ) -> bool | None:
+        state = self.job.step(reader)
+        if state in {"not_needed", "cancelled"} or reader in self.job.given:
+            return False
+        required = self._required(reader, _edge(self.plan.steps[reader], name).when, name)
+        if required is False:
+            return False
+        if state != "pending":
+            return bool(required)
+        demanded = verdicts.get(reader, True if reader in self._demanded else None)
+        if demanded is False:
+            return False
+        return True if demanded and required else None
+
+    # --- joins -----------------------------------------------------------------------------------
+
+    def _join(self, step: PlannedStep) -> tuple[Verdict | None, bool]:
+        """Return the verdict, None while there is none, and whether it came before all ended."""
+        seen = {"ok": 0, "failed": 0, "skipped": 0}
+        waiting, required_any = False, False
+        for edge in step.edges:
+            required = self._required(step.name, edge.when, edge.dependency)
+            if required is False:
+                continue
+            required_any = True
+            if required is None or not self.job.ended(edge.dependency):
+                waiting = True
+            else:
+                seen[self._outcome(edge.dependency)] += 1
+        verdict = _verdict(step.definition.join, seen, waiting, not required_any)
+        return verdict, waiting
+
+    def _outcome(self, name: str) -> str:
+        state = self.job.step(name)
+        if state == "succeeded":
+            return "ok"
+        if state in STEP_FAILED:
+            return "ok" if self.plan.steps[name].definition.may_fail else "failed"
+        return "skipped"
+
+
+def downstream(plan: Plan, name: str) -> frozenset[str]:
+    """Return a step and everything that depends on it, directly or not."""
+    found = {name}
+    for step in plan.steps.values():  # in topological order
+        if any(edge.dependency in found for edge in step.edges):
+            found.add(step.name)
+    return frozenset(found)
+
+
+def _edge(reader: PlannedStep, dependency: str) -> Edge:
+    return next(edge for edge in reader.edges if edge.dependency == dependency)
+
+
+def _verdict(join: Join, seen: dict[str, int], waiting: bool, free: bool) -> Verdict | None:
+    """Read the table of joins; `free` says that no dependency is required at all."""
+    ok, failed = bool(seen["ok"]), bool(seen["failed"])
+    early, fulfilled, otherwise = _RULES[join](ok, failed, free)
+    if early is not None:
+        return early
+    if waiting:
+        return None
+    return "run" if fulfilled else otherwise
+
+
+def _failed_or_skipped(failed: bool) -> Verdict:
+    return "upstream_failed" if failed else "skipped"
+
+
+# join -> (ok, failed, free) -> (verdict that need not wait, runs once all ended, else)
+_RULES: dict[Join, Callable[[bool, bool, bool], tuple[Verdict | None, bool, Verdict]]] = {
+    Join.ALL_OK: lambda ok, failed, free: (
+        "upstream_failed" if failed else None,
+        ok or free,
+        "skipped",
+    ),
+    Join.ALL_DONE: lambda ok, failed, free: (None, True, "skipped"),
+    Join.ANY_OK: lambda ok, failed, free: (
+        "run" if ok else None,
+        False,
+        _failed_or_skipped(failed),
+    ),
+    Join.ANY_FAILED: lambda ok, failed, free: ("run" if failed else None, False, "skipped"),
+    Join.ALL_FAILED: lambda ok, failed, free: ("skipped" if ok else None, failed, "skipped"),
+}
