@@ -1,0 +1,156 @@
+"""Read models in memory, for tests and for runs that keep nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from warrener.domain.errors import Conflict
+from warrener.projections.ports import Documents, JobFilter, Wanted
+from warrener.projections.views import (
+    DEFINITIONS,
+    HISTORY,
+    JOBS,
+    ROOTS,
+    STEPS,
+    DefinitionView,
+    HistoryView,
+    JobView,
+    RootView,
+    StepView,
+    View,
+)
+
+_TYPES: dict[str, type[View]] = {
+    DEFINITIONS: DefinitionView,
+    JOBS: JobView,
+    STEPS: StepView,
+    ROOTS: RootView,
+    HISTORY: HistoryView,
+}
+
+
+class MemoryViewStore:
+    """A `ViewStore` over dictionaries. It keeps encoded documents, so none is shared by accident.
+
+    Queries look at every document: it is meant for small stores.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all documents and positions."""
+        self._positions: dict[str, int] = {}
+        self._tables: dict[str, dict[Any, bytes]] = {table: {} for table in _TYPES}
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def positions(self) -> dict[str, int]:
+        """Return the position of every read model that has one."""
+        return dict(self._positions)
+
+    def tables(self) -> dict[str, dict[Any, View]]:
+        """Return everything that is kept, for comparing two stores."""
+        return {
+            table: {key: _decode(table, data) for key, data in kept.items()}
+            for table, kept in self._tables.items()
+        }
+
+    def load(self, wanted: Wanted) -> Documents:
+        """Return the documents under these keys."""
+        return {
+            table: {
+                key: _decode(table, self._tables[table][key])
+                for key in keys
+                if key in self._tables[table]
+            }
+            for table, keys in wanted.items()
+        }
+
+    def save(self, model: str, after: int, position: int, changes: Documents) -> None:
+        """Write a batch of one read model."""
+        if self._positions.get(model, 0) != after:
+            raise Conflict(f"read model {model} is not at position {after} any more")
+        for table, views in changes.items():
+            self._tables[table].update(
+                {key: msgspec.msgpack.encode(view) for key, view in views.items()}
+            )
+        self._positions[model] = position
+
+    def find_jobs(self, wanted: JobFilter) -> Sequence[JobView]:
+        """Return matching jobs, the newest first."""
+        found = [view for view in self._all(JOBS) if _matches(view, wanted)]
+        found.sort(key=lambda view: (view.submitted_at, view.job), reverse=True)
+        return found[: wanted.limit]
+
+    def jobs_between(self, low: UUID, high: UUID, limit: int) -> Sequence[UUID]:
+        """Return ids of jobs from `low` to `high`."""
+        return sorted(job for job in self._tables[JOBS] if low <= job <= high)[:limit]
+
+    def children(self, parent: UUID, after: JobView | None, limit: int) -> Sequence[JobView]:
+        """Return jobs that a job started, in order."""
+        found = [view for view in self._all(JOBS) if view.parent and view.parent.job == parent]
+        found.sort(key=JobView.place)
+        if after is not None:
+            found = [view for view in found if view.place() > after.place()]
+        return found[:limit]
+
+    def named_steps(self, job: UUID) -> Sequence[StepView]:
+        """Return the documents of a job's steps that are no items."""
+        return [view for view in self._all(STEPS) if view.job == job and view.item is None]
+
+    def items(
+        self, job: UUID, name: str, *, state: str | None = None, after: int = -1, limit: int = 100
+    ) -> Sequence[StepView]:
+        """Return items of a fan-out, by index."""
+        found: dict[int, StepView] = {
+            view.item: view
+            for view in self._all(STEPS)
+            if view.job == job and view.name == name and view.item is not None
+        }
+        return [
+            view
+            for index, view in sorted(found.items())
+            if index > after and state in (None, view.state)
+        ][:limit]
+
+    def slowest(self, root: UUID, limit: int, offset: int = 0) -> Sequence[StepView]:
+        """Return the steps of a tree that ran longest."""
+        found = [
+            view for view in self._all(STEPS) if view.root == root and view.seconds is not None
+        ]
+        found.sort(key=lambda view: (-(view.seconds or 0.0), view.job, view.path))
+        return found[offset : offset + limit]
+
+    def history(
+        self, *, job: UUID | None, root: UUID | None, after: int, limit: int
+    ) -> Sequence[HistoryView]:
+        """Return positions that belong to one job or to the tree under one root."""
+        found = [
+            view
+            for view in self._all(HISTORY)
+            if view.position > after and job in (None, view.job) and root in (None, view.root)
+        ]
+        return sorted(found, key=lambda view: view.position)[:limit]
+
+    def _all(self, table: str) -> Iterator[Any]:
+        return (_decode(table, data) for data in self._tables[table].values())
+
+
+def _decode(table: str, data: bytes) -> View:
+    return msgspec.msgpack.decode(data, type=_TYPES[table])
+
+
+def _matches(view: JobView, wanted: JobFilter) -> bool:
+    return (
+        wanted.state in (None, view.state)
+        and wanted.name in (None, view.name)
+        and (wanted.since is None or view.submitted_at >= wanted.since)
+        and not (wanted.roots_only and view.parent)
+        and wanted.labels.items() <= view.labels.items()
+    )

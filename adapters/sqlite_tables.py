@@ -1,0 +1,157 @@
+"""The tables of the read models in SQLite: layout, and what each keeps beside the document.
+
+Bump `SCHEMA_VERSION` with any change here or in the documents: the views are then built anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from warrener.projections.views import (
+    DEFINITIONS,
+    HISTORY,
+    JOBS,
+    ROOTS,
+    STEPS,
+    DefinitionView,
+    HistoryView,
+    JobView,
+    RootView,
+    StepView,
+    View,
+)
+
+SCHEMA_VERSION: Final = 1
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Table(msgspec.Struct, frozen=True):
+    """A table: its documents, the columns of its key, and the columns that queries look at."""
+
+    type: type[View]
+    key: tuple[str, ...]
+    others: tuple[str, ...]
+    row: Callable[[Any], tuple[Any, ...]]  # values of key and other columns
+    key_row: Callable[[Any], tuple[Any, ...]]  # key -> values of the key columns
+
+    def upsert(self, name: str) -> str:
+        """Return the statement that writes a row."""
+        columns = (*self.key, *self.others, "doc")
+        changed = ", ".join(f"{column} = excluded.{column}" for column in (*self.others, "doc"))
+        return (
+            f"INSERT INTO view_{name} ({', '.join(columns)}) VALUES ({marks(len(columns))})"
+            f" ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {changed}"
+        )
+
+    def select(self, name: str) -> str:
+        """Return the statement that reads a document by its key."""
+        where = " AND ".join(f"{column} = ?" for column in self.key)
+        return f"SELECT doc FROM view_{name} WHERE {where}"
+
+
+def marks(count: int) -> str:
+    """Return so many placeholders."""
+    return ", ".join("?" * count)
+
+
+def microseconds(at: datetime) -> int:
+    """Return a time as microseconds since 1970, which sort and compare as numbers."""
+    return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def _job_row(view: JobView) -> tuple[Any, ...]:
+    name, item, _ = view.place()
+    parent = view.parent.job.bytes if view.parent else None
+    at = microseconds(view.submitted_at)
+    return view.job.bytes, view.name, view.state, at, parent, name, item
+
+
+def _step_row(view: StepView) -> tuple[Any, ...]:
+    item = -1 if view.item is None else view.item
+    return view.job.bytes, view.path, view.name, item, view.state, view.root.bytes, view.seconds
+
+
+TABLES: Final[dict[str, Table]] = {
+    DEFINITIONS: Table(
+        DefinitionView, ("hash",), (), lambda view: (view.hash,), lambda key: (key,)
+    ),
+    JOBS: Table(
+        JobView,
+        ("job",),
+        ("name", "state", "submitted_at", "parent", "parent_step", "parent_item"),
+        _job_row,
+        lambda key: (key.bytes,),
+    ),
+    STEPS: Table(
+        StepView,
+        ("job", "path"),
+        ("name", "item", "state", "root", "seconds"),
+        _step_row,
+        lambda key: (key[0].bytes, key[1]),
+    ),
+    ROOTS: Table(
+        RootView,
+        ("job",),
+        ("root",),
+        lambda view: (view.job.bytes, view.root.bytes),
+        lambda key: (key.bytes,),
+    ),
+    HISTORY: Table(
+        HistoryView,
+        ("position",),
+        ("job", "root"),
+        lambda view: (view.position, view.job.bytes, view.root.bytes),
+        lambda key: (key,),
+    ),
+}
+
+SCHEMA: Final = """
+CREATE TABLE view_positions (model TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE view_definitions (hash TEXT PRIMARY KEY, doc BLOB NOT NULL);
+
+CREATE TABLE view_jobs (
+    job BLOB PRIMARY KEY, name TEXT NOT NULL, state TEXT NOT NULL, submitted_at INTEGER NOT NULL,
+    parent BLOB, parent_step TEXT NOT NULL, parent_item INTEGER NOT NULL, doc BLOB NOT NULL
+);
+CREATE INDEX view_jobs_all ON view_jobs (submitted_at, job);
+CREATE INDEX view_jobs_by_state ON view_jobs (state, submitted_at, job);
+CREATE INDEX view_jobs_by_name ON view_jobs (name, submitted_at, job);
+CREATE INDEX view_roots_all ON view_jobs (submitted_at, job) WHERE parent IS NULL;
+CREATE INDEX view_roots_by_state ON view_jobs (state, submitted_at, job) WHERE parent IS NULL;
+CREATE INDEX view_roots_by_name ON view_jobs (name, submitted_at, job) WHERE parent IS NULL;
+CREATE INDEX view_jobs_by_parent ON view_jobs (parent, parent_step, parent_item, job)
+    WHERE parent IS NOT NULL;
+
+CREATE TABLE view_labels (
+    label TEXT NOT NULL, state TEXT NOT NULL, top INTEGER NOT NULL, submitted_at INTEGER NOT NULL,
+    job BLOB NOT NULL, PRIMARY KEY (label, job)
+) WITHOUT ROWID;
+CREATE INDEX view_labels_all ON view_labels (label, submitted_at);
+CREATE INDEX view_labels_by_state ON view_labels (label, state, submitted_at);
+CREATE INDEX view_labels_top ON view_labels (label, top, submitted_at);
+CREATE INDEX view_labels_top_by_state ON view_labels (label, top, state, submitted_at);
+
+CREATE TABLE view_steps (
+    job BLOB NOT NULL, path TEXT NOT NULL, name TEXT NOT NULL, item INTEGER NOT NULL,
+    state TEXT NOT NULL, root BLOB NOT NULL, seconds REAL, doc BLOB NOT NULL,
+    PRIMARY KEY (job, path)
+);
+CREATE INDEX view_steps_named ON view_steps (job) WHERE item = -1;
+CREATE INDEX view_items ON view_steps (job, name, item) WHERE item >= 0;
+CREATE INDEX view_items_by_state ON view_steps (job, name, state, item) WHERE item >= 0;
+CREATE INDEX view_steps_slowest ON view_steps (root, seconds DESC, job, path)
+    WHERE seconds IS NOT NULL;
+
+CREATE TABLE view_history_roots (job BLOB PRIMARY KEY, root BLOB NOT NULL, doc BLOB NOT NULL);
+
+CREATE TABLE view_history (
+    position INTEGER PRIMARY KEY, job BLOB NOT NULL, root BLOB NOT NULL, doc BLOB NOT NULL
+);
+CREATE INDEX view_history_by_job ON view_history (job, position);
+CREATE INDEX view_history_by_root ON view_history (root, position);
+"""

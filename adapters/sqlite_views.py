@@ -1,0 +1,235 @@
+"""Read models in SQLite: a file of their own, or the same file as the log.
+
+Documents are rows of JSON beside the columns that queries look at. The journal is write-ahead and
+a commit does not wait for the disk: what a power cut takes is folded from the log again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from threading import RLock
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from warrener.adapters.sqlite_tables import SCHEMA, SCHEMA_VERSION, TABLES, marks, microseconds
+from warrener.domain.errors import Conflict, StoreUnavailable
+from warrener.projections.ports import Documents, JobFilter, Wanted
+from warrener.projections.views import HISTORY, JOBS, STEPS, HistoryView, JobView, StepView
+
+V = TypeVar("V")
+BUSY_SECONDS = 30.0
+_ENCODER = msgspec.json.Encoder()
+_DECODERS = {name: msgspec.json.Decoder(table.type) for name, table in TABLES.items()}
+
+
+class SqliteViewStore:
+    """A `ViewStore` over one SQLite file (`:memory:` keeps nothing). Threads may share it."""
+
+    def __init__(self, path: str) -> None:
+        self._lock = RLock()
+        with _translated():
+            self._db = sqlite3.connect(
+                path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+        self._prepare()
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock, _translated():
+            self._db.close()
+
+    def reset(self) -> None:
+        """Drop all tables of the views and make them anew."""
+        with self._transaction():
+            self._recreate()
+
+    def positions(self) -> dict[str, int]:
+        """Return the position of every read model that has one."""
+        return dict(self._rows("SELECT model, position FROM view_positions"))
+
+    def load(self, wanted: Wanted) -> Documents:
+        """Return the documents under these keys."""
+        with self._lock, _translated():
+            return {table: self._load(table, keys) for table, keys in wanted.items()}
+
+    def save(self, model: str, after: int, position: int, changes: Documents) -> None:
+        """Write a batch of one read model in one transaction."""
+        with self._transaction():
+            found = self._db.execute(
+                "SELECT position FROM view_positions WHERE model = ?", (model,)
+            ).fetchone()
+            if (found[0] if found else 0) != after:
+                raise Conflict(f"read model {model} is not at position {after} any more")
+            for table, views in changes.items():
+                self._write(table, views)
+            self._db.execute("REPLACE INTO view_positions VALUES (?, ?)", (model, position))
+
+    def find_jobs(self, wanted: JobFilter) -> Sequence[JobView]:
+        """Return matching jobs, the newest first."""
+        sql, values = job_query(wanted)
+        return self._views(JOBS, sql, values)
+
+    def jobs_between(self, low: UUID, high: UUID, limit: int) -> Sequence[UUID]:
+        """Return ids of jobs from `low` to `high`."""
+        sql = "SELECT job FROM view_jobs WHERE job BETWEEN ? AND ? ORDER BY job LIMIT ?"
+        return [UUID(bytes=row[0]) for row in self._rows(sql, (low.bytes, high.bytes, limit))]
+
+    def children(self, parent: UUID, after: JobView | None, limit: int) -> Sequence[JobView]:
+        """Return jobs that a job started, in order."""
+        name, item, job = after.place() if after else ("", -1, UUID(int=0))
+        sql = (
+            "SELECT doc FROM view_jobs"
+            " WHERE parent = ? AND (parent_step, parent_item, job) > (?, ?, ?)"
+            " ORDER BY parent_step, parent_item, job LIMIT ?"
+        )
+        return self._views(JOBS, sql, (parent.bytes, name, item, job.bytes, limit))
+
+    def named_steps(self, job: UUID) -> Sequence[StepView]:
+        """Return the documents of a job's steps that are no items."""
+        sql = "SELECT doc FROM view_steps WHERE job = ? AND item = -1"
+        return self._views(STEPS, sql, (job.bytes,))
+
+    def items(
+        self, job: UUID, name: str, *, state: str | None = None, after: int = -1, limit: int = 100
+    ) -> Sequence[StepView]:
+        """Return items of a fan-out, by index."""
+        where, values = ("AND state = ? ", (state,)) if state else ("", ())
+        sql = (
+            f"SELECT doc FROM view_steps WHERE job = ? AND name = ? {where}"
+            "AND item >= 0 AND item > ? ORDER BY item LIMIT ?"
+        )
+        return self._views(STEPS, sql, (job.bytes, name, *values, after, limit))
+
+    def slowest(self, root: UUID, limit: int, offset: int = 0) -> Sequence[StepView]:
+        """Return the steps of a tree that ran longest."""
+        sql = (
+            "SELECT doc FROM view_steps WHERE root = ? AND seconds IS NOT NULL"
+            " ORDER BY seconds DESC, job, path LIMIT ? OFFSET ?"
+        )
+        return self._views(STEPS, sql, (root.bytes, limit, offset))
+
+    def history(
+        self, *, job: UUID | None, root: UUID | None, after: int, limit: int
+    ) -> Sequence[HistoryView]:
+        """Return positions that belong to one job or to the tree under one root."""
+        column, of = ("job", job) if job is not None else ("root", root)
+        sql = (
+            f"SELECT doc FROM view_history WHERE {column} = ? AND position > ?"
+            " ORDER BY position LIMIT ?"
+        )
+        return self._views(HISTORY, sql, (of.bytes if of else None, after, limit))
+
+    def _prepare(self) -> None:
+        """Make the tables, or make them anew if they were laid out by another version."""
+        with self._transaction():
+            self._db.execute("CREATE TABLE IF NOT EXISTS view_schema (version INTEGER NOT NULL)")
+            found = self._db.execute("SELECT version FROM view_schema").fetchone()
+            if found is None or found[0] != SCHEMA_VERSION:
+                self._recreate()
+
+    def _recreate(self) -> None:
+        tables = self._db.execute(
+            "SELECT name FROM sqlite_master"
+            " WHERE type = 'table' AND name GLOB 'view_*' AND name <> 'view_schema'"
+        ).fetchall()
+        for (table,) in tables:
+            self._db.execute(f'DROP TABLE "{table}"')
+        for statement in SCHEMA.split(";"):
+            self._db.execute(statement)
+        self._db.execute("DELETE FROM view_schema")
+        self._db.execute("INSERT INTO view_schema VALUES (?)", (SCHEMA_VERSION,))
+
+    def _load(self, table: str, keys: Iterable[Any]) -> dict[Any, Any]:
+        sql, key_row = TABLES[table].select(table), TABLES[table].key_row
+        decode, execute = _DECODERS[table].decode, self._db.execute
+        found = {}
+        for key in keys:
+            row = execute(sql, key_row(key)).fetchone()
+            if row is not None:
+                found[key] = decode(row[0])
+        return found
+
+    def _write(self, table: str, views: Mapping[Any, Any]) -> None:
+        row = TABLES[table].row
+        self._db.executemany(
+            TABLES[table].upsert(table),
+            ((*row(view), _ENCODER.encode(view)) for view in views.values()),
+        )
+        if table == JOBS:
+            self._db.executemany(
+                f"REPLACE INTO view_labels VALUES ({marks(5)})",
+                (entry for view in views.values() for entry in _label_rows(view)),
+            )
+
+    def _views(self, table: str, sql: str, values: Sequence[Any]) -> list[Any]:
+        decode: Callable[[bytes], Any] = _DECODERS[table].decode
+        return [decode(row[0]) for row in self._rows(sql, values)]
+
+    def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        with self._lock, _translated():
+            return self._db.execute(sql, values).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._lock, _translated():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+
+def job_query(wanted: JobFilter) -> tuple[str, tuple[Any, ...]]:
+    """Return statement and values that find jobs: by a label first, if one is asked for."""
+    labels = [_label(key, value) for key, value in sorted(wanted.labels.items())]
+    conditions: list[tuple[str, Any]] = []
+    source, of = "view_jobs", ""
+    if labels:
+        source, of = "view_labels AS first JOIN view_jobs USING (job)", "first."
+        conditions.append(("first.label = ?", labels[0]))
+    conditions += [
+        ("EXISTS (SELECT 1 FROM view_labels WHERE label = ? AND job = view_jobs.job)", label)
+        for label in labels[1:]
+    ]
+    if wanted.roots_only and labels:
+        conditions.append(("first.top = ?", 1))
+    if wanted.state is not None:
+        conditions.append((f"{of}state = ?", wanted.state))
+    if wanted.name is not None:
+        conditions.append(("name = ?", wanted.name))
+    if wanted.since is not None:
+        conditions.append((f"{of}submitted_at >= ?", microseconds(wanted.since)))
+    texts = [text for text, _ in conditions]
+    if wanted.roots_only and not labels:
+        texts.append("parent IS NULL")
+    where = f"WHERE {' AND '.join(texts)} " if texts else ""
+    sql = f"SELECT doc FROM {source} {where}ORDER BY {of}submitted_at DESC, {of}job DESC LIMIT ?"
+    return sql, (*(value for _, value in conditions), wanted.limit)
+
+
+def _label_rows(view: JobView) -> Iterator[tuple[Any, ...]]:
+    at, top = microseconds(view.submitted_at), int(view.parent is None)
+    for key, value in view.labels.items():
+        yield _label(key, value), view.state, top, at, view.job.bytes
+
+
+def _label(key: str, value: str) -> str:
+    return f"{key}\x1f{value}"
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn errors of the driver into ours."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"the read models cannot be used: {error}") from error

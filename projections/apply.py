@@ -1,0 +1,120 @@
+"""The read models: what each needs to load for a batch of events, and how it folds the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from warrener.domain.definition.model import JobDefinition
+from warrener.domain.events import (
+    DefinitionStored,
+    Event,
+    JobAdvanced,
+    JobEvent,
+    JobSubmitted,
+    StepEvent,
+)
+from warrener.domain.ids import item_path, split_path
+from warrener.domain.ports import Positioned
+from warrener.projections import history
+from warrener.projections.jobs import apply_job_event
+from warrener.projections.ports import Documents, Wanted
+from warrener.projections.steps import apply_step_event
+from warrener.projections.views import DEFINITIONS, JOBS, STEPS, DefinitionView
+from warrener.projections.working import Working
+
+Batch = Sequence[Positioned]
+
+
+class ReadModel(msgspec.Struct, frozen=True):
+    """Documents that share one position.
+
+    `wanted` says what a batch touches, `wanted_then` what follows from the documents loaded first;
+    `fold` gives the changed documents, leaving the loaded ones alone.
+    """
+
+    name: str
+    wanted: Callable[[Batch], Wanted]
+    wanted_then: Callable[[Documents], Wanted]
+    fold: Callable[[Batch, Documents], Documents]
+
+
+def wanted(batch: Batch) -> Wanted:
+    """Return the keys of definitions, jobs and steps that a batch touches."""
+    definitions: set[str] = set()
+    jobs: set[UUID] = set()
+    steps: set[tuple[UUID, str]] = set()
+    for positioned in batch:
+        event = positioned.recorded.event
+        if isinstance(event, StepEvent):
+            jobs.add(event.job)
+            steps.add((event.job, event.path))
+            steps.add((event.job, split_path(event.path)[0]))
+        elif isinstance(event, JobEvent):
+            job = positioned.recorded.originator_id
+            jobs.add(job)
+            steps.update((job, path) for path in _paths(event))
+            if isinstance(event, JobSubmitted):
+                definitions.add(event.definition)
+                jobs.update(() if event.parent is None else (event.parent.job,))
+        elif isinstance(event, DefinitionStored):
+            definitions.add(event.hash)
+    return {DEFINITIONS: definitions, JOBS: jobs, STEPS: steps}
+
+
+def _paths(event: Event) -> set[str]:
+    """Return the paths of the steps that an event of a job tells something about."""
+    if isinstance(event, JobSubmitted):
+        return set(event.given)
+    if not isinstance(event, JobAdvanced):
+        return set()
+    paths = {*event.readied, *event.fan_outs, *event.children, *event.begun, *event.settled}
+    for name, ends in event.items.items():
+        paths.add(name)
+        paths.update(item_path(name, index) for indexes in ends.values() for index in indexes)
+    return paths
+
+
+def wanted_then(loaded: Documents) -> Wanted:
+    """Return the jobs above the loaded ones."""
+    jobs = loaded.get(JOBS, {})
+    return {JOBS: {above for view in jobs.values() for above in view.ancestors} - set(jobs)}
+
+
+def fold(batch: Batch, loaded: Documents) -> Documents:
+    """Return definitions, jobs and steps as they are after the batch."""
+    working = Working(loaded)
+    for positioned in batch:
+        working.begin(positioned.position)
+        event = positioned.recorded.event
+        if isinstance(event, StepEvent):
+            apply_step_event(working, event)
+        elif isinstance(event, JobEvent):
+            apply_job_event(working, positioned.recorded.originator_id, event)
+        elif isinstance(event, DefinitionStored):
+            working.put(DEFINITIONS, _definition(event))
+    return working.changes()
+
+
+def _definition(event: DefinitionStored) -> DefinitionView:
+    steps = msgspec.json.decode(event.json, type=JobDefinition).steps
+    return DefinitionView(
+        hash=event.hash,
+        name=event.name,
+        version=event.version,
+        json=event.json,
+        steps=len(steps),
+    )
+
+
+def _nothing(_loaded: Any) -> Wanted:
+    return {}
+
+
+READ_MODELS: Final = (
+    ReadModel("jobs", wanted, wanted_then, fold),
+    ReadModel("history", history.wanted, _nothing, history.fold),
+)

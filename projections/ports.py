@@ -1,0 +1,91 @@
+"""The port of the read side: where the documents of the read models are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+import msgspec
+
+from warrener.projections.views import HistoryView, JobView, StepView
+
+Key = Hashable
+Documents = Mapping[str, Mapping[Any, Any]]  # table -> key -> document
+Wanted = Mapping[str, Iterable[Any]]  # table -> keys
+
+
+class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which jobs a list shows; None and an empty mapping ask for nothing in particular."""
+
+    state: str | None = None
+    name: str | None = None
+    labels: Mapping[str, str] = {}
+    since: datetime | None = None  # submitted then or later
+    roots_only: bool = True
+    limit: int = 50
+
+
+class ViewStore(Protocol):
+    """Keeps the documents.
+
+    Obligations: `save` writes the documents of a batch and the new position of their read model in
+    one atomic write; a store that cannot do so writes tables and documents in the order given and
+    the position last (the projections bear a batch that is found half written). It raises
+    `Conflict` and writes nothing if the position is not the one that the batch started from.
+    Documents come back as they were saved, and changing a returned one changes nothing stored.
+    Every query is answered by an index. Opening a store whose layout is an older one empties it.
+    """
+
+    def positions(self) -> dict[str, int]:
+        """Return the position of every read model that has one."""
+        ...
+
+    def load(self, wanted: Wanted) -> Documents:
+        """Return the documents under these keys; what does not exist is left out."""
+        ...
+
+    def save(self, model: str, after: int, position: int, changes: Documents) -> None:
+        """Write a batch of one read model that leads from position `after` to `position`."""
+        ...
+
+    def reset(self) -> None:
+        """Forget all documents and positions."""
+        ...
+
+    def find_jobs(self, wanted: JobFilter) -> Sequence[JobView]:
+        """Return matching jobs, the newest first."""
+        ...
+
+    def jobs_between(self, low: UUID, high: UUID, limit: int) -> Sequence[UUID]:
+        """Return ids of jobs from `low` to `high`, both included, in order."""
+        ...
+
+    def children(self, parent: UUID, after: JobView | None, limit: int) -> Sequence[JobView]:
+        """Return jobs that a job started, by name and item index of the step, after a given one."""
+        ...
+
+    def named_steps(self, job: UUID) -> Sequence[StepView]:
+        """Return the documents of a job's steps that are no items; their number is bounded."""
+        ...
+
+    def items(
+        self, job: UUID, name: str, *, state: str | None = None, after: int = -1, limit: int = 100
+    ) -> Sequence[StepView]:
+        """Return items of a fan-out, by index, those after index `after`."""
+        ...
+
+    def slowest(self, root: UUID, limit: int, offset: int = 0) -> Sequence[StepView]:
+        """Return the steps of a tree that ran longest in their newest attempt."""
+        ...
+
+    def history(
+        self, *, job: UUID | None, root: UUID | None, after: int, limit: int
+    ) -> Sequence[HistoryView]:
+        """Return positions after `after` that belong to one job or to the tree under one root."""
+        ...
+
+    def close(self) -> None:
+        """Release connections."""
+        ...
