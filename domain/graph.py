@@ -14,9 +14,9 @@ from typing import Any, Literal
 import msgspec
 
 from warrener.domain.definition.model import Join
-from warrener.domain.errors import ExpressionError
+from warrener.domain.errors import ExpressionError, PayloadError
 from warrener.domain.events import Error, FanOut, JobAdvanced
-from warrener.domain.expressions import Expression
+from warrener.domain.expressions import Expression, Template
 from warrener.domain.job import (
     Job,
     assign_below,
@@ -27,6 +27,7 @@ from warrener.domain.job import (
     assign_ready,
     assign_settled,
 )
+from warrener.domain.payloads import check_size, encode_json
 from warrener.domain.plan import Edge, Plan, PlannedStep
 from warrener.domain.states import STEP_FAILED
 
@@ -39,13 +40,22 @@ class Effect(msgspec.Struct, frozen=True):
 
     kind: Literal["begin", "cancel", "succeed", "fail"]
     step: str
-    value: Any = None
-    error: Error | None = None
+    value: bytes = b""  # `succeed`: the result as JSON
+    error: Error | None = None  # `fail`
+    items: tuple[int, ...] = ()  # `cancel`: items in flight
 
 
-def expression_error(error: ExpressionError) -> Error:
-    """Return the error of a step whose expression failed."""
-    return Error(code="expression-error", message=str(error))
+def value_error(error: ExpressionError | PayloadError) -> Error:
+    """Return the error of a step whose expression failed, or gave what is no payload."""
+    code = error.code if isinstance(error, PayloadError) else "expression-error"
+    return Error(code=code, message=str(error))
+
+
+def render(template: Template, scope: Mapping[str, Any]) -> bytes:
+    """Render a template to JSON of acceptable size."""
+    data = encode_json(template.render(scope))
+    check_size(len(data))
+    return data
 
 
 class Advance:
@@ -183,11 +193,11 @@ class Advance:
                 self._settle(step.name, "skipped")
                 return
             if step.sets is not None:
-                value = step.sets.render(self._scope_for(step.name))
+                value = render(step.sets, self._scope_for(step.name))
                 self.effects.append(Effect("succeed", step.name, value))
                 self._settle(step.name, "succeeded")
                 return
-        except ExpressionError as error:
+        except (ExpressionError, PayloadError) as error:
             self._fail(step.name, error)
             return
         self._readied[step.name] = blind
@@ -209,13 +219,15 @@ class Advance:
         if state == "failed" and stops:
             self.cancel_all()
 
-    def _fail(self, name: str, error: ExpressionError) -> None:
-        self.effects.append(Effect("fail", name, error=expression_error(error)))
+    def _fail(self, name: str, error: ExpressionError | PayloadError) -> None:
+        self.effects.append(Effect("fail", name, error=value_error(error)))
         self._settle(name, "failed")
 
     def _cancel(self, name: str) -> None:
         if self.job.step(name) != "pending":
-            self.effects.append(Effect("cancel", name))
+            items = self.job.fan_outs.get(name)
+            in_flight = () if items is None else items.in_flight()
+            self.effects.append(Effect("cancel", name, items=in_flight))
         self._settle(name, "cancelled")
 
     def _cancel_rest(self, step: PlannedStep) -> None:

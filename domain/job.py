@@ -48,6 +48,10 @@ class Items(msgspec.Struct):
         """Return how many items have ended."""
         return sum(self.counts.values())
 
+    def in_flight(self) -> tuple[int, ...]:
+        """Return the indexes of the items that began and have not ended."""
+        return tuple(index for index in range(self.begun) if not self.ended[index])
+
     @property
     def may_begin(self) -> int:
         """Return the index before which items may begin now, by the window."""
@@ -96,6 +100,11 @@ class Job(msgspec.Struct):
     def ended(self, name: str) -> bool:
         """Say whether a named step has ended."""
         return self.steps.get(name) in STEP_ENDED
+
+    def ended_count(self) -> int:
+        """Return how many steps have ended: named ones, items, and those of ended children."""
+        open_items = sum(items.ended_count for items in self.fan_outs.values())
+        return sum(self.counts.values()) + sum(self.below.values()) + open_items
 
     def totals(self) -> dict[str, int]:
         """Return final states of the steps of the whole subtree, as `JobEnded.steps` has them."""

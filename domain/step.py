@@ -105,6 +105,7 @@ def decide_failure(
     report: StepReport,
     rules: Sequence[RetryRule] | None,
     jitter: float,
+    *,
     now: datetime,
     cause: str,
 ) -> StepRetryScheduled | StepFailed:

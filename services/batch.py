@@ -1,0 +1,68 @@
+"""What one turn of the controller decides: events and blobs to commit, and who is done."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from warrener.domain.events import Error, Event, Recorded
+from warrener.domain.payloads import Payload, to_payload
+
+
+class Aggregate(Protocol):
+    """What a batch needs of an aggregate to give an event its place."""
+
+    id: UUID
+    version: int
+
+
+AggregateT = TypeVar("AggregateT", bound=Aggregate)
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """The end of a root job."""
+
+    job: UUID
+    state: str
+    result: Payload | None
+    error: Error | None
+    steps: dict[str, int]
+
+
+class Batch:
+    """Collects the outcome of one turn, in the order in which it was decided."""
+
+    def __init__(self, now: datetime) -> None:
+        """Begin an empty batch at the time of its decisions."""
+        self.now = now
+        self.blobs: dict[str, bytes] = {}
+        self.ended: list[Ended] = []
+        self.refused: list[str] = []
+        self._slots: list[Recorded | None] = []
+
+    @property
+    def events(self) -> list[Recorded]:
+        """Return the events in order."""
+        return [slot for slot in self._slots if slot is not None]
+
+    def append(self, stream: UUID, version: int, event: Event) -> None:
+        """Add an event that its aggregate has evolved by already."""
+        self._slots.append(Recorded(stream, version, event))
+
+    def reserve(self) -> int:
+        """Keep a place for an event that is known only at the end of the turn."""
+        self._slots.append(None)
+        return len(self._slots) - 1
+
+    def fill(self, place: int, stream: UUID, version: int, event: Event) -> None:
+        """Put an event into its reserved place."""
+        self._slots[place] = Recorded(stream, version, event)
+
+    def payload(self, data: bytes) -> Payload:
+        """Return the payload for encoded JSON; large ones go along as blobs."""
+        payload, blobs = to_payload(data)
+        self.blobs.update(blobs)
+        return payload

@@ -1,0 +1,212 @@
+"""Starting jobs: roots from a submission, children from a step; and handing a child's end up."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import msgspec
+
+from warrener.domain import ids
+from warrener.domain.definition.check import validate_params
+from warrener.domain.definition.model import JobDefinition
+from warrener.domain.definition.params import complete, digest
+from warrener.domain.errors import ExpressionError, PayloadError
+from warrener.domain.events import (
+    DefinitionStored,
+    Error,
+    JobStarted,
+    JobSubmitted,
+    Parent,
+    StepOpened,
+)
+from warrener.domain.graph import render, value_error
+from warrener.domain.job import Job
+from warrener.domain.messages import SubmitJob
+from warrener.domain.payloads import Payload
+from warrener.domain.plan import Plan
+from warrener.domain.step import Step
+from warrener.services.working_set import ActiveJob
+
+if TYPE_CHECKING:
+    from warrener.services.turn import Turn
+
+
+def submit(turn: Turn, message: SubmitJob) -> None:
+    """Start a root job, unless the same key has started it before."""
+    job_id = ids.job_id(message.key)
+    if job_id in turn.memory.jobs or turn.memory.store.last(job_id) is not None:
+        return
+    plan = store_definition(turn, message.definition)
+    definition = plan.definition
+    library = {
+        name: store_definition(turn, text).hash for name, text in sorted(message.library.items())
+    }
+    data = bytes(message.params)
+    params = msgspec.json.decode(data)
+    event = JobSubmitted(
+        at=turn.batch.now,
+        cause=turn.cause,
+        name=definition.name,
+        version=definition.version,
+        definition=plan.hash,
+        params=turn.batch.payload(data),
+        params_digest=digest(plan.hash, params),
+        root=job_id,
+        key=message.key,
+        labels=message.labels,
+        priority=message.priority,
+        fair=message.fair,
+        library=library,
+        budget=definition.budget,
+        selection=message.selection,
+        given=message.given,
+    )
+    open_job(turn, job_id, event, plan, params)
+
+
+def store_definition(turn: Turn, text: str) -> Plan:
+    """Keep a definition in the log, once, and return its plan."""
+    definition = msgspec.json.decode(text, type=JobDefinition)
+    known = turn.memory.plans.get(definition.hash)
+    if known is not None:
+        return known
+    plan = turn.memory.add_plan(definition)
+    stream = ids.definition_id(plan.hash)
+    if turn.memory.store.last(stream) is None:
+        event = DefinitionStored(
+            at=turn.batch.now,
+            cause=turn.cause,
+            name=definition.name,
+            version=definition.version,
+            hash=plan.hash,
+            json=definition.to_json().decode(),
+        )
+        turn.batch.append(stream, 1, event)
+    return plan
+
+
+def open_job(turn: Turn, job_id: UUID, event: JobSubmitted, plan: Plan, params: Any) -> None:
+    """Record a new job and consider its steps."""
+    job = Job(job_id)
+    turn.record_job(job, event)
+    turn.record_job(job, JobStarted(at=turn.batch.now, cause=turn.cause))
+    active = turn.memory.add(job, plan)
+    active.params = params
+    turn.start(active)
+
+
+def begin_child(turn: Turn, active: ActiveJob, name: str, index: int | None) -> None:
+    """Start the child job of a step, or of an item of a fan-out."""
+    if index is None and active.job.step(name) != "ready":
+        return  # cancelled in the meantime
+    path = name if index is None else ids.item_path(name, index)
+    step = turn.begun(active, path)
+    try:
+        scope = active.scope(name) if index is None else active.item_scope(name, index)
+        data = render(active.plan.steps[name].arguments, scope)
+    except (ExpressionError, PayloadError) as error:
+        turn.fail_step(step, value_error(error))
+        return
+    plan = turn.memory.plan(_library(turn, active)[active.plan.steps[name].definition.job or ""])
+    params = complete(plan.definition, msgspec.json.decode(data))
+    error = _refusal(turn, active, path, plan, params)
+    if error is not None:
+        turn.fail_step(step, error)
+        return
+    child = ids.child_job_id(step.id)
+    _record_opening(turn, active, step, child)
+    if index is None:
+        turn.advance(active).open_child(name, child)
+    event = _child_submission(turn, active, step, plan, params)
+    turn.later(partial(_open_child, turn, active, child, event, plan, params))
+
+
+def _open_child(
+    turn: Turn, parent: ActiveJob, child: UUID, event: JobSubmitted, plan: Plan, params: Any
+) -> None:
+    assert event.parent is not None
+    if event.parent.step in turn.memory.steps and parent.job.id in turn.memory.jobs:
+        open_job(turn, child, event, plan, params)
+
+
+def _record_opening(turn: Turn, active: ActiveJob, step: Step, child: UUID) -> None:
+    at, cause = turn.batch.now, turn.cause
+    opened = StepOpened(at=at, cause=cause, job=active.job.id, path=step.path, child=child)
+    turn.record_step(step, opened)
+    turn.memory.steps[step.id] = step
+
+
+def _library(turn: Turn, active: ActiveJob) -> dict[str, str]:
+    return turn.memory.jobs[active.tree.root].job.library
+
+
+def _refusal(
+    turn: Turn, active: ActiveJob, path: str, plan: Plan, params: dict[str, Any]
+) -> Error | None:
+    problems = validate_params(plan.definition, params)
+    if problems:
+        text = "; ".join(str(problem) for problem in problems)
+        return Error(code="bad-input", message=f"job {plan.definition.name}: {text}")
+    depth_max = active.tree.budget.depth
+    if active.job.depth + 1 > depth_max:
+        where = turn.memory.path_of(active, path)
+        message = f"{where}: deeper than the budget of {depth_max} levels of jobs"
+        return Error(code="budget-exceeded", message=message)
+    sought = digest(plan.hash, params)
+    for ancestor in turn.memory.ancestors(active):
+        if ancestor.job.params_digest == sought:
+            where = turn.memory.path_of(active, path)
+            message = f"{where}: job {plan.definition.name} would start itself on the same params"
+            return Error(code="recursion-loop", message=message)
+    return over_budget(turn, active, path, len(plan.steps))
+
+
+def over_budget(turn: Turn, active: ActiveJob, path: str, more: int) -> Error | None:
+    """Return the error of a step that would put more steps under its root than the budget has."""
+    tree = active.tree
+    if tree.steps_used + more <= tree.budget.steps:
+        return None
+    return Error(
+        code="budget-exceeded",
+        message=f"{turn.memory.path_of(active, path)}: {more} more steps would exceed the budget"
+        f" of {tree.budget.steps} steps under one root; {tree.steps_used} are used",
+    )
+
+
+def _child_submission(
+    turn: Turn, active: ActiveJob, step: Step, plan: Plan, params: dict[str, Any]
+) -> JobSubmitted:
+    job, definition = active.job, plan.definition
+    return JobSubmitted(
+        at=turn.batch.now,
+        cause=turn.cause,
+        name=definition.name,
+        version=definition.version,
+        definition=plan.hash,
+        params=turn.batch.payload(msgspec.json.encode(params)),
+        params_digest=digest(plan.hash, params),
+        root=active.tree.root,
+        parent=Parent(job.id, step.id, step.path),
+        depth=job.depth + 1,
+        labels=job.labels,
+        priority=job.priority,
+        fair=job.fair,
+        budget=active.tree.budget,
+    )
+
+
+def end_child(
+    turn: Turn, child: ActiveJob, result: Payload | None, data: bytes, error: Error | None
+) -> None:
+    """Hand the end of a job to the step that started it."""
+    parent = child.job.parent
+    step = None if parent is None else turn.memory.steps.get(parent.step)
+    if step is None:
+        return
+    if error is None:
+        turn.end_step(step, turn.succeeded(step, result), data)
+        return
+    message = f"job {child.job.name} {child.job.id}: {error.message}"
+    turn.fail_step(step, msgspec.structs.replace(error, message=message, traceback=None))

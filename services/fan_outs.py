@@ -1,0 +1,130 @@
+"""Fan-outs: opening them over their items, and what follows when an item ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from warrener.domain import ids
+from warrener.domain.errors import ExpressionError, PayloadError
+from warrener.domain.events import Error, FanOut, StepOpened
+from warrener.domain.graph import value_error
+from warrener.domain.messages import DEFAULT_QUEUE
+from warrener.domain.payloads import PAYLOAD_BYTES_MAX, check_size, encode_json
+from warrener.services import children
+from warrener.services.working_set import ActiveJob, Collected
+
+if TYPE_CHECKING:
+    from warrener.services.turn import Turn
+
+
+def open_fan_out(turn: Turn, active: ActiveJob, name: str) -> None:
+    """Evaluate the items of a fan-out and make them ready, as far as its window allows."""
+    if active.job.step(name) != "ready":
+        return  # cancelled in the meantime
+    step = turn.begun(active, name)
+    planned = active.plan.steps[name]
+    try:
+        values = _items_of(active, name)
+        data = encode_json(values)
+        check_size(len(data))
+    except (ExpressionError, PayloadError) as error:
+        turn.fail_step(step, value_error(error))
+        return
+    error = children.over_budget(turn, active, name, len(values))
+    if error is not None:
+        turn.fail_step(step, error)
+        return
+    count = len(values)
+    active.tree.steps_used += count
+    opened = StepOpened(
+        at=turn.batch.now,
+        cause=turn.cause,
+        job=step.job,
+        path=step.path,
+        items=turn.batch.payload(data),
+        count=count,
+    )
+    turn.record_step(step, opened)
+    turn.memory.steps[step.id] = step
+    shape = FanOut(count, planned.definition.window, planned.tolerated(count))
+    turn.advance(active).open_fan_out(name, shape)
+    active.items[name] = values
+    if planned.collects:
+        active.collected[name] = Collected(count, PAYLOAD_BYTES_MAX)
+    if count:
+        make_ready(turn, active, name, 0)
+    else:
+        _succeed(turn, active, name)
+
+
+def _items_of(active: ActiveJob, name: str) -> list[Any]:
+    source = active.plan.steps[name].for_each
+    values = source.render(active.scope(name)) if source is not None else None
+    if isinstance(values, dict):
+        return [{"key": key, "value": value} for key, value in values.items()]
+    if not isinstance(values, list):
+        kind = "null" if values is None else type(values).__name__
+        raise ExpressionError(f"for_each of step {name} must give a list or a map, not {kind}")
+    return values
+
+
+def make_ready(turn: Turn, active: ActiveJob, name: str, start: int) -> None:
+    """Items from `start` up to the end of the window may begin."""
+    planned, items = active.plan.steps[name], active.job.fan_outs[name]
+    if planned.kind == "call":
+        queue = planned.definition.queue or DEFAULT_QUEUE
+        turn.flow.add_items(queue, active.job.id, name, start, items.may_begin)
+        return
+    for index in range(start, items.may_begin):
+        if active.job.fan_outs.get(name) is not items:
+            return  # the fan-out failed meanwhile
+        turn.advance(active).begin_items(name, index + 1)
+        children.begin_child(turn, active, name, index)
+
+
+def end_item(
+    turn: Turn, active: ActiveJob, name: str, index: int, state: str, data: bytes
+) -> None:
+    """An item ended; end the fan-out, or let the window move on."""
+    items = active.job.fan_outs[name]
+    before = items.may_begin
+    turn.advance(active).end_item(name, index, state)
+    if state == "succeeded" and name in active.collected:
+        active.collected[name].put(index, data)
+    if items.counts.get("failed", 0) > items.shape.tolerated:
+        _fail(turn, active, name)
+    elif items.ended_count == items.shape.count:
+        _succeed(turn, active, name)
+    elif items.may_begin > before:
+        turn.later(lambda: _move_window(turn, active, name, before))
+
+
+def _move_window(turn: Turn, active: ActiveJob, name: str, start: int) -> None:
+    if name in active.job.fan_outs:
+        make_ready(turn, active, name, start)
+
+
+def _succeed(turn: Turn, active: ActiveJob, name: str) -> None:
+    step = turn.memory.steps[ids.step_id(active.job.id, name)]
+    collected = active.collected.get(name)
+    if collected is None:
+        turn.end_step(step, turn.succeeded(step, None))
+        return
+    try:
+        check_size(collected.bytes)
+    except PayloadError as error:
+        turn.fail_step(step, value_error(error))
+        return
+    data = collected.to_json()
+    turn.end_step(step, turn.succeeded(step, turn.batch.payload(data)), data)
+
+
+def _fail(turn: Turn, active: ActiveJob, name: str) -> None:
+    items = active.job.fan_outs[name]
+    failed, tolerated = items.counts["failed"], items.shape.tolerated
+    for index in items.in_flight():
+        turn.cancel_step(ids.step_id(active.job.id, ids.item_path(name, index)))
+        turn.advance(active).end_item(name, index, "cancelled")
+    message = f"{failed} of {items.shape.count} items failed, {tolerated} tolerated"
+    step = turn.memory.steps[ids.step_id(active.job.id, name)]
+    turn.fail_step(step, Error(code="items-failed", message=message))

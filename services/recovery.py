@@ -1,0 +1,118 @@
+"""Loading jobs from the log: after a start, a crash or a conflict."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from warrener.domain import ids, job as jobs, step as steps
+from warrener.domain.errors import StoredDataError, UnknownJob
+from warrener.domain.events import JobEvent, StepOpened, StepReleased, StepSucceeded
+from warrener.domain.flow import Flow, Ready
+from warrener.domain.messages import DEFAULT_QUEUE
+from warrener.domain.payloads import PAYLOAD_BYTES_MAX
+from warrener.domain.states import JOB_ENDED, STEP_ENDED
+from warrener.domain.step import Step
+from warrener.services.working_set import (
+    ActiveJob,
+    Collected,
+    WorkingSet,
+    payload_bytes,
+    read_payload,
+)
+
+
+class Recovery:
+    """Fills a working set and the flow with trees of jobs as the log has them."""
+
+    def __init__(self, memory: WorkingSet, flow: Flow, now: datetime) -> None:
+        """Take what is to be filled."""
+        self._memory = memory
+        self._flow = flow
+        self._now = now
+        self._children: list[UUID] = []
+        self.open_releases: list[tuple[UUID, StepReleased]] = []
+
+    def load_tree(self, root: UUID) -> None:
+        """Load a root job and all jobs below it that have not ended."""
+        self._children.append(root)
+        while self._children:
+            self._load_job(self._children.pop())
+
+    def _load_job(self, job_id: UUID) -> None:
+        events = list(self._memory.store.stream(job_id))
+        if not events or not isinstance(events[0].event, JobEvent):
+            raise UnknownJob(f"no job {job_id} in the store")
+        job = jobs.project(None, events)
+        if job is None or job.state in JOB_ENDED:
+            return
+        active = self._memory.add(job, self._memory.plan(job.definition))
+        active.tree.steps_used += sum(job.below.values())
+        active.tree.steps_used += sum(job.counts.values()) - job.settled
+        for name in active.plan.steps:
+            state = job.step(name)
+            if state == "ready":
+                self._load_named(active, name)
+            elif state == "waiting":
+                self._load_waiting(active, name)
+
+    def _load_named(self, active: ActiveJob, name: str) -> None:
+        if not self._load_step(active, name):
+            queue = active.plan.steps[name].definition.queue or DEFAULT_QUEUE
+            self._flow.add(queue, Ready(active.job.id, name))
+
+    def _load_waiting(self, active: ActiveJob, name: str) -> None:
+        self._load_step(active, name)
+        if name not in active.job.fan_outs:
+            return
+        items = active.job.fan_outs[name]
+        planned = active.plan.steps[name]
+        active.tree.steps_used += items.shape.count
+        active.items[name] = self._items_of(active, name)
+        for index in items.in_flight():
+            if not self._load_step(active, ids.item_path(name, index)):
+                raise StoredDataError(f"item {index} of step {name} began but has no events")
+        if planned.collects:
+            active.collected[name] = self._collect(active, name)
+        if planned.kind == "call":
+            queue = planned.definition.queue or DEFAULT_QUEUE
+            self._flow.add_items(queue, active.job.id, name, items.begun, items.may_begin)
+
+    def _load_step(self, active: ActiveJob, path: str) -> bool:
+        """Load a begun step into memory; say whether it had begun."""
+        step_id = ids.step_id(active.job.id, path)
+        events = list(self._memory.store.stream(step_id))
+        step = steps.project(None, events)
+        if step is None or step.state in STEP_ENDED:
+            return False
+        self._memory.steps[step_id] = step
+        if step.child is not None:
+            self._children.append(step.child)
+        elif step.state == "retrying":
+            self._wait(step)
+        elif step.state != "waiting":
+            released = [r.event for r in events if isinstance(r.event, StepReleased)]
+            self._flow.released(step.queue)
+            self.open_releases.append((step_id, released[-1]))
+        return True
+
+    def _wait(self, step: Step) -> None:
+        self._memory.set_timer(step.due or self._now, step.id)
+
+    def _items_of(self, active: ActiveJob, name: str) -> list[object]:
+        store = self._memory.store
+        for recorded in store.stream(ids.step_id(active.job.id, name)):
+            if isinstance(recorded.event, StepOpened):
+                values: list[object] = read_payload(recorded.event.items, store)
+                return values
+        raise StoredDataError(f"fan-out {name} of job {active.job.id} has no items in the log")
+
+    def _collect(self, active: ActiveJob, name: str) -> Collected:
+        items, store = active.job.fan_outs[name], self._memory.store
+        collected = Collected(items.shape.count, PAYLOAD_BYTES_MAX)
+        for index in range(items.begun):
+            if items.ended[index]:
+                last = store.last(ids.step_id(active.job.id, ids.item_path(name, index)))
+                if last and isinstance(last.event, StepSucceeded) and last.event.result:
+                    collected.put(index, payload_bytes(last.event.result, store))
+        return collected

@@ -1,0 +1,108 @@
+"""From a definition and parameters to a `SubmitJob` message, with everything checked first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from warrener.domain.definition.check import validate_params
+from warrener.domain.definition.model import JobDefinition
+from warrener.domain.definition.params import complete
+from warrener.domain.errors import ParameterError, PayloadError
+from warrener.domain.events import GivenStep, Selection
+from warrener.domain.graph import downstream
+from warrener.domain.messages import DEFAULT_QUEUE, SubmitJob
+from warrener.domain.payloads import decode_json, encode_json
+from warrener.domain.plan import Plan, build_plan
+
+
+class Source(msgspec.Struct, frozen=True):
+    """A job and the jobs that it starts, by name, itself included where it recurs."""
+
+    main: JobDefinition
+    library: dict[str, JobDefinition] = {}
+
+    def queues(self) -> list[str]:
+        """Return the queues that any of the definitions sends orders to."""
+        definitions = [self.main, *self.library.values()]
+        steps = [step for definition in definitions for step in definition.steps.values()]
+        return sorted({step.queue or DEFAULT_QUEUE for step in steps if step.call})
+
+
+class Part(msgspec.Struct, frozen=True):
+    """The part of a job to run alone, and what is given for the rest."""
+
+    selection: Selection
+    given: dict[str, GivenStep] = {}
+
+
+def submission(
+    source: Source,
+    params: Mapping[str, Any],
+    *,
+    key: str,
+    labels: Mapping[str, str] | None = None,
+    priority: int = 0,
+    fair: str | None = None,
+    part: Part | None = None,
+) -> SubmitJob:
+    """Return the message that submits a job.
+
+    Raises `ParameterError` if the parameters do not fit, and `DefinitionError` if a definition is
+    not valid.
+    """
+    plan = build_plan(source.main)
+    for definition in source.library.values():
+        build_plan(definition)
+    completed = complete(source.main, dict(params))
+    data = _checked(source.main, completed)
+    if part is not None:
+        _check_part(plan, part)
+    return SubmitJob(
+        key=key,
+        definition=source.main.to_json().decode(),
+        params=msgspec.Raw(data),
+        library={
+            name: definition.to_json().decode() for name, definition in source.library.items()
+        },
+        labels=dict(labels or {}),
+        priority=priority,
+        fair=fair,
+        selection=part.selection if part else None,
+        given=part.given if part else {},
+    )
+
+
+def _checked(definition: JobDefinition, params: dict[str, Any]) -> bytes:
+    try:
+        data = encode_json(params)
+        decode_json(data)
+    except PayloadError as error:
+        raise ParameterError(f"the parameters of job {definition.name}: {error}") from error
+    problems = validate_params(definition, params)
+    if problems:
+        raise ParameterError("\n".join(str(problem) for problem in problems))
+    return data
+
+
+def _check_part(plan: Plan, part: Part) -> None:
+    mode, step = part.selection.mode, part.selection.step
+    if step not in plan.steps:
+        known = ", ".join(plan.steps)
+        raise ParameterError(f"job {plan.definition.name} has no step {step!r}; it has {known}")
+    if mode == "upto":
+        return
+    selected = downstream(plan, step) if mode == "downstream" else frozenset({step})
+    missing = sorted(
+        edge.dependency
+        for name in selected
+        for edge in plan.steps[name].edges
+        if edge.dependency not in selected and edge.dependency not in part.given
+    )
+    if missing:
+        raise ParameterError(
+            f"step {step} needs what {', '.join(missing)} gave: take it from a job that ran with"
+            f" --from JOB, or give it with --given {missing[0]}=JSON"
+        )
