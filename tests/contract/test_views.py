@@ -1,0 +1,322 @@
+"""What every `ViewStore` owes. A new one is one more entry in `STORES`."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from support.histories import REPORT, START, History, definition, finish_report, half_done_report
+
+from warrener.adapters import sqlite_views
+from warrener.adapters.memory_views import MemoryViewStore
+from warrener.adapters.sqlite_views import SqliteViewStore, job_query
+from warrener.domain.errors import Conflict, StoreUnavailable
+from warrener.projections.ports import JobFilter, ViewStore
+from warrener.projections.views import DEFINITIONS, HISTORY, JOBS, STEPS, StepView
+from warrener.services.projector import catch_up
+
+STORES: dict[str, Callable[[Path], ViewStore]] = {
+    "memory": lambda _folder: MemoryViewStore(),
+    "sqlite": lambda folder: SqliteViewStore(str(folder / "views.db")),
+}
+
+
+@pytest.fixture(params=sorted(STORES))
+def views(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ViewStore]:
+    store = STORES[request.param](tmp_path)
+    yield store
+    store.close()
+
+
+def test_an_empty_store_has_no_positions_and_no_documents(views: ViewStore) -> None:
+    assert views.positions() == {}
+    assert views.load({JOBS: [UUID(int=1)]}) == {JOBS: {}}
+    assert views.find_jobs(JobFilter()) == []
+
+
+def test_documents_come_back_as_they_were_saved(views: ViewStore) -> None:
+    history, job, child = half_done_report()
+    finish_report(history, job, child)
+    plain = MemoryViewStore()
+    catch_up(history.store, plain)
+
+    catch_up(history.store, views, batch_size=3)
+
+    keys = {table: list(documents) for table, documents in plain.tables().items()}
+    assert views.load(keys) == plain.tables()
+    assert views.positions() == dict.fromkeys(("jobs", "history"), history.store.head())
+
+
+def test_a_batch_from_another_position_is_refused_and_writes_nothing(views: ViewStore) -> None:
+    step = StepView(position=3, job=UUID(int=1), path="a", root=UUID(int=1))
+    views.save("jobs", 0, 2, {})
+
+    with pytest.raises(Conflict):
+        views.save("jobs", 0, 3, {STEPS: {step.key: step}})
+
+    assert views.positions() == {"jobs": 2}
+    assert views.load({STEPS: [step.key]}) == {STEPS: {}}
+
+
+def test_changing_a_loaded_document_changes_nothing_stored(views: ViewStore) -> None:
+    history, job, _ = half_done_report()
+    catch_up(history.store, views)
+
+    loaded = views.load({JOBS: [job]})[JOBS][job]
+    loaded.counts.known["succeeded"] = 99
+    loaded.state = "broken"
+
+    assert views.load({JOBS: [job]})[JOBS][job].state == "running"
+    assert views.load({JOBS: [job]})[JOBS][job].counts.known["succeeded"] == 2
+
+
+def test_a_reset_store_is_folded_again_to_the_same_documents(views: ViewStore) -> None:
+    history, job, child = half_done_report()
+    catch_up(history.store, views)
+    keys = {JOBS: [job, child], STEPS: [(job, "parts"), (job, "parts[1]")], HISTORY: [5]}
+    before = views.load(keys)
+
+    views.reset()
+    emptied = views.positions()
+    catch_up(history.store, views)
+
+    assert emptied == {}
+    assert views.load(keys) == before
+
+
+def test_views_of_another_log_are_built_anew(views: ViewStore) -> None:
+    longer, job, _ = half_done_report()
+    catch_up(longer.store, views)
+    other = History()
+    fresh = other.submit(definition("other"), key="fresh")
+
+    catch_up(other.store, views)
+
+    assert views.positions()["jobs"] == other.store.head()
+    assert list(views.load({JOBS: [job, fresh]})[JOBS]) == [fresh]
+
+
+def jobs_of(views: ViewStore, wanted: JobFilter) -> list[UUID]:
+    return [view.job for view in views.find_jobs(wanted)]
+
+
+def three_jobs(views: ViewStore) -> tuple[UUID, UUID, UUID, UUID]:
+    history = History()
+    red = history.submit(definition("red"), key="1", labels={"team": "x", "env": "live"})
+    history.start(red)
+    blue = history.submit(REPORT, key="2", labels={"team": "x"})
+    child = history.open_child(blue, "sub", REPORT)
+    green = history.submit(definition("green"), key="3", labels={"team": "y", "env": "live"})
+    catch_up(history.store, views)
+    return red, blue, child, green
+
+
+def test_jobs_are_listed_newest_first_and_bounded(views: ViewStore) -> None:
+    red, blue, child, green = three_jobs(views)
+
+    assert jobs_of(views, JobFilter()) == [green, blue, red]
+    assert jobs_of(views, JobFilter(limit=2)) == [green, blue]
+    assert jobs_of(views, JobFilter(roots_only=False)) == [green, child, blue, red]
+
+
+def test_jobs_are_found_by_state_name_label_and_time(views: ViewStore) -> None:
+    red, blue, child, green = three_jobs(views)
+
+    assert jobs_of(views, JobFilter(state="running")) == [red]
+    assert jobs_of(views, JobFilter(name="report", roots_only=False)) == [child, blue]
+    assert jobs_of(views, JobFilter(labels={"team": "x"})) == [blue, red]
+    assert jobs_of(views, JobFilter(labels={"team": "x", "env": "live"})) == [red]
+    assert jobs_of(views, JobFilter(labels={"team": "x"}, state="submitted")) == [blue]
+    assert jobs_of(views, JobFilter(labels={"env": "live"}, name="green")) == [green]
+    assert jobs_of(views, JobFilter(labels={"no": "such"})) == []
+    assert jobs_of(views, JobFilter(since=START + timedelta(seconds=8))) == [green]
+    assert jobs_of(views, JobFilter(since=START + timedelta(days=1))) == []
+
+
+def test_a_label_with_an_equals_sign_is_not_mistaken_for_another(views: ViewStore) -> None:
+    history = History()
+    job = history.submit(REPORT, labels={"a=b": "c"})
+    catch_up(history.store, views)
+
+    assert jobs_of(views, JobFilter(labels={"a=b": "c"})) == [job]
+    assert jobs_of(views, JobFilter(labels={"a": "b=c"})) == []
+
+
+def test_ids_are_found_by_range(views: ViewStore) -> None:
+    known = sorted(three_jobs(views))
+
+    assert views.jobs_between(known[0], known[-1], 10) == known
+    assert views.jobs_between(known[1], known[1], 10) == [known[1]]
+    assert views.jobs_between(known[0], known[-1], 2) == known[:2]
+
+
+def test_children_come_by_step_and_index_and_page_by_page(views: ViewStore) -> None:
+    history = History()
+    top = history.submit(REPORT)
+    paths = ["parts[10]", "parts[2]", "sub", "parts[0]"]
+    made = {path: history.open_child(top, path, REPORT) for path in paths}
+    catch_up(history.store, views)
+    expected = [made[path] for path in ("parts[0]", "parts[2]", "parts[10]", "sub")]
+
+    first = views.children(top, None, 3)
+    rest = views.children(top, first[-1], 3)
+
+    assert [view.job for view in (*first, *rest)] == expected
+    assert views.children(made["sub"], None, 3) == []
+
+
+def test_named_steps_and_items_are_told_apart(views: ViewStore) -> None:
+    history, job, _ = half_done_report()
+    catch_up(history.store, views)
+
+    assert {step.path for step in views.named_steps(job)} == {"load", "parts", "sub"}
+    assert [step.path for step in views.items(job, "parts")] == ["parts[0]", "parts[1]"]
+    assert [step.path for step in views.items(job, "parts", after=0)] == ["parts[1]"]
+    assert [step.path for step in views.items(job, "parts", limit=1)] == ["parts[0]"]
+    assert [step.path for step in views.items(job, "parts", state="retrying")] == ["parts[1]"]
+    assert views.items(job, "load") == []
+
+
+def test_the_slowest_steps_of_a_tree_come_first(views: ViewStore) -> None:
+    history, job, child = half_done_report()
+    history.release(child, "load")
+    history.succeed(child, "load", seconds=9.0)
+    catch_up(history.store, views)
+
+    slowest = [(step.job, step.path, step.seconds) for step in views.slowest(job, 10)]
+
+    assert slowest == [(child, "load", 9.0), (job, "parts[0]", 2.5), (job, "load", 0.5)]
+    assert [step.path for step in views.slowest(job, 1, offset=1)] == ["parts[0]"]
+
+
+def test_history_is_found_by_job_and_by_tree_in_order_of_position(views: ViewStore) -> None:
+    history, job, child = half_done_report()
+    catch_up(history.store, views)
+
+    own = [row.position for row in views.history(job=child, root=None, after=0, limit=99)]
+    tree = [row.position for row in views.history(job=None, root=job, after=0, limit=99)]
+
+    assert tree == list(range(2, history.store.head() + 1))
+    assert [history.store.log[at - 1].recorded.originator_id for at in own] == [child, child]
+    assert [row.position for row in views.history(job=None, root=job, after=4, limit=2)] == [5, 6]
+
+
+def test_a_definition_is_kept_with_its_text(views: ViewStore) -> None:
+    history, *_ = half_done_report()
+    catch_up(history.store, views)
+
+    kept = views.load({DEFINITIONS: [REPORT.hash]})[DEFINITIONS][REPORT.hash]
+
+    assert (kept.name, kept.version, kept.steps) == ("report", 1, 5)
+    assert kept.json.encode() == REPORT.to_json()
+
+
+# --- SQLite alone ---------------------------------------------------------------------------------
+
+
+def test_two_sqlite_stores_on_one_file_share_the_work(tmp_path: Path) -> None:
+    history, job, _ = half_done_report()
+    one, two = (SqliteViewStore(str(tmp_path / "views.db")) for _ in range(2))
+
+    catch_up(history.store, one, batch_size=4)
+    history.fail_job(job)
+    catch_up(history.store, two)
+    catch_up(history.store, one)
+
+    assert one.load({JOBS: [job]})[JOBS][job].state == "failed"
+    assert one.positions() == two.positions()
+
+
+def test_views_of_an_older_layout_are_dropped_and_other_tables_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history, job, _ = half_done_report()
+    path = str(tmp_path / "both.db")
+    with sqlite3.connect(path) as log:
+        log.execute("CREATE TABLE stored_events (position INTEGER PRIMARY KEY)")
+        log.execute("INSERT INTO stored_events VALUES (7)")
+    old = SqliteViewStore(path)
+    catch_up(history.store, old)
+    old.close()
+
+    monkeypatch.setattr(sqlite_views, "SCHEMA_VERSION", sqlite_views.SCHEMA_VERSION + 1)
+    new = SqliteViewStore(path)
+
+    assert new.positions() == {}
+    catch_up(history.store, new)
+    assert new.load({JOBS: [job]})[JOBS][job].state == "running"
+    assert log.execute("SELECT position FROM stored_events").fetchall() == [(7,)]
+
+
+def test_a_file_that_is_no_database_is_one_of_our_errors(tmp_path: Path) -> None:
+    path = tmp_path / "views.db"
+    path.write_text("this is not a database, it is a text of more than a hundred characters" * 9)
+
+    with pytest.raises(StoreUnavailable, match="read models"):
+        SqliteViewStore(str(path))
+
+
+def test_a_batch_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    views = SqliteViewStore(str(tmp_path / "views.db"))
+    good = StepView(position=1, job=UUID(int=1), path="a", root=UUID(int=1))
+    bad = StepView(position=1, job=UUID(int=1), path="b", root=UUID(int=1), state=None)  # type: ignore[arg-type]
+
+    with pytest.raises(StoreUnavailable):
+        views.save("jobs", 0, 1, {STEPS: {good.key: good, bad.key: bad}})
+
+    assert views.positions() == {}
+    assert views.load({STEPS: [good.key]}) == {STEPS: {}}
+
+
+FILTERS = [
+    JobFilter(roots_only=roots, state=state, name=name, labels=labels, since=since)
+    for roots in (True, False)
+    for state in (None, "failed")
+    for name in (None, "report")
+    for labels in ({}, {"team": "x"}, {"team": "x", "env": "y"})
+    for since in (None, START)
+]
+
+
+@pytest.mark.parametrize("wanted", FILTERS)
+def test_no_list_of_jobs_scans_a_table_or_sorts(tmp_path: Path, wanted: JobFilter) -> None:
+    path = str(tmp_path / "views.db")
+    SqliteViewStore(path).close()
+
+    plan = explain(path, *job_query(wanted))
+
+    assert not [line for line in plan if "TEMP B-TREE" in line]
+    assert not [line for line in plan if line.startswith("SCAN") and "USING" not in line]
+
+
+def test_no_other_query_scans_a_table_or_sorts(tmp_path: Path) -> None:
+    path = str(tmp_path / "views.db")
+    views = SqliteViewStore(path)
+    asked: list[str] = []
+    views._db.set_trace_callback(asked.append)
+    job = UUID(int=1)
+    for state in (None, "failed"):
+        views.items(job, "parts", state=state)
+    views.jobs_between(job, job, 1)
+    views.children(job, None, 1)
+    views.named_steps(job)
+    views.slowest(job, 1)
+    views.history(job=job, root=None, after=0, limit=1)
+    views.history(job=None, root=job, after=0, limit=1)
+    views.load({JOBS: [job], STEPS: [(job, "a")], DEFINITIONS: ["a"], HISTORY: [1]})
+    views._db.set_trace_callback(None)
+
+    plans = {sql: explain(path, sql, ()) for sql in asked}
+
+    assert len(plans) == 12
+    for sql, plan in plans.items():
+        assert all(line.startswith("SEARCH") for line in plan), (sql, plan)
+
+
+def explain(path: str, sql: str, values: tuple[object, ...]) -> list[str]:
+    with sqlite3.connect(path) as db:
+        return [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
