@@ -7,7 +7,7 @@ it as one `JobAdvanced` event, plus the effects that others must carry out.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
@@ -69,6 +69,7 @@ class Advance:
         self._scope_for = scope_for
         self._demanded = demanded
         self._to_consider: list[tuple[int, str]] = []
+        self._queued: set[str] = set()
         self._edges: dict[str, dict[str, bool]] = {}
         self._readied: dict[str, tuple[str, ...]] = {}
         self._fan_outs: dict[str, FanOut] = {}
@@ -98,6 +99,7 @@ class Advance:
             if not self.job.ended(name):
                 self._cancel(name)
         self._to_consider.clear()
+        self._queued.clear()
 
     def open_fan_out(self, name: str, shape: FanOut) -> None:
         """A fan-out step was opened."""
@@ -151,18 +153,18 @@ class Advance:
 
     # --- the fixpoint ----------------------------------------------------------------------------
 
-    def _enqueue(self, names: Any) -> None:
+    def _enqueue(self, names: Iterable[str]) -> None:
         for name in names:
-            if self.job.step(name) == "pending":
+            if name not in self._queued and self.job.step(name) == "pending":
+                self._queued.add(name)
                 heapq.heappush(self._to_consider, (self.plan.steps[name].order, name))
 
     def _consider_all(self) -> None:
-        last = ""
         while self._to_consider:
             _, name = heapq.heappop(self._to_consider)
-            if name != last and self.job.step(name) == "pending":
+            self._queued.discard(name)
+            if self.job.step(name) == "pending":
                 self._consider(self.plan.steps[name])
-            last = "" if self._to_consider else name
 
     def _consider(self, step: PlannedStep) -> None:
         broken = self._decide_edges(step)
@@ -301,9 +303,10 @@ class Advance:
             self._pending_above(name), key=lambda n: self.plan.steps[n].order, reverse=True
         ):
             verdicts[candidate] = self._demand_of(candidate, verdicts)
-            if verdicts[candidate]:
+            if verdicts[candidate] and candidate not in self._demanded:
                 self._demanded.add(candidate)
                 self._enqueue([candidate])
+                self._enqueue(edge.dependency for edge in self.plan.steps[candidate].edges)
         return verdicts[name]
 
     def _pending_above(self, name: str) -> list[str]:

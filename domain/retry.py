@@ -31,8 +31,11 @@ def wait_seconds(
     """
     if retry_after is not None:
         return min(max(retry_after, 0.0), WAIT_SECONDS_MAX)
-    growth = min(float(failures - 1), 64.0)
-    backoff = min(rule.cap, rule.first * rule.factor**growth, WAIT_SECONDS_MAX)
+    try:
+        grown = rule.first * rule.factor ** (failures - 1)
+    except OverflowError:
+        grown = WAIT_SECONDS_MAX
+    backoff = min(rule.cap, grown, WAIT_SECONDS_MAX)
     return backoff * jitter if rule.jitter == "full" else backoff
 
 

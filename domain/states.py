@@ -48,7 +48,11 @@ _STEP_ROWS = [
 def machine(states: list[str], rows: list[Any], initial: str) -> Machine:
     """Build a machine without a model, for compiling a table or drawing a diagram."""
     return Machine(
-        model=None, states=states, transitions=rows, initial=initial, auto_transitions=False
+        model=None,
+        states=states,
+        transitions=[list(row) for row in rows],
+        initial=initial,
+        auto_transitions=False,
     )
 
 
