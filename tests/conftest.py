@@ -1,0 +1,21 @@
+"""The hypothesis profiles: `ci` tries the same examples every time, `dev` new ones."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+from support.scale import scaled
+
+# No deadline and no complaint about slowness: both measure the machine, not the code.
+settings.register_profile(
+    "dev",
+    deadline=None,
+    max_examples=scaled(100),
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=True,
+)
+settings.register_profile(
+    "ci", settings.get_profile("dev"), derandomize=True, database=None, print_blob=False
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
