@@ -12,11 +12,12 @@ from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
+from warrener.domain.expressions import Expression, Template
+from warrener.domain.plan import Plan, PlannedStep
 
-from warrener.domain.definition.model import Join
+from warrener.domain.demand import Demand, depends_on
 from warrener.domain.errors import ExpressionError, PayloadError
 from warrener.domain.events import Error, FanOut, JobAdvanced
-from warrener.domain.expressions import Expression, Template
 from warrener.domain.job import (
     Job,
     assign_below,
@@ -27,11 +28,10 @@ from warrener.domain.job import (
     assign_ready,
     assign_settled,
 )
+from warrener.domain.joins import Seen, verdict
 from warrener.domain.payloads import check_size, encode_json
-from warrener.domain.plan import Edge, Plan, PlannedStep
 from warrener.domain.states import STEP_FAILED
 
-Verdict = Literal["run", "upstream_failed", "skipped"]
 ScopeFor = Callable[[str], Mapping[str, Any]]  # reader's name -> what its expressions see
 
 
@@ -67,7 +67,7 @@ class Advance:
         self.plan = plan
         self.effects: list[Effect] = []
         self._scope_for = scope_for
-        self._demanded = demanded
+        self._demand = Demand(job, plan, demanded)
         self._to_consider: list[tuple[int, str]] = []
         self._queued: set[str] = set()
         self._edges: dict[str, dict[str, bool]] = {}
@@ -177,18 +177,25 @@ class Advance:
         if broken is not None:
             self._fail(step.name, broken)
             return
-        verdict, early = self._join(step)
-        if verdict is None:
+        seen = self._seen(step)
+        answer = verdict(step.definition.join, seen)
+        if answer is None:
             return
-        blind = tuple(e.dependency for e in step.edges if not self.job.ended(e.dependency))
-        if verdict == "run":
-            self._run(step, blind)
+        if answer == "run":
+            self._run(step)
         else:
-            self._settle(step.name, verdict)
-        if early and step.definition.cancel_rest:
+            self._settle(step.name, answer)
+        if seen.waiting and step.definition.cancel_rest:
             self._cancel_rest(step)
 
-    def _run(self, step: PlannedStep, blind: tuple[str, ...]) -> None:
+    def _is_demanded(self, name: str) -> bool | None:
+        demanded, found = self._demand.of(name)
+        for newly in found:
+            self._enqueue([newly, *depends_on(self.plan.steps[newly])])
+        return demanded
+
+    def _run(self, step: PlannedStep) -> None:
+        blind = tuple(name for name in depends_on(step) if not self.job.ended(name))
         assign_ready(self.job, step.name, blind)
         try:
             if step.when is not None and not self._condition(step.name, step.when):
@@ -204,7 +211,7 @@ class Advance:
             return
         self._readied[step.name] = blind
         self.effects.append(Effect("begin", step.name))
-        self._enqueue(edge.dependency for edge in step.edges)
+        self._enqueue(depends_on(step))
 
     # --- ends ------------------------------------------------------------------------------------
 
@@ -216,7 +223,7 @@ class Advance:
         self._assign_end(name, state)
         step = self.plan.steps[name]
         self._enqueue(step.readers)
-        self._enqueue(edge.dependency for edge in step.edges)
+        self._enqueue(depends_on(step))
         stops = self.plan.definition.on_failure == "stop" and not step.definition.may_fail
         if state == "failed" and stops:
             self.cancel_all()
@@ -233,37 +240,29 @@ class Advance:
         self._settle(name, "cancelled")
 
     def _cancel_rest(self, step: PlannedStep) -> None:
+        """Cancel what an early decision left behind, unless another step still requires it."""
         for edge in step.edges:
             name = edge.dependency
-            if self.job.ended(name) or self._required(step.name, edge.when, name) is False:
+            if self.job.ended(name) or self._demand.required(step.name, edge) is False:
                 continue
-            if not any(self._still_requires(reader, name) for reader in self._others(step, name)):
+            others = (other for other in self.plan.steps[name].readers if other != step.name)
+            if not any(self._still_requires(other, name) for other in others):
                 self._cancel(name)
-
-    def _others(self, step: PlannedStep, dependency: str) -> list[str]:
-        return [name for name in self.plan.steps[dependency].readers if name != step.name]
 
     def _still_requires(self, reader: str, dependency: str) -> bool:
         return (
             self.job.step(reader) == "pending"
-            and self._required(reader, _edge(self.plan.steps[reader], dependency).when, dependency)
-            is True
+            and self._demand.required_by(reader, dependency) is True
             and self._is_demanded(reader) is True
         )
 
-    # --- edges -----------------------------------------------------------------------------------
-
-    def _required(self, step: str, when: Expression | None, dependency: str) -> bool | None:
-        """Return whether an edge is required; None while that is undecided."""
-        if when is None:
-            return True
-        return self.job.edges.get(step, {}).get(dependency)
+    # --- edges and joins -------------------------------------------------------------------------
 
     def _decide_edges(self, step: PlannedStep) -> ExpressionError | None:
         """Decide what can be decided; return the error of a condition that cannot be evaluated."""
         broken = None
         for edge in step.edges:
-            if edge.when is None or self._required(step.name, edge.when, edge.dependency) is not None:
+            if edge.when is None or self._demand.required(step.name, edge) is not None:
                 continue
             if not all(self.job.ended(name) for name in edge.when.steps):
                 continue
@@ -280,90 +279,26 @@ class Advance:
     def _condition(self, reader: str, condition: Expression) -> bool:
         value = condition.evaluate(self._scope_for(reader))
         if not isinstance(value, bool):
-            kind = type(value).__name__
-            raise ExpressionError(f"condition ${{{{ {condition.text} }}}} gave {kind}, not a boolean")
+            raise ExpressionError(
+                f"condition ${{{{ {condition.text} }}}} gave {type(value).__name__}, not a boolean"
+            )
         return value
 
-    # --- demand ----------------------------------------------------------------------------------
-
-    def _wanted(self, name: str) -> bool:
-        selection = self.job.selection
-        if selection is None:
-            return self.plan.steps[name].wanted
-        if selection.mode == "downstream":
-            return name in downstream(self.plan, selection.step)
-        return name == selection.step
-
-    def _is_demanded(self, name: str) -> bool | None:
-        """Return whether a step is demanded; None while that is undecided."""
-        if name in self._demanded:
-            return True
-        verdicts: dict[str, bool | None] = {}
-        for candidate in sorted(
-            self._pending_above(name), key=lambda n: self.plan.steps[n].order, reverse=True
-        ):
-            verdicts[candidate] = self._demand_of(candidate, verdicts)
-            if verdicts[candidate] and candidate not in self._demanded:
-                self._demanded.add(candidate)
-                self._enqueue([candidate])
-                self._enqueue(edge.dependency for edge in self.plan.steps[candidate].edges)
-        return verdicts[name]
-
-    def _pending_above(self, name: str) -> list[str]:
-        """Return the step and all pending steps whose demand could reach it."""
-        found = {name: None}
-        waiting = [name]
-        while waiting:
-            for reader in self.plan.steps[waiting.pop()].readers:
-                if reader not in found and self.job.step(reader) == "pending":
-                    found[reader] = None
-                    waiting.append(reader)
-        return list(found)
-
-    def _demand_of(self, name: str, verdicts: dict[str, bool | None]) -> bool | None:
-        if name in self._demanded or self._wanted(name):
-            return True
-        possible = False
-        for reader in self.plan.steps[name].readers:
-            demand = self._demand_over(reader, name, verdicts)
-            if demand:
-                return True
-            possible = possible or demand is None
-        return None if possible else False
-
-    def _demand_over(
-        self, reader: str, name: str, verdicts: dict[str, bool | None]
-    ) -> bool | None:
-        state = self.job.step(reader)
-        if state in {"not_needed", "cancelled"} or reader in self.job.given:
-            return False
-        required = self._required(reader, _edge(self.plan.steps[reader], name).when, name)
-        if required is False:
-            return False
-        if state != "pending":
-            return bool(required)
-        demanded = verdicts.get(reader, True if reader in self._demanded else None)
-        if demanded is False:
-            return False
-        return True if demanded and required else None
-
-    # --- joins -----------------------------------------------------------------------------------
-
-    def _join(self, step: PlannedStep) -> tuple[Verdict | None, bool]:
-        """Return the verdict, None while there is none, and whether it came before all ended."""
-        seen = {"ok": 0, "failed": 0, "skipped": 0}
-        waiting, required_any = False, False
+    def _seen(self, step: PlannedStep) -> Seen:
+        """Look at the required dependencies of a step."""
+        seen = Seen()
         for edge in step.edges:
-            required = self._required(step.name, edge.when, edge.dependency)
+            required = self._demand.required(step.name, edge)
             if required is False:
                 continue
-            required_any = True
+            seen.required = True
             if required is None or not self.job.ended(edge.dependency):
-                waiting = True
-            else:
-                seen[self._outcome(edge.dependency)] += 1
-        verdict = _verdict(step.definition.join, seen, waiting, not required_any)
-        return verdict, waiting
+                seen.waiting = True
+                continue
+            outcome = self._outcome(edge.dependency)
+            seen.ok = seen.ok or outcome == "ok"
+            seen.failed = seen.failed or outcome == "failed"
+        return seen
 
     def _outcome(self, name: str) -> str:
         state = self.job.step(name)
@@ -372,49 +307,3 @@ class Advance:
         if state in STEP_FAILED:
             return "ok" if self.plan.steps[name].definition.may_fail else "failed"
         return "skipped"
-
-
-def downstream(plan: Plan, name: str) -> frozenset[str]:
-    """Return a step and everything that depends on it, directly or not."""
-    found = {name}
-    for step in plan.steps.values():  # in topological order
-        if any(edge.dependency in found for edge in step.edges):
-            found.add(step.name)
-    return frozenset(found)
-
-
-def _edge(reader: PlannedStep, dependency: str) -> Edge:
-    return next(edge for edge in reader.edges if edge.dependency == dependency)
-
-
-def _verdict(join: Join, seen: dict[str, int], waiting: bool, free: bool) -> Verdict | None:
-    """Read the table of joins; `free` says that no dependency is required at all."""
-    ok, failed = bool(seen["ok"]), bool(seen["failed"])
-    early, fulfilled, otherwise = _RULES[join](ok, failed, free)
-    if early is not None:
-        return early
-    if waiting:
-        return None
-    return "run" if fulfilled else otherwise
-
-
-def _failed_or_skipped(failed: bool) -> Verdict:
-    return "upstream_failed" if failed else "skipped"
-
-
-# join -> (ok, failed, free) -> (verdict that need not wait, runs once all ended, else)
-_RULES: dict[Join, Callable[[bool, bool, bool], tuple[Verdict | None, bool, Verdict]]] = {
-    Join.ALL_OK: lambda ok, failed, free: (
-        "upstream_failed" if failed else None,
-        ok or free,
-        "skipped",
-    ),
-    Join.ALL_DONE: lambda ok, failed, free: (None, True, "skipped"),
-    Join.ANY_OK: lambda ok, failed, free: (
-        "run" if ok else None,
-        False,
-        _failed_or_skipped(failed),
-    ),
-    Join.ANY_FAILED: lambda ok, failed, free: ("run" if failed else None, False, "skipped"),
-    Join.ALL_FAILED: lambda ok, failed, free: ("skipped" if ok else None, failed, "skipped"),
-}

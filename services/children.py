@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
+from warrener.domain.definition.check import validate_params
+from warrener.domain.plan import Plan
 
 from warrener.domain import ids
-from warrener.domain.definition.check import validate_params
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.definition.params import complete, digest
 from warrener.domain.errors import ExpressionError, PayloadError
@@ -25,7 +26,6 @@ from warrener.domain.graph import render, value_error
 from warrener.domain.job import Job
 from warrener.domain.messages import SubmitJob
 from warrener.domain.payloads import Payload
-from warrener.domain.plan import Plan
 from warrener.domain.step import Step
 from warrener.services.working_set import ActiveJob
 
@@ -120,15 +120,12 @@ def begin_child(turn: Turn, active: ActiveJob, name: str, index: int | None) -> 
     if index is None:
         turn.advance(active).open_child(name, child)
     event = _child_submission(turn, active, step, plan, params)
-    turn.later(partial(_open_child, turn, active, child, event, plan, params))
+    turn.later(partial(_open_child, turn, step, event, plan, params))
 
 
-def _open_child(
-    turn: Turn, parent: ActiveJob, child: UUID, event: JobSubmitted, plan: Plan, params: Any
-) -> None:
-    assert event.parent is not None
-    if event.parent.step in turn.memory.steps and parent.job.id in turn.memory.jobs:
-        open_job(turn, child, event, plan, params)
+def _open_child(turn: Turn, step: Step, event: JobSubmitted, plan: Plan, params: Any) -> None:
+    if step.id in turn.memory.steps and step.child is not None:
+        open_job(turn, step.child, event, plan, params)
 
 
 def _record_opening(turn: Turn, active: ActiveJob, step: Step, child: UUID) -> None:

@@ -12,7 +12,8 @@ from uuid import UUID
 
 import msgspec
 
-from warrener.domain import ids, step as steps
+from warrener.domain import ids
+from warrener.domain import step as steps
 from warrener.domain.errors import PayloadError, WarrenerError
 from warrener.domain.events import Error, StepRetryScheduled
 from warrener.domain.flow import Flow, Ready

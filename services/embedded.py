@@ -8,8 +8,10 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from warrener.services.worker import Runner, Worker
 
-from warrener.domain import ids, job as jobs
+from warrener.domain import ids
+from warrener.domain import job as jobs
 from warrener.domain.errors import UnknownJob, UsageError
 from warrener.domain.events import Error, JobEnded, JobSubmitted, Recorded
 from warrener.domain.flow import Flow
@@ -18,7 +20,6 @@ from warrener.domain.ports import Broker, Clock, EventStore, Outgoing
 from warrener.domain.states import JOB_ENDED
 from warrener.services.controller import Chance, Controller
 from warrener.services.reactor import Reactor
-from warrener.services.worker import Runner, Worker
 from warrener.services.working_set import read_payload
 
 INBOX = "warrener.results.0"
@@ -97,7 +98,9 @@ class Embedded:
         if first is None or not isinstance(first.event, JobSubmitted):
             raise UnknownJob(f"no job {job} in the store")
         if first.event.parent is not None:
-            raise UsageError(f"job {job} was started by another: resume its root {first.event.root}")
+            raise UsageError(
+                f"job {job} was started by another: resume its root {first.event.root}"
+            )
         self.reactor.own([job])
 
     def run(self, job: UUID, on_progress: Callable[[Progress], None] | None = None) -> Outcome:

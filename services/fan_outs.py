@@ -10,6 +10,7 @@ from warrener.domain.events import Error, FanOut, StepOpened
 from warrener.domain.graph import value_error
 from warrener.domain.messages import DEFAULT_QUEUE
 from warrener.domain.payloads import PAYLOAD_BYTES_MAX, check_size, encode_json
+from warrener.domain.step import Step
 from warrener.services import children
 from warrener.services.working_set import ActiveJob, Collected
 
@@ -82,14 +83,14 @@ def make_ready(turn: Turn, active: ActiveJob, name: str, start: int) -> None:
         children.begin_child(turn, active, name, index)
 
 
-def end_item(
-    turn: Turn, active: ActiveJob, name: str, index: int, state: str, data: bytes
-) -> None:
+def end_item(turn: Turn, active: ActiveJob, step: Step, data: bytes) -> None:
     """An item ended; end the fan-out, or let the window move on."""
+    name, index = ids.split_path(step.path)
+    assert index is not None, step.path
     items = active.job.fan_outs[name]
     before = items.may_begin
-    turn.advance(active).end_item(name, index, state)
-    if state == "succeeded" and name in active.collected:
+    turn.advance(active).end_item(name, index, step.state)
+    if step.state == "succeeded" and name in active.collected:
         active.collected[name].put(index, data)
     if items.counts.get("failed", 0) > items.shape.tolerated:
         _fail(turn, active, name)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from warrener.domain import ids, job as jobs, step as steps
+from warrener.domain import ids
+from warrener.domain import job as jobs
+from warrener.domain import step as steps
 from warrener.domain.errors import StoredDataError, UnknownJob
 from warrener.domain.events import JobEvent, StepOpened, StepReleased, StepSucceeded
 from warrener.domain.flow import Flow, Ready

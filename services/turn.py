@@ -15,7 +15,9 @@ from uuid import UUID
 
 import msgspec
 
-from warrener.domain import ids, job as jobs, step as steps
+from warrener.domain import ids
+from warrener.domain import job as jobs
+from warrener.domain import step as steps
 from warrener.domain.errors import ExpressionError, PayloadError
 from warrener.domain.events import (
     Error,
@@ -185,7 +187,7 @@ class Turn:
         active = self.memory.jobs[step.job]
         name, index = ids.split_path(step.path)
         if index is not None:
-            fan_outs.end_item(self, active, name, index, step.state, data)
+            fan_outs.end_item(self, active, step, data)
             return
         active.forget_items(name)
         if isinstance(event, StepFailed):
