@@ -1,0 +1,148 @@
+"""Queries over a job and everything below it: the tree, the history, the slowest steps."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from uuid import UUID
+
+from warrener.domain.events import StepEvent
+from warrener.domain.ports import EventStore, Positioned
+from warrener.projections.ports import ViewStore
+from warrener.projections.views import HistoryView, JobView, StepView
+from warrener.services.places import Places
+from warrener.services.shapes import (
+    Error,
+    HistoryLine,
+    SlowStep,
+    TreeNode,
+    event_data,
+    format_time,
+    optional_time,
+    progress,
+)
+
+PAGE_EVENTS = 500
+GAP_EVENTS_MAX = 16  # positions that are read and thrown away rather than read around
+PAGE_STEPS = 200
+
+
+class TreeQueries:
+    """Walks trees in bounded pages."""
+
+    def __init__(self, store: EventStore, views: ViewStore, places: Places) -> None:
+        self._store = store
+        self._views = views
+        self._places = places
+
+    def tree(self, job: UUID, jobs_max: int) -> TreeNode:
+        """Return a job with the jobs below it, level by level, up to `jobs_max` of them."""
+        top = _node(self._places.job(job), "")
+        left, waiting = jobs_max, deque([top])
+        while waiting:
+            node = waiting.popleft()
+            children = self._views.children(node.job, None, left + 1)
+            node.more = len(children) > left
+            for view in children[:left]:
+                parent = view.parent.path if view.parent else ""
+                child = _node(view, _joined(node.path, parent))
+                node.children.append(child)
+                waiting.append(child)
+            left -= len(node.children)
+        return top
+
+    def slowest(self, job: UUID, limit: int) -> list[SlowStep]:
+        """Return the steps that ran longest."""
+        root = self._places.job(job).root
+        return [self._slow(step, job) for step in islice(self._slow_steps(job, root), limit)]
+
+    def history(self, job: UUID, tree: bool, after: int) -> Iterator[HistoryLine]:
+        """Yield events in order of position."""
+        root = self._places.job(job).root if tree else None
+        while rows := self._rows(job, root, after):
+            wanted = [row for row in rows if root is None or self._places.is_below(row.job, job)]
+            for run in _runs([row.position for row in wanted]):
+                for positioned in self._read(run):
+                    yield self._history_line(positioned, job)
+            after = rows[-1].position
+
+    def _slow_steps(self, job: UUID, root: UUID) -> Iterator[StepView]:
+        offset = 0
+        while page := self._views.slowest(root, PAGE_STEPS, offset):
+            yield from (step for step in page if self._places.is_below(step.job, job))
+            offset += len(page)
+
+    def _slow(self, step: StepView, top: UUID) -> SlowStep:
+        return SlowStep(
+            job=step.job,
+            path=self._path(step.job, top, step.path),
+            state=step.state,
+            seconds=step.seconds or 0.0,
+            attempts=step.attempts,
+            worker=step.worker,
+        )
+
+    def _path(self, job: UUID, top: UUID, path: str) -> str:
+        return _joined(self._places.path(job, top), path)
+
+    def _rows(self, job: UUID, root: UUID | None, after: int) -> Sequence[HistoryView]:
+        only = job if root is None else None
+        return self._views.history(job=only, root=root, after=after, limit=PAGE_EVENTS)
+
+    def _read(self, positions: Sequence[int]) -> Iterator[Positioned]:
+        """Read events at near positions in one go."""
+        span = positions[-1] - positions[0] + 1
+        wanted = set(positions)
+        events = self._store.read(positions[0] - 1, span)
+        return (each for each in events if each.position in wanted)
+
+    def _history_line(self, positioned: Positioned, top: UUID) -> HistoryLine:
+        recorded = positioned.recorded
+        event = recorded.event
+        is_step = isinstance(event, StepEvent)
+        job = event.job if isinstance(event, StepEvent) else recorded.originator_id
+        path = event.path if isinstance(event, StepEvent) else ""
+        return HistoryLine(
+            position=positioned.position,
+            stream="step" if is_step else "job",
+            id=recorded.originator_id,
+            path=self._path(job, top, path),
+            version=recorded.originator_version,
+            type=type(event).__name__,
+            at=format_time(event.at),
+            cause=event.cause,
+            data=event_data(event),
+        )
+
+
+def _joined(above: str, path: str) -> str:
+    return "/".join(part for part in (above, path) if part)
+
+
+def _node(view: JobView, path: str) -> TreeNode:
+    return TreeNode(
+        job=view.job,
+        name=view.name,
+        version=view.version,
+        state=view.state,
+        path=path,
+        error=Error.of(view.error),
+        submitted_at=format_time(view.submitted_at),
+        ended_at=optional_time(view.ended_at),
+        progress=progress(view.counts),
+        children=[],
+        more=False,
+    )
+
+
+def _runs(positions: Sequence[int]) -> Iterator[list[int]]:
+    """Split rising positions where the gap is too wide to read across."""
+    run: list[int] = []
+    for position in positions:
+        if run and position - run[-1] > GAP_EVENTS_MAX:
+            yield run
+            run = []
+        run.append(position)
+    if run:
+        yield run
