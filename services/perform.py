@@ -1,0 +1,173 @@
+"""Performing an order: call the endpoint, and say in a report what became of it."""
+
+from __future__ import annotations
+
+import math
+from contextvars import ContextVar
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from warrener.domain.errors import PermanentError, RetryLater, UsageError, UserActionRequired
+from warrener.domain.events import Error
+from warrener.domain.messages import RunStep, StepReport
+from warrener.domain.ports import Clock
+from warrener.domain.retry import WAIT_SECONDS_MAX
+from warrener.services.endpoints import REGISTRY, Registry
+from warrener.services.plans import Misfit
+
+TRACEBACK_CHARACTERS_MAX = 16 * 1024
+MESSAGE_CHARACTERS_MAX = 2_000
+CODE_CHARACTERS_MAX = 100
+
+_order: ContextVar[RunStep | None] = ContextVar("warrener_order", default=None)
+
+
+class CurrentStep(msgspec.Struct, frozen=True):
+    """The step that is running here. `token` is the attempt's, for fencing effects outside."""
+
+    job: UUID
+    step: UUID
+    path: str
+    attempt: int
+    token: str
+    labels: dict[str, str]
+    root: UUID
+
+
+class Fate(msgspec.Struct, frozen=True):
+    """What became of one call."""
+
+    outcome: str
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    error: Error | None = None
+    retry_after: float | None = None
+
+
+def current_step() -> CurrentStep:
+    """Return the step that is running in this thread or task."""
+    order = _order.get()
+    if order is None:
+        raise UsageError("current_step() was called outside a step: only a worker runs steps")
+    return CurrentStep(
+        job=order.job,
+        step=order.step,
+        path=order.path,
+        attempt=order.attempt,
+        token=order.token,
+        labels=dict(order.context.get("labels", {})),
+        root=UUID(str(order.context.get("root", order.job))),
+    )
+
+
+def perform(order: RunStep, worker: str, clock: Clock, registry: Registry = REGISTRY) -> StepReport:
+    """Run one attempt of a step and report it; only `KeyboardInterrupt` goes through."""
+    started_at = clock.now()
+    fate = _call(order, registry)
+    return report(order, worker, fate, started_at=started_at, ended_at=clock.now())
+
+
+def report(
+    order: RunStep, worker: str, fate: Fate, *, started_at: Any, ended_at: Any
+) -> StepReport:
+    """Return the report of an attempt."""
+    return StepReport(
+        job=order.job,
+        step=order.step,
+        attempt=order.attempt,
+        token=order.token,
+        worker=worker,
+        outcome=fate.outcome,
+        result=fate.result,
+        error=fate.error,
+        retry_after=fate.retry_after,
+        started_at=started_at,
+        ended_at=ended_at,
+    )
+
+
+def _call(order: RunStep, registry: Registry) -> Fate:
+    endpoint = registry.get(order.endpoint)
+    if endpoint is None:
+        message = (
+            f"this worker knows no endpoint {order.endpoint}: {registry.nearest(order.endpoint)}"
+        )
+        return failed(order, "failed", "unknown-endpoint", message)
+    token = _order.set(order)
+    try:
+        return Fate("succeeded", endpoint.plan.call(order.args))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit and cancellation of a task, too
+        return _fate_of(order, error)
+    finally:
+        _order.reset(token)
+
+
+def _fate_of(order: RunStep, error: BaseException) -> Fate:
+    text, kind = _message(error), type(error).__name__
+    if isinstance(error, Misfit):
+        return failed(order, "permanent", error.code, text)
+    if isinstance(error, RetryLater):
+        fate = failed(order, "retry_later", _code(error), text, type=kind)
+        return msgspec.structs.replace(fate, retry_after=bounded_seconds(error.after))
+    if isinstance(error, UserActionRequired):
+        return failed(order, "user_action", "user-action", text, type=kind)
+    outcome, code = "failed", "error"
+    if isinstance(error, PermanentError):
+        outcome, code = "permanent", _code(error)
+    return failed(order, outcome, code, text, type=kind, traceback=_traceback(error))
+
+
+def _code(error: RetryLater | PermanentError) -> str:
+    return _bounded(error.code, CODE_CHARACTERS_MAX)
+
+
+def failed(order: RunStep, outcome: str, code: str, message: str, **details: Any) -> Fate:
+    """Return the fate of an attempt that did not succeed; `details` are `type` and `traceback`."""
+    return Fate(outcome, error=Error(code=code, message=message, attempt=order.attempt, **details))
+
+
+def bounded_seconds(after: Any) -> float | None:
+    """Return what an endpoint asked for as seconds within bounds; None if it is no number."""
+    if isinstance(after, timedelta):
+        after = after.total_seconds()
+    try:
+        wait = float(after)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return None if math.isnan(wait) else min(max(wait, 0.0), WAIT_SECONDS_MAX)
+
+
+def _message(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception:
+        text = "(the exception's own text cannot be had)"
+    return _bounded(text or type(error).__name__, MESSAGE_CHARACTERS_MAX)
+
+
+def _traceback(error: BaseException) -> str:
+    import traceback
+
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_globals.get("__name__") in _OWN_MODULES:
+        frames = frames.tb_next
+    try:
+        text = "".join(traceback.format_exception(type(error), error, frames))
+    except Exception:
+        text = "(the traceback cannot be had)"
+    if len(text) > TRACEBACK_CHARACTERS_MAX:
+        text = "...\n" + text[-TRACEBACK_CHARACTERS_MAX:]
+    return _bounded(text, len(text))
+
+
+_OWN_MODULES = frozenset({__name__, "warrener.services.plans"})
+
+
+def _bounded(text: Any, characters_max: int) -> str:
+    """Return text that JSON can carry, cut where it is too long."""
+    clean = str(text).encode("utf-8", "backslashreplace").decode()
+    return clean if len(clean) <= characters_max else clean[: characters_max - 3] + "..."

@@ -1,0 +1,90 @@
+"""Runners: how a worker gets its orders performed. In-line here; threads and processes beside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from warrener.domain.messages import RunStep
+from warrener.domain.ports import Clock
+from warrener.services.endpoints import REGISTRY, Registry
+from warrener.services.perform import perform
+
+_ENCODE = msgspec.json.Encoder().encode
+
+
+class Task(msgspec.Struct, frozen=True):
+    """An order in hand: `tag` is the delivery's, `body` the order as it came."""
+
+    tag: int
+    order: RunStep
+    body: bytes
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """A task that is done, with its encoded `StepReport`."""
+
+    task: Task
+    report: bytes
+
+
+class Runner(Protocol):
+    """Performs orders.
+
+    Obligations: every task that was submitted comes back from `finished` exactly once, whatever
+    becomes of it (until `close`); `submit` does not wait for the task of another; a runner belongs
+    to one thread.
+    """
+
+    def room(self) -> int:
+        """Return how many more tasks may be submitted now."""
+        ...
+
+    def busy(self) -> int:
+        """Return how many tasks were submitted and have not come back."""
+        ...
+
+    def submit(self, task: Task) -> None:
+        """Take a task."""
+        ...
+
+    def finished(self, timeout_seconds: float = 0.0) -> Sequence[Finished]:
+        """Return the tasks that are done; waits up to the timeout for the first one."""
+        ...
+
+    def close(self) -> None:
+        """Stop; tasks that are not done are given up."""
+        ...
+
+
+class InlineRunner:
+    """Performs each task at once, in the caller."""
+
+    def __init__(self, clock: Clock, worker: str = "inline", registry: Registry = REGISTRY) -> None:
+        self._clock = clock
+        self._worker = worker
+        self._registry = registry
+        self._done: list[Finished] = []
+
+    def room(self) -> int:
+        """Return 1: the next task may always come."""
+        return 1
+
+    def busy(self) -> int:
+        """Return how many reports wait to be fetched."""
+        return len(self._done)
+
+    def submit(self, task: Task) -> None:
+        """Perform the task."""
+        report = perform(task.order, self._worker, self._clock, self._registry)
+        self._done.append(Finished(task, _ENCODE(report)))
+
+    def finished(self, timeout_seconds: float = 0.0) -> Sequence[Finished]:  # noqa: ARG002
+        """Return what was performed since the last call."""
+        done, self._done = self._done, []
+        return done
+
+    def close(self) -> None:
+        """Nothing is left to stop."""
