@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from warrener.domain.plan import Edge, Plan, PlannedStep
 
 from warrener.domain.job import Job
@@ -14,7 +12,7 @@ DEMANDS_NOTHING = frozenset({"not_needed", "cancelled"})
 class Demand:
     """Answers questions of demand about a job as it is now.
 
-    `known` remembers steps found to be demanded: that never changes back.
+    `known` remembers steps found to be demanded. Only a cancellation can take that back: `forget`.
     """
 
     def __init__(self, job: Job, plan: Plan, known: set[str]) -> None:
@@ -34,26 +32,32 @@ class Demand:
         edges = self._plan.steps[reader].edges
         return self.required(reader, next(e for e in edges if e.dependency == dependency))
 
+    def forget(self) -> None:
+        """A step was cancelled: what it alone demanded is demanded no longer."""
+        self._known.clear()
+
     def of(self, name: str) -> tuple[bool | None, list[str]]:
         """Return whether a step is demanded (None: undecided), and the steps newly known to be."""
         if name in self._known:
             return True, []
         verdicts: dict[str, bool | None] = {}
         found = []
-        for candidate in self._pending_above(name):
+        for candidate in self._above(name):
             verdicts[candidate] = self._verdict(candidate, verdicts)
             if verdicts[candidate] and candidate not in self._known:
                 self._known.add(candidate)
                 found.append(candidate)
         return verdicts[name], found
 
-    def _pending_above(self, name: str) -> list[str]:
-        """Return the step and the pending steps whose demand could reach it, readers first."""
+    def _above(self, name: str) -> list[str]:
+        """Return the step and the steps whose demand could reach it, readers first."""
         found = {name}
         waiting = [name]
         while waiting:
-            for reader in self._plan.steps[waiting.pop()].readers:
-                if reader not in found and self._job.step(reader) == "pending":
+            step = waiting.pop()
+            readers = () if step in self._known else self._plan.steps[step].readers
+            for reader in readers:
+                if reader not in found and self._job.step(reader) not in DEMANDS_NOTHING:
                     found.add(reader)
                     waiting.append(reader)
         return sorted(found, key=lambda step: self._plan.steps[step].order, reverse=True)
@@ -61,26 +65,18 @@ class Demand:
     def _verdict(self, name: str, verdicts: dict[str, bool | None]) -> bool | None:
         if name in self._known or self._wanted(name):
             return True
-        answers = set(self._answers(name, verdicts))
+        readers = self._plan.steps[name].readers
+        answers = {self._over(reader, name, verdicts) for reader in readers}
         return True if True in answers else None if None in answers else False
-
-    def _answers(self, name: str, verdicts: dict[str, bool | None]) -> Iterator[bool | None]:
-        for reader in self._plan.steps[name].readers:
-            yield self._over(reader, name, verdicts)
 
     def _over(self, reader: str, name: str, verdicts: dict[str, bool | None]) -> bool | None:
         """Return whether one reader demands the step."""
-        state = self._job.step(reader)
-        if state in DEMANDS_NOTHING or reader in self._job.given:
-            return False
+        demanded = verdicts.get(reader, False)
         required = self.required_by(reader, name)
-        if required is False:
+        if demanded is False or required is False or reader in self._job.given:
             return False
-        if state != "pending":
-            return bool(required)  # its join is decided: an undecided edge is closed
-        demanded = verdicts.get(reader)
-        if demanded is False:
-            return False
+        if required is None and self._job.step(reader) != "pending":
+            return False  # its join is decided, which closed the edge
         return True if demanded and required else None
 
     def _wanted(self, name: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 from warrener.domain.expressions import Expression, Template
-from warrener.domain.plan import Plan, PlannedStep
+from warrener.domain.plan import Edge, Plan, PlannedStep
 
 from warrener.domain.demand import Demand, depends_on
 from warrener.domain.errors import ExpressionError, PayloadError
@@ -32,7 +32,8 @@ from warrener.domain.joins import Seen, verdict
 from warrener.domain.payloads import check_size, encode_json
 from warrener.domain.states import STEP_FAILED
 
-ScopeFor = Callable[[str], Mapping[str, Any]]  # reader's name -> what its expressions see
+# reader's name, whether for the conditions of its edges -> what its expressions see
+ScopeFor = Callable[[str, bool], Mapping[str, Any]]
 
 
 class Effect(msgspec.Struct, frozen=True):
@@ -70,6 +71,7 @@ class Advance:
         self._demand = Demand(job, plan, demanded)
         self._to_consider: list[tuple[int, str]] = []
         self._queued: set[str] = set()
+        self._to_decide: dict[str, None] = {}
         self._edges: dict[str, dict[str, bool]] = {}
         self._readied: dict[str, tuple[str, ...]] = {}
         self._fan_outs: dict[str, FanOut] = {}
@@ -85,6 +87,7 @@ class Advance:
         """Consider every step for the first time, after taking over what was given."""
         for name, given in self.job.given.items():
             self._assign_end(name, given.state)
+        self._to_decide.update(dict.fromkeys(self.plan.steps))
         self._enqueue(self.plan.steps)
         self._consider_all()
 
@@ -100,6 +103,7 @@ class Advance:
                 self._cancel(name)
         self._to_consider.clear()
         self._queued.clear()
+        self._to_decide.clear()
 
     def open_fan_out(self, name: str, shape: FanOut) -> None:
         """A fan-out step was opened."""
@@ -160,11 +164,23 @@ class Advance:
                 heapq.heappush(self._to_consider, (self.plan.steps[name].order, name))
 
     def _consider_all(self) -> None:
+        """Let one step move after the other, the first in topological order of those that can.
+
+        Every edge that can be decided is decided before the next step moves.
+        """
+        self._decide_all()
         while self._to_consider:
             _, name = heapq.heappop(self._to_consider)
             self._queued.discard(name)
             if self.job.step(name) == "pending":
                 self._consider(self.plan.steps[name])
+            self._decide_all()
+
+    def _decide_all(self) -> None:
+        while self._to_decide:
+            name, _ = self._to_decide.popitem()
+            if self.job.step(name) == "pending":
+                self._decide_edges(self.plan.steps[name])
 
     def _consider(self, step: PlannedStep) -> None:
         broken = self._decide_edges(step)
@@ -198,11 +214,12 @@ class Advance:
         blind = tuple(name for name in depends_on(step) if not self.job.ended(name))
         assign_ready(self.job, step.name, blind)
         try:
-            if step.when is not None and not self._condition(step.name, step.when):
+            scope = self._scope_for(step.name, False)
+            if step.when is not None and not self._condition(step.when, scope):
                 self._settle(step.name, "skipped")
                 return
             if step.sets is not None:
-                value = render(step.sets, self._scope_for(step.name))
+                value = render(step.sets, scope)
                 self.effects.append(Effect("succeed", step.name, value))
                 self._settle(step.name, "succeeded")
                 return
@@ -222,6 +239,7 @@ class Advance:
     def _settle(self, name: str, state: str) -> None:
         self._assign_end(name, state)
         step = self.plan.steps[name]
+        self._to_decide.update(dict.fromkeys(step.readers))
         self._enqueue(step.readers)
         self._enqueue(depends_on(step))
         stops = self.plan.definition.on_failure == "stop" and not step.definition.may_fail
@@ -237,11 +255,12 @@ class Advance:
             items = self.job.fan_outs.get(name)
             in_flight = () if items is None else items.in_flight()
             self.effects.append(Effect("cancel", name, items=in_flight))
+        self._demand.forget()
         self._settle(name, "cancelled")
 
     def _cancel_rest(self, step: PlannedStep) -> None:
         """Cancel what an early decision left behind, unless another step still requires it."""
-        for edge in step.edges:
+        for edge in reversed(step.edges):
             name = edge.dependency
             if self.job.ended(name) or self._demand.required(step.name, edge) is False:
                 continue
@@ -261,23 +280,33 @@ class Advance:
     def _decide_edges(self, step: PlannedStep) -> ExpressionError | None:
         """Decide what can be decided; return the error of a condition that cannot be evaluated."""
         broken = None
-        for edge in step.edges:
-            if edge.when is None or self._demand.required(step.name, edge) is not None:
-                continue
-            if not all(self.job.ended(name) for name in edge.when.steps):
-                continue
-            try:
-                required = self._condition(step.name, edge.when)
-            except ExpressionError as error:
-                broken = broken or error
-                continue
-            assign_edge(self.job, step.name, edge.dependency, required)
-            self._edges.setdefault(step.name, {})[edge.dependency] = required
-            self._enqueue([edge.dependency])
+        undecided = [edge for edge in step.edges if self._demand.required(step.name, edge) is None]
+        progress = True
+        while progress:  # one decision may let another condition of the same step be evaluated
+            progress = False
+            for edge in [edge for edge in undecided if self._can_evaluate(step, edge)]:
+                undecided.remove(edge)
+                try:
+                    self._decide_edge(step, edge)
+                    progress = True
+                except ExpressionError as error:
+                    broken = broken or error
         return broken
 
-    def _condition(self, reader: str, condition: Expression) -> bool:
-        value = condition.evaluate(self._scope_for(reader))
+    def _can_evaluate(self, step: PlannedStep, edge: Edge) -> bool:
+        decided = self.job.edges.get(step.name, {})
+        read = edge.when.steps if edge.when else ()
+        return all(self.job.ended(name) or decided.get(name) is False for name in read)
+
+    def _decide_edge(self, step: PlannedStep, edge: Edge) -> None:
+        assert edge.when is not None
+        required = self._condition(edge.when, self._scope_for(step.name, True))
+        assign_edge(self.job, step.name, edge.dependency, required)
+        self._edges.setdefault(step.name, {})[edge.dependency] = required
+        self._enqueue([edge.dependency, step.name])
+
+    def _condition(self, condition: Expression, scope: Mapping[str, Any]) -> bool:
+        value = condition.evaluate(scope)
         if not isinstance(value, bool):
             raise ExpressionError(
                 f"condition ${{{{ {condition.text} }}}} gave {type(value).__name__}, not a boolean"

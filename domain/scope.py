@@ -5,14 +5,25 @@ Values are fetched and decoded only when an expression looks at them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Protocol
 
 from warrener.domain.events import Error
 from warrener.domain.job import Job
 
 STEP_FIELDS = ("result", "results", "status", "error")
-Fetch = Callable[[str], Any]
+
+
+class Fetch(Protocol):
+    """Gives results and errors of ended steps."""
+
+    def result(self, name: str) -> Any:
+        """Return the decoded result of a step that succeeded."""
+        ...
+
+    def error(self, name: str) -> Error | None:
+        """Return the error of a step that failed."""
+        ...
 
 
 class _Lazy(Mapping[str, Any]):
@@ -57,27 +68,26 @@ class StepView(_Lazy):
 class StepsView(_Lazy):
     """The steps of a job, as one of them sees them.
 
-    `hidden` names the dependencies whose result reads as null for this reader: those that had not
-    ended when its join was decided (`unseen`), and those it turned out not to require.
+    `unseen` names the dependencies that had not ended when the reader's join was decided, `hidden`
+    those that it does not require: the results of both read as null.
     """
 
-    __slots__ = ("_fetch_error", "_fetch_result", "hidden", "job", "names", "unseen")
+    __slots__ = ("_fetch", "hidden", "job", "names", "unseen")
 
     def __init__(
         self,
         job: Job,
-        names: Mapping[str, Any],
-        fetch_result: Fetch,
-        fetch_error: Callable[[str], Error | None],
-        reader: str | None = None,
+        names: Collection[str],
+        fetch: Fetch,
+        *,
+        unseen: Collection[str] = (),
+        hidden: Collection[str] = (),
     ) -> None:
         self.job = job
         self.names = names
-        self._fetch_result = fetch_result
-        self._fetch_error = fetch_error
-        edges = job.edges.get(reader or "", {})
-        self.unseen = job.blind.get(reader or "", ())
-        self.hidden = {*self.unseen, *(name for name, required in edges.items() if not required)}
+        self.unseen = unseen
+        self.hidden = {*unseen, *hidden}
+        self._fetch = fetch
 
     def _keys(self) -> tuple[str, ...]:
         return tuple(self.names)
@@ -89,11 +99,11 @@ class StepsView(_Lazy):
 
     def result(self, name: str) -> Any:
         """Return the decoded result of a step that succeeded, else None."""
-        return self._fetch_result(name) if self.job.step(name) == "succeeded" else None
+        return self._fetch.result(name) if self.job.step(name) == "succeeded" else None
 
     def error(self, name: str) -> dict[str, Any] | None:
         """Return the error of a step that failed, else None."""
-        error = self._fetch_error(name) if self.job.step(name) == "failed" else None
+        error = self._fetch.error(name) if self.job.step(name) == "failed" else None
         if error is None:
             return None
         return {"code": error.code, "message": error.message, "type": error.type}

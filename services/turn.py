@@ -273,7 +273,7 @@ def _failure(active: ActiveJob) -> Error | None:
     plan = active.plan.steps
     for name in active.job.failed:
         if not plan[name].definition.may_fail and name not in active.job.given:
-            error = active.error(name)
+            error = active.error(name) or Error(code="error", message="the reason is not recorded")
             return msgspec.structs.replace(error, message=f"step {name}: {error.message}")
     for name, state in active.job.steps.items():
         allowed = plan[name].definition.may_fail or name in active.job.given

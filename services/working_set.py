@@ -64,9 +64,17 @@ class ActiveJob:
     def params(self, value: Any) -> None:
         self._params = value
 
-    def scope(self, reader: str) -> dict[str, Any]:
-        """Return what the expressions of a step see (`""`: those of the job's result)."""
-        steps = StepsView(self.job, self.plan.steps, self._value, self._error, reader)
+    def scope(self, reader: str, deciding: bool = False) -> dict[str, Any]:
+        """Return what the expressions of a step see (`""`: those of the job's result).
+
+        `deciding` is for the conditions of its edges, which may read what is still undecided.
+        """
+        edges = self.job.edges.get(reader, {})
+        step = self.plan.steps.get(reader)
+        conditional = [e.dependency for e in step.edges if e.when is not None] if step else []
+        hidden = [n for n in conditional if not edges.get(n, deciding)]
+        unseen = self.job.blind.get(reader, ())
+        steps = StepsView(self.job, self.plan.steps, self, unseen=unseen, hidden=hidden)
         return {"params": self.params, "steps": steps, "job": job_variable(self.job)}
 
     def item_scope(self, reader: str, index: int) -> dict[str, Any]:
@@ -82,23 +90,14 @@ class ActiveJob:
         self.collected.pop(name, None)
         self._item_scopes.pop(name, None)
 
-    def error(self, name: str) -> Error:
-        """Return the error of a failed step."""
-        return self._error(name) or Error(code="error", message="the reason is not recorded")
-
-    def _value(self, name: str) -> Any:
+    def result(self, name: str) -> Any:
+        """Return the decoded result of a named step that succeeded."""
         if name not in self.values:
             self.values[name] = read_payload(self._stored_result(name), self._store)
         return self.values[name]
 
-    def _stored_result(self, name: str) -> Payload | None:
-        given = self.job.given.get(name)
-        if given is not None:
-            return given.result
-        last = self._store.last(ids.step_id(self.job.id, name))
-        return last.event.result if last and isinstance(last.event, StepSucceeded) else None
-
-    def _error(self, name: str) -> Error | None:
+    def error(self, name: str) -> Error | None:
+        """Return the error of a named step that failed."""
         if name not in self.errors:
             given = self.job.given.get(name)
             if given is not None:
@@ -108,6 +107,13 @@ class ActiveJob:
                 return None
             self.errors[name] = last.event.error
         return self.errors[name]
+
+    def _stored_result(self, name: str) -> Payload | None:
+        given = self.job.given.get(name)
+        if given is not None:
+            return given.result
+        last = self._store.last(ids.step_id(self.job.id, name))
+        return last.event.result if last and isinstance(last.event, StepSucceeded) else None
 
 
 class Collected:
