@@ -25,6 +25,7 @@ class Error(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     type: str | None = None  # class name of the exception
     attempt: int | None = None
     traceback: str | None = None
+    path: str | None = None  # of the step that failed, seen from the job that has this error
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

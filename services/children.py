@@ -205,5 +205,4 @@ def end_child(
     if error is None:
         turn.end_step(step, turn.succeeded(step, result), data)
         return
-    message = f"job {child.job.name} {child.job.id}: {error.message}"
-    turn.fail_step(step, msgspec.structs.replace(error, message=message, traceback=None))
+    turn.fail_step(step, error)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from warrener.domain import ids
 from warrener.domain.errors import ExpressionError, PayloadError
-from warrener.domain.events import Error, FanOut, StepOpened
+from warrener.domain.events import Error, FanOut, StepEvent, StepFailed, StepOpened
 from warrener.domain.graph import value_error
+from warrener.domain.job import Items
 from warrener.domain.messages import DEFAULT_QUEUE
 from warrener.domain.payloads import PAYLOAD_BYTES_MAX, check_size, encode_json
 from warrener.domain.step import Step
@@ -83,7 +84,7 @@ def make_ready(turn: Turn, active: ActiveJob, name: str, start: int) -> None:
         children.begin_child(turn, active, name, index)
 
 
-def end_item(turn: Turn, active: ActiveJob, step: Step, data: bytes) -> None:
+def end_item(turn: Turn, active: ActiveJob, step: Step, event: StepEvent, data: bytes) -> None:
     """An item ended; end the fan-out, or let the window move on."""
     name, index = ids.split_path(step.path)
     assert index is not None, step.path
@@ -92,8 +93,8 @@ def end_item(turn: Turn, active: ActiveJob, step: Step, data: bytes) -> None:
     turn.advance(active).end_item(name, index, step.state)
     if step.state == "succeeded" and name in active.collected:
         active.collected[name].put(index, data)
-    if items.counts.get("failed", 0) > items.shape.tolerated:
-        _fail(turn, active, name)
+    if isinstance(event, StepFailed) and items.counts["failed"] > items.shape.tolerated:
+        _fail(turn, active, name, _too_many(items, step.path, event.error))
     elif items.ended_count == items.shape.count:
         _succeed(turn, active, name)
     elif items.may_begin > before:
@@ -120,12 +121,17 @@ def _succeed(turn: Turn, active: ActiveJob, name: str) -> None:
     turn.end_step(step, turn.succeeded(step, turn.batch.payload(data)), data)
 
 
-def _fail(turn: Turn, active: ActiveJob, name: str) -> None:
-    items = active.job.fan_outs[name]
-    failed, tolerated = items.counts["failed"], items.shape.tolerated
-    for index in items.in_flight():
+def _fail(turn: Turn, active: ActiveJob, name: str, error: Error) -> None:
+    for index in active.job.fan_outs[name].in_flight():
         turn.cancel_step(ids.step_id(active.job.id, ids.item_path(name, index)))
         turn.advance(active).end_item(name, index, "cancelled")
-    message = f"{failed} of {items.shape.count} items failed, {tolerated} tolerated"
-    step = turn.memory.steps[ids.step_id(active.job.id, name)]
-    turn.fail_step(step, Error(code="items-failed", message=message))
+    turn.fail_step(turn.memory.steps[ids.step_id(active.job.id, name)], error)
+
+
+def _too_many(items: Items, path: str, last: Error) -> Error:
+    where = path if last.path is None else f"{path}/{last.path}"
+    return Error(
+        code="items-failed",
+        message=f"{items.counts['failed']} of {items.shape.count} items failed,"
+        f" {items.shape.tolerated} tolerated; {where}: {last.message}",
+    )

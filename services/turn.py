@@ -187,7 +187,7 @@ class Turn:
         active = self.memory.jobs[step.job]
         name, index = ids.split_path(step.path)
         if index is not None:
-            fan_outs.end_item(self, active, step, data)
+            fan_outs.end_item(self, active, step, event, data)
             return
         active.forget_items(name)
         if isinstance(event, StepFailed):
@@ -274,12 +274,13 @@ def _failure(active: ActiveJob) -> Error | None:
     for name in active.job.failed:
         if not plan[name].definition.may_fail and name not in active.job.given:
             error = active.error(name) or Error(code="error", message="the reason is not recorded")
-            return msgspec.structs.replace(error, message=f"step {name}: {error.message}")
+            path = name if error.path is None else f"{name}/{error.path}"
+            return msgspec.structs.replace(error, path=path)
     for name, state in active.job.steps.items():
         allowed = plan[name].definition.may_fail or name in active.job.given
         if state == "upstream_failed" and not allowed:
-            message = f"step {name}: a step that it needs did not succeed"
-            return Error(code="upstream-failed", message=message)
+            message = "a step that it needs did not succeed"
+            return Error(code="upstream-failed", message=message, path=name)
     return None
 
 
