@@ -1,1 +1,73 @@
-"""Warrener: event-sourced distributed job control."""
+"""Warrener: event-sourced distributed job control.
+
+The public names are imported when they are first used, so that `import warrener` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from warrener.domain.definition.model import Budget, JobDefinition
+    from warrener.domain.definition.python_face import job
+    from warrener.domain.definition.tracing import compute, each, expr, need
+    from warrener.domain.errors import (
+        DefinitionError,
+        PermanentError,
+        RetryLater,
+        UserActionRequired,
+        WarrenerError,
+    )
+    from warrener.services.endpoints import Limit, Retry, Timeout, endpoint, wait_for
+    from warrener.services.perform import CurrentStep, current_step
+
+__all__ = [
+    "Budget",
+    "CurrentStep",
+    "DefinitionError",
+    "JobDefinition",
+    "Limit",
+    "PermanentError",
+    "Retry",
+    "RetryLater",
+    "Timeout",
+    "UserActionRequired",
+    "WarrenerError",
+    "compute",
+    "current_step",
+    "each",
+    "endpoint",
+    "expr",
+    "job",
+    "need",
+    "wait_for",
+]
+
+_HOMES = {
+    "domain.definition.model": ("Budget", "JobDefinition"),
+    "domain.definition.python_face": ("job",),
+    "domain.definition.tracing": ("compute", "each", "expr", "need"),
+    "domain.errors": (
+        "DefinitionError",
+        "PermanentError",
+        "RetryLater",
+        "UserActionRequired",
+        "WarrenerError",
+    ),
+    "services.endpoints": ("Limit", "Retry", "Timeout", "endpoint", "wait_for"),
+    "services.perform": ("CurrentStep", "current_step"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its home."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'warrener' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"warrener.{_HOME_OF[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
