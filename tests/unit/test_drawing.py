@@ -1,0 +1,273 @@
+"""Drawings of definitions and jobs, in every format and with hostile names."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.histories import REPORT, definition
+
+from warrener.domain.errors import UsageError
+from warrener.projections.drawing import draw
+from warrener.projections.drawing_model import LOOKS, Edge, Graph, Node, bare
+from warrener.projections.drawing_svg import columns, to_svg, wrapped
+from warrener.projections.drawing_text import to_dot, to_mermaid
+from warrener.projections.layout import Box, Link, Size, lay_out
+
+SVG = "{http://www.w3.org/2000/svg}"
+FORMATS = ("mermaid", "dot", "svg", "json")
+CONDITIONAL = definition(
+    a={"call": "x.a"},
+    b={"call": "x.b", "needs": {"a": {"when": "${{ params.b != null }}"}}},
+    c={"set": {"v": 1}, "after": ["b"], "when": "${{ params.c }}", "join": "all_done"},
+    d={"job": "other", "for_each": "${{ params.list }}"},
+)
+HOSTILE = [
+    '"><script>alert(1)</script>',
+    "</title><script>x</script>",
+    'quote " and \' and ` and \\" \\',
+    "line\nbreak\r\n\u2028 tab\t",
+    "\u202egnirts\u2066 \u200f",
+    "]]> &amp; &#60; #60; ; | {} [] <!-- -->",
+    "\x00\x1b\ud800",
+    "漢字 שלום é",
+]
+
+
+def hostile(text: str) -> Graph:
+    common = {"fan_out": False, "join": "all_ok", "state": None, "items": None}
+    nodes = (
+        Node(name="a", kind="call", target=text, when=None, **common),
+        Node(name="b", kind="job", target=text, when=bare(text), **common),
+    )
+    edges = (Edge("a", "b", bare(text)),)
+    return Graph(job=text, version=1, nodes=nodes, edges=edges)
+
+
+def texts(svg: str) -> list[str]:
+    return ["".join(each.itertext()) for each in ET.fromstring(svg).iter(f"{SVG}text")]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_step_and_edge_is_in_the_drawing(format: str) -> None:
+    drawn = draw(REPORT, format=format)
+
+    for name, step in REPORT.steps.items():
+        assert name in drawn
+        assert (step.call or step.job or "") in drawn
+
+
+def test_an_unknown_format_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="mermaid, dot, svg, json"):
+        draw(REPORT, format="png")
+
+
+def test_json_tells_nodes_and_edges() -> None:
+    drawn = json.loads(draw(CONDITIONAL, {"a": "failed"}, "json", {"d": {"succeeded": 2}}))
+
+    nodes = {node["name"]: node for node in drawn["nodes"]}
+    assert (nodes["a"]["state"], nodes["b"]["state"]) == ("failed", "pending")
+    assert (nodes["c"]["kind"], nodes["c"]["when"]) == ("set", "params.c")
+    assert (nodes["d"]["fan_out"], nodes["d"]["items"]) == (True, {"succeeded": 2})
+    assert {"from": "a", "to": "b", "condition": "params.b != null"} in drawn["edges"]
+    assert {"from": "b", "to": "c", "condition": None} in drawn["edges"]
+
+
+def test_mermaid_marks_conditional_edges_fan_outs_and_states() -> None:
+    drawn = draw(CONDITIONAL, {"a": "failed"}, "mermaid", {"d": {"succeeded": 2, "ready": 1}})
+
+    ids = dict(re.findall(r"^ +(n\d)\W+(\w+)<br", drawn, re.MULTILINE))
+    by_name = {name: number for number, name in ids.items()}
+    assert f'{by_name["a"]} -.->|"params.b != null"| {by_name["b"]}'.replace("!", "#33;") in drawn
+    assert f"{by_name['b']} --> {by_name['c']}" in drawn
+    assert f'{by_name["d"]}{{{{"d<br/>each: job other' in drawn
+    assert "2 of 3 items ended" in drawn
+    assert f"class {by_name['a']} state_failed" in drawn
+    assert "✗ failed" in drawn.replace("#10007;", "✗")
+
+
+def test_dot_dashes_conditional_edges_and_gives_fan_outs_depth() -> None:
+    drawn = draw(CONDITIONAL, format="dot")
+
+    assert 'style=dashed, label="params.b != null"' in drawn
+    assert drawn.count("shape=box3d") == 1
+
+
+def test_svg_has_title_description_and_words_beside_colours() -> None:
+    drawn = draw(CONDITIONAL, {"a": "failed", "b": "skipped"}, "svg")
+
+    root = ET.fromstring(drawn)
+    title, description = root.findtext(f"{SVG}title"), root.findtext(f"{SVG}desc")
+    assert title == "report version 1"
+    assert description is not None
+    assert "b (skipped) after a if params.b != null" in description
+    assert {"✗ failed", "» skipped"} <= set(texts(drawn))
+    assert LOOKS["failed"].fill in drawn
+
+
+def test_svg_stacks_fan_outs_and_dashes_conditional_edges() -> None:
+    root = ET.fromstring(draw(CONDITIONAL, format="svg"))
+
+    groups = {group.findtext(f"{SVG}title", "").split("\n")[0]: group for group in root}
+    fan_out, edge = groups["d"], groups["a to b if params.b != null"]
+    assert len(fan_out.findall(f"{SVG}rect")) == 4  # two sheets behind, two borders
+    assert edge.find(f"{SVG}path[@stroke-dasharray]") is not None
+    assert groups["b to c"].find(f"{SVG}path[@stroke-dasharray]") is None
+
+
+@pytest.mark.parametrize("state", sorted(LOOKS))
+def test_every_state_has_a_sign_of_its_own(state: str) -> None:
+    marks = [look.mark for look in LOOKS.values()]
+
+    assert marks.count(LOOKS[state].mark) == 1
+    assert LOOKS[state].mark in draw(definition(), {"only": state}, "svg")
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_stays_text_in_svg(text: str) -> None:
+    drawn = to_svg(hostile(text))
+
+    root = ET.fromstring(drawn)
+    tags = {each.tag.removeprefix(SVG) for each in root.iter()}
+    assert tags <= {"svg", "title", "desc", "g", "rect", "path", "text"}
+    assert not re.search("[\u202a-\u202e\u2066-\u2069\u200f\x00\x1b]", drawn)
+    assert not [each for each in texts(drawn) if "\n" in each]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_stays_inside_its_label_in_mermaid(text: str) -> None:
+    drawn = to_mermaid(hostile(text))
+
+    plain = r"[\w .,:/=+()'\u2010-\u2fff-]|#\d+;|<br/>"
+    line = re.compile(
+        rf' {{4}}(acc(Title|Descr): [\w .,:()=!-]*|n\d\[+"({plain})*"\]+'
+        rf'|n\d -\.->\|"({plain})*"\| n\d)'
+    )
+    for each in drawn.splitlines()[1:]:
+        assert line.fullmatch(each), each
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_stays_inside_its_string_in_dot(text: str) -> None:
+    drawn = to_dot(hostile(text))
+
+    outside = re.sub(r'"(?:[^"\\]|\\.)*"', "S", drawn)
+    assert re.fullmatch(r"[\w\s\[\]{}=,;>-]*", outside), outside
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_json_of_hostile_text_can_be_read(text: str) -> None:
+    drawn = json.loads(draw(definition(a={"call": text.replace("\ud800", "")}), format="json"))
+
+    assert len(drawn["nodes"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("${{ a }}", "a"),
+        (" ${{a}} ", "a"),
+        ("${{ a }} and ${{ b }}", "${{ a }} and ${{ b }}"),
+        ("plain", "plain"),
+    ],
+)
+def test_an_expression_is_shown_without_its_braces(expression: str, expected: str) -> None:
+    assert bare(expression) == expected
+
+
+@given(st.text(max_size=200), st.integers(4, 40))
+def test_wrapped_text_never_exceeds_its_columns(text: str, wide: int) -> None:
+    lines = wrapped(text, wide)
+
+    assert len(lines) <= 3
+    assert all(columns(line) <= wide for line in lines)
+
+
+@given(st.text("ab ", max_size=60))
+def test_wrapping_loses_no_letter_that_fits(text: str) -> None:
+    kept = "".join("".join(wrapped(text, 24)).split())
+
+    assert kept == "".join(text.split()) or kept.endswith("…")
+
+
+def test_a_label_is_as_wide_as_its_letters() -> None:
+    assert [columns(text) for text in ("abc", "漢字", "e\u0301")] == [3, 4, 1]
+
+
+@st.composite
+def graphs(pick: st.DrawFn) -> tuple[list[Size], list[Link]]:
+    count = pick(st.integers(1, 25))
+    sides = st.sampled_from([30.0, 70.0, 200.0])
+    nodes = [Size(pick(sides), pick(sides)) for _ in range(count)]
+    pairs = st.tuples(st.integers(0, count - 1), st.integers(0, count - 1))
+    wanted = pick(st.sets(pairs.filter(lambda pair: pair[0] < pair[1]), max_size=40))
+    rooms = st.sampled_from([None, Size(120.0, 40.0)])
+    return nodes, [Link(*pair, pick(rooms)) for pair in sorted(wanted)] if count > 1 else []
+
+
+def overlap(one: Box, other: Box) -> bool:
+    apart_x = one.right <= other.x + 1e-6 or other.right <= one.x + 1e-6
+    apart_y = one.y + one.height <= other.y + 1e-6 or other.y + other.height <= one.y + 1e-6
+    return not (apart_x or apart_y)
+
+
+@settings(max_examples=200, deadline=None)
+@given(graphs())
+def test_nothing_in_a_layout_overlaps_and_all_lines_lead_to_the_right(
+    graph: tuple[list[Size], list[Link]],
+) -> None:
+    nodes, links = graph
+
+    layout = lay_out(nodes, links)
+
+    boxes = [*layout.nodes, *itertools.chain.from_iterable(layout.bends)]
+    for one, other in itertools.combinations(boxes, 2):
+        assert not overlap(one, other)
+    for link, bends, label in zip(links, layout.bends, layout.labels, strict=True):
+        stops = [layout.nodes[link.source], *bends, layout.nodes[link.target]]
+        assert all(left.right < right.x for left, right in itertools.pairwise(stops))
+        assert (label is None) == (link.label is None)
+    for box in boxes:
+        assert box.x >= -1e-6
+        assert box.y >= -1e-6
+        assert box.right <= layout.size.width + 1e-6
+        assert box.y + box.height <= layout.size.height + 1e-6
+
+
+def test_a_layout_draws_a_tree_without_crossings() -> None:
+    links = [Link(0, 2), Link(0, 1), Link(1, 6), Link(2, 3), Link(2, 5), Link(1, 4)]
+
+    layout = lay_out([Size(50, 20)] * 7, links)
+
+    ys = [box.middle for box in layout.nodes]
+    upper, lower = sorted((1, 2), key=ys.__getitem__)
+    leaves = {1: (4, 6), 2: (3, 5)}
+    assert max(ys[leaf] for leaf in leaves[upper]) < min(ys[leaf] for leaf in leaves[lower])
+
+
+def test_unlinked_steps_stand_as_close_as_linked_ones() -> None:
+    layout = lay_out([Size(50, 20)] * 6, [Link(0, 1), Link(0, 2), Link(0, 3)])
+
+    assert layout.size.height < 4 * 45
+
+
+def test_a_chain_is_a_straight_line() -> None:
+    layout = lay_out([Size(50, 20)] * 9, [Link(each, each + 1) for each in range(8)])
+
+    assert {round(box.middle, 3) for box in layout.nodes} == {10.0}
+
+
+def test_texts_fit_their_boxes() -> None:
+    long = definition(**{"a_very_long_name_" * 5: {"call": "x" * 90}, "b": {"call": "y"}})
+
+    root = ET.fromstring(draw(long, format="svg"))
+
+    for group in root.findall(f"{SVG}g"):
+        room = float(group.find(f"{SVG}rect").get("width", "0"))  # type: ignore[union-attr]
+        for text in group.findall(f"{SVG}text"):
+            assert columns(text.text or "") * 13 * 0.602 < room
