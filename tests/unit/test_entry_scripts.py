@@ -1,0 +1,224 @@
+"""`ops/demo`, `ops/test` and `.ci/run`, with a stand-in for Python and all it would install."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = ("python", "warrener", "ruff", "mypy", "lint-imports")
+
+# Notes every call that would do something, and fails where FAILING names it.
+STAND_IN = """#!/bin/bash
+name="${0##*/}"
+case "$*" in
+*_base_executable*) [ "${FAILING:-}" = version ] || echo "$BASE"; exit ;;
+*"import ensurepip"*) [ "${FAILING:-}" != ensurepip ]; exit ;;
+"-I -c "*) exit 0 ;;
+"-m venv "*) mkdir -p "$3/bin"; for tool in TOOLS; do cp "$0" "$3/bin/$tool"; done ;;
+esac
+[ "$1" = -m ] && name="$2" && shift 2
+echo "$name $*" >>"$CALLS"
+[ "${FAILING:-}" = "$name" ] || exit 0
+echo "the output of $name"
+exit 5
+"""
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A copy of what the scripts touch, and a PATH whose Pythons are all stand-ins."""
+
+    root: Path
+    pythons: Path
+    calls_file: Path
+
+    def run(
+        self, script: str, *arguments: str, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        environment = {
+            "PATH": f"{self.pythons}:{os.environ['PATH']}",
+            "HOME": str(self.root),
+            "BASE": str(self.pythons / "python3"),
+            "CALLS": str(self.calls_file),
+        }
+        return subprocess.run(
+            ["bash", str(self.root / script), *arguments],
+            cwd=self.pythons,
+            env=environment | variables,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def calls(self) -> list[str]:
+        """What has been called since the last time this was asked, by name and in order."""
+        lines = self.calls_file.read_text().splitlines() if self.calls_file.exists() else []
+        self.calls_file.unlink(missing_ok=True)
+        return [line.split()[0] for line in lines]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    root = tmp_path / "a checkout"
+    for name in ("ops/lib", "warrener", "domain", ".ci"):
+        (root / name).mkdir(parents=True)
+    for name in ("ops/demo", "ops/test", "ops/lib/environment.sh", ".ci/run", "pyproject.toml"):
+        shutil.copy(ROOT / name, root / name)
+    (root / "warrener" / "domain").symlink_to("../domain")
+    pythons = tmp_path / "pythons"
+    pythons.mkdir()
+    for name in ("python3", *(f"python3.{minor}" for minor in range(11, 15))):
+        (pythons / name).write_text(STAND_IN.replace("TOOLS", " ".join(TOOLS)))
+        (pythons / name).chmod(0o755)
+    return Checkout(root, pythons, tmp_path / "calls")
+
+
+def test_the_demo_installs_once_and_then_only_runs(checkout: Checkout) -> None:
+    assert checkout.run("ops/demo").returncode == 0
+    assert checkout.calls() == ["venv", "pip", "warrener"]
+
+    assert checkout.run("ops/demo").returncode == 0
+    assert checkout.calls() == ["warrener"]
+
+
+def test_the_demo_hands_its_arguments_and_its_exit_code_through(checkout: Checkout) -> None:
+    done = checkout.run("ops/demo", "some folder", "--chaos", FAILING="warrener")
+
+    assert done.returncode == 5
+    assert done.stdout == "the output of warrener\n"
+    last = checkout.calls_file.read_text().splitlines()[-1]
+    assert last == "warrener demo some folder --chaos"
+
+
+def test_a_changed_project_file_is_installed_again_in_the_same_environment(
+    checkout: Checkout,
+) -> None:
+    checkout.run("ops/demo")
+    checkout.calls()
+
+    with (checkout.root / "pyproject.toml").open("a") as file:
+        file.write("# changed\n")
+
+    assert checkout.run("ops/demo").returncode == 0
+    assert checkout.calls() == ["pip", "warrener"]
+
+
+def test_what_the_tests_need_serves_the_demo_too(checkout: Checkout) -> None:
+    checkout.run("ops/test")
+    checkout.calls()
+
+    assert checkout.run("ops/demo").returncode == 0
+    assert checkout.calls() == ["warrener"]
+
+
+def test_an_installation_that_failed_is_shown_and_made_anew(checkout: Checkout) -> None:
+    failed = checkout.run("ops/demo", FAILING="pip")
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-2] == "the output of pip"
+    assert failed.stderr.splitlines()[-1].startswith("ops/demo: installing with pip failed")
+    checkout.calls()
+
+    assert checkout.run("ops/demo").returncode == 0
+    assert checkout.calls() == ["venv", "pip", "warrener"]
+
+
+def test_another_python_gets_another_environment(checkout: Checkout) -> None:
+    checkout.run("ops/demo")
+    checkout.calls()
+
+    other = str(checkout.pythons / "python3.13")
+    assert checkout.run("ops/demo", PYTHON=other, BASE=other).returncode == 0
+    assert checkout.calls() == ["venv", "pip", "warrener"]
+
+
+def test_a_moved_checkout_gets_another_environment(checkout: Checkout) -> None:
+    checkout.run("ops/demo")
+    checkout.calls()
+
+    moved = Checkout(
+        checkout.root.rename(checkout.root.with_name("moved")),
+        checkout.pythons,
+        checkout.calls_file,
+    )
+
+    assert moved.run("ops/demo").returncode == 0
+    assert moved.calls() == ["venv", "pip", "warrener"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"FAILING": "version"}, "python3 3.11 or newer is needed: apt install python3"),
+        ({"FAILING": "version", "PYTHON": "python3"}, "PYTHON=python3 is no Python 3.11 or newer"),
+        ({"PYTHON": "/no/such/python"}, "PYTHON=/no/such/python is no Python 3.11 or newer"),
+        ({"FAILING": "ensurepip"}, "has no venv and ensurepip modules: name another Python"),
+    ],
+)
+def test_a_python_that_does_not_fit_is_refused_in_one_sentence(
+    checkout: Checkout, variables: dict[str, str], sentence: str
+) -> None:
+    done = checkout.run("ops/demo", **variables)
+
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert sentence in done.stderr
+    assert not (checkout.root / ".venv").exists()
+
+
+def test_a_checkout_without_its_links_is_refused_in_one_sentence(checkout: Checkout) -> None:
+    (checkout.root / "warrener" / "domain").unlink()
+
+    done = checkout.run("ops/demo")
+
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "the links in warrener/ are missing" in done.stderr
+
+
+@pytest.mark.parametrize("tool", ["ruff", "mypy", "lint-imports", "pytest"])
+def test_all_checks_run_and_the_run_fails_if_one_does(checkout: Checkout, tool: str) -> None:
+    done = checkout.run("ops/test", FAILING=tool)
+
+    assert done.returncode == 1
+    assert checkout.calls()[-5:] == ["ruff", "ruff", "mypy", "lint-imports", "pytest"]
+    table = done.stdout.partition("check          result")[2].splitlines()[1:6]
+    assert sum("FAILED (5)" in row for row in table) == (2 if tool == "ruff" else 1)
+
+
+def test_a_run_without_a_failure_says_so_last(checkout: Checkout) -> None:
+    done = checkout.run("ops/test", "-k", "some name")
+
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == "ops/test: all 5 checks are fine"
+    assert checkout.calls_file.read_text().splitlines()[-1].endswith("-k some name")
+
+
+def test_continuous_integration_fails_when_pytest_finds_no_tests(checkout: Checkout) -> None:
+    assert checkout.run(".ci/run").returncode == 0
+    assert checkout.run(".ci/run", FAILING="pytest").returncode == 1
+
+
+@pytest.mark.parametrize("scale", ["0", "-1", "1.5", "many"])
+def test_a_scale_that_is_no_whole_number_is_refused_before_anything_runs(
+    checkout: Checkout, scale: str
+) -> None:
+    done = checkout.run("ops/test", WARRENER_TEST_SCALE=scale)
+
+    assert done.returncode == 1
+    assert f"not '{scale}'" in done.stderr
+    assert checkout.calls() == []
+
+
+def test_help_runs_nothing(checkout: Checkout) -> None:
+    done = checkout.run("ops/test", "--help")
+
+    assert done.returncode == 0
+    assert "WARRENER_TEST_SCALE" in done.stdout
+    assert checkout.calls() == []
