@@ -211,8 +211,9 @@ def graphs(pick: st.DrawFn) -> tuple[list[Size], list[Link]]:
 
 
 def overlap(one: Box, other: Box) -> bool:
-    apart_x = one.right <= other.x + 1e-6 or other.right <= one.x + 1e-6
-    apart_y = one.y + one.height <= other.y + 1e-6 or other.y + other.height <= one.y + 1e-6
+    """Tell whether two boxes leave less room than a line between needs."""
+    apart_x = one.right + 30 <= other.x or other.right + 30 <= one.x
+    apart_y = one.y + one.height + 10 <= other.y or other.y + other.height + 10 <= one.y
     return not (apart_x or apart_y)
 
 
