@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE, CompletedProcess, Popen
 
 import pytest
 
@@ -23,7 +24,7 @@ case "$*" in
 "-m venv "*) mkdir -p "$3/bin"; for tool in TOOLS; do cp "$0" "$3/bin/$tool"; done ;;
 esac
 [ "$1" = -m ] && name="$2" && shift 2
-echo "$name $*" >>"$CALLS"
+{ printf %s "$name"; printf " <%s>" "$@"; echo; } >>"$CALLS"
 [ "${FAILING:-}" = "$name" ] || exit 0
 echo "the output of $name"
 exit 5
@@ -38,23 +39,25 @@ class Checkout:
     pythons: Path
     calls_file: Path
 
-    def run(
-        self, script: str, *arguments: str, **variables: str
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, script: str, *arguments: str, **variables: str) -> CompletedProcess[str]:
+        with self.start(script, *arguments, **variables) as process:
+            stdout, stderr = process.communicate(timeout=60)
+        return CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def start(self, script: str, *arguments: str, **variables: str) -> Popen[str]:
         environment = {
             "PATH": f"{self.pythons}:{os.environ['PATH']}",
             "HOME": str(self.root),
             "BASE": str(self.pythons / "python3"),
             "CALLS": str(self.calls_file),
         }
-        return subprocess.run(
+        return Popen(
             ["bash", str(self.root / script), *arguments],
             cwd=self.pythons,
             env=environment | variables,
-            capture_output=True,
+            stdout=PIPE,
+            stderr=PIPE,
             text=True,
-            timeout=60,
-            check=False,
         )
 
     def calls(self) -> list[str]:
@@ -94,7 +97,7 @@ def test_the_demo_hands_its_arguments_and_its_exit_code_through(checkout: Checko
     assert done.returncode == 5
     assert done.stdout == "the output of warrener\n"
     last = checkout.calls_file.read_text().splitlines()[-1]
-    assert last == "warrener demo some folder --chaos"
+    assert last == "warrener <demo> <some folder> <--chaos>"
 
 
 def test_a_changed_project_file_is_installed_again_in_the_same_environment(
@@ -126,6 +129,32 @@ def test_an_installation_that_failed_is_shown_and_made_anew(checkout: Checkout) 
     checkout.calls()
 
     assert checkout.run("ops/demo").returncode == 0
+    assert checkout.calls() == ["venv", "pip", "warrener"]
+
+
+def test_a_failed_second_installation_is_not_taken_for_a_good_one(checkout: Checkout) -> None:
+    checkout.run("ops/demo")
+    assert checkout.run("ops/test", FAILING="pip").returncode == 1
+    checkout.calls()
+
+    assert checkout.run("ops/demo").returncode == 0
+    assert checkout.calls() == ["venv", "pip", "warrener"]
+
+
+def test_two_installations_take_turns(checkout: Checkout) -> None:
+    lock = os.open(checkout.root, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+
+    with checkout.start("ops/demo") as second:
+        assert second.stderr is not None
+        first_line = second.stderr.readline()
+        called_meanwhile = checkout.calls()
+        os.close(lock)
+        second.communicate(timeout=60)
+
+    assert "waiting for another installation" in first_line
+    assert called_meanwhile == []
+    assert second.returncode == 0
     assert checkout.calls() == ["venv", "pip", "warrener"]
 
 
@@ -197,7 +226,7 @@ def test_a_run_without_a_failure_says_so_last(checkout: Checkout) -> None:
 
     assert done.returncode == 0
     assert done.stdout.splitlines()[-1] == "ops/test: all 5 checks are fine"
-    assert checkout.calls_file.read_text().splitlines()[-1].endswith("-k some name")
+    assert checkout.calls_file.read_text().splitlines()[-1].endswith(" <-k> <some name>")
 
 
 def test_continuous_integration_fails_when_pytest_finds_no_tests(checkout: Checkout) -> None:
