@@ -1,7 +1,7 @@
 """What follows for a job's steps: edges, demand, joins. The heart of the dependency semantics.
 
 `Advance` takes the end of one step after the other, assigns what follows to the job and collects
-it as one `JobAdvanced` event, plus the effects that others must carry out.
+it as one `JobAdvanced` event, and has the effects on others carried out.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Effect(msgspec.Struct, frozen=True):
 
     kind: Literal["begin", "cancel", "succeed", "fail"]
     step: str
-    value: bytes = b""  # `succeed`: the result as JSON
+    value: bytes = b""  # as JSON: the result for `succeed`, the arguments for `begin`
     error: Error | None = None  # `fail`
     items: tuple[int, ...] = ()  # `cancel`: items in flight
 
@@ -62,12 +62,22 @@ def render(template: Template, scope: Mapping[str, Any]) -> bytes:
 class Advance:
     """The decisions of one batch about the steps of one job."""
 
-    def __init__(self, job: Job, plan: Plan, scope_for: ScopeFor, demanded: set[str]) -> None:
-        """Begin an advance; `demanded` remembers across batches what is known to be demanded."""
+    def __init__(
+        self,
+        job: Job,
+        plan: Plan,
+        scope_for: ScopeFor,
+        carry_out: Callable[[Effect], None],
+        demanded: set[str],
+    ) -> None:
+        """Begin an advance; `demanded` remembers across batches what is known to be demanded.
+
+        `carry_out` is called at once for each effect; it must not call the advance back.
+        """
         self.job = job
         self.plan = plan
-        self.effects: list[Effect] = []
         self._scope_for = scope_for
+        self._carry_out = carry_out
         self._demand = Demand(job, plan, demanded)
         self._to_consider: list[tuple[int, str]] = []
         self._queued: set[str] = set()
@@ -130,11 +140,6 @@ class Advance:
         assign_below(self.job, steps)
         for state, count in steps.items():
             self._below[state] = self._below.get(state, 0) + count
-
-    def take_effects(self) -> list[Effect]:
-        """Hand over the effects collected so far."""
-        effects, self.effects = self.effects, []
-        return effects
 
     def event(self, at: datetime, cause: str) -> JobAdvanced | None:
         """Return everything decided as one event, None if nothing was."""
@@ -218,16 +223,20 @@ class Advance:
             if step.when is not None and not self._condition(step.when, scope):
                 self._settle(step.name, "skipped")
                 return
-            if step.sets is not None:
-                value = render(step.sets, scope)
-                self.effects.append(Effect("succeed", step.name, value))
-                self._settle(step.name, "succeeded")
-                return
+            value = (
+                b""
+                if step.fan_out
+                else render(step.arguments if step.sets is None else step.sets, scope)
+            )
         except (ExpressionError, PayloadError) as error:
             self._fail(step.name, error)
             return
+        if step.sets is not None:
+            self._carry_out(Effect("succeed", step.name, value))
+            self._settle(step.name, "succeeded")
+            return
         self._readied[step.name] = blind
-        self.effects.append(Effect("begin", step.name))
+        self._carry_out(Effect("begin", step.name, value))
         self._enqueue(depends_on(step))
 
     # --- ends ------------------------------------------------------------------------------------
@@ -247,14 +256,14 @@ class Advance:
             self.cancel_all()
 
     def _fail(self, name: str, error: ExpressionError | PayloadError) -> None:
-        self.effects.append(Effect("fail", name, error=value_error(error)))
+        self._carry_out(Effect("fail", name, error=value_error(error)))
         self._settle(name, "failed")
 
     def _cancel(self, name: str) -> None:
         if self.job.step(name) != "pending":
             items = self.job.fan_outs.get(name)
             in_flight = () if items is None else items.in_flight()
-            self.effects.append(Effect("cancel", name, items=in_flight))
+            self._carry_out(Effect("cancel", name, items=in_flight))
         self._demand.forget()
         self._settle(name, "cancelled")
 

@@ -22,7 +22,7 @@ from warrener.domain.events import (
     Parent,
     StepOpened,
 )
-from warrener.domain.graph import render, value_error
+from warrener.domain.graph import value_error
 from warrener.domain.job import Job
 from warrener.domain.messages import SubmitJob
 from warrener.domain.payloads import Payload
@@ -97,21 +97,28 @@ def open_job(turn: Turn, job_id: UUID, event: JobSubmitted, plan: Plan, params: 
     turn.start(active)
 
 
-def begin_child(turn: Turn, active: ActiveJob, name: str, index: int | None) -> None:
-    """Start the child job of a step, or of an item of a fan-out."""
-    if index is None and active.job.step(name) != "ready":
-        return  # cancelled in the meantime
-    path = name if index is None else ids.item_path(name, index)
-    step = turn.begun(active, path)
+def begin_child(turn: Turn, active: ActiveJob, name: str, data: bytes) -> None:
+    """Start the child job of a step, on these parameters as JSON."""
+    if active.job.step(name) == "ready":  # not cancelled in the meantime
+        _begin(turn, active, turn.begun(active, name), data)
+
+
+def begin_item(turn: Turn, active: ActiveJob, name: str, index: int) -> None:
+    """Start the child job of an item of a fan-out."""
+    step = turn.begun(active, ids.item_path(name, index))
     try:
-        scope = active.scope(name) if index is None else active.item_scope(name, index)
-        data = render(active.plan.steps[name].arguments, scope)
+        data = active.render_arguments(name, index)
     except (ExpressionError, PayloadError) as error:
         turn.fail_step(step, value_error(error))
         return
+    _begin(turn, active, step, data)
+
+
+def _begin(turn: Turn, active: ActiveJob, step: Step, data: bytes) -> None:
+    name, index = ids.split_path(step.path)
     plan = turn.memory.plan(_library(turn, active)[active.plan.steps[name].definition.job or ""])
     params = complete(plan.definition, msgspec.json.decode(data))
-    error = _refusal(turn, active, path, plan, params)
+    error = _refusal(turn, active, step.path, plan, params)
     if error is not None:
         turn.fail_step(step, error)
         return

@@ -81,7 +81,7 @@ def make_ready(turn: Turn, active: ActiveJob, name: str, start: int) -> None:
         if active.job.fan_outs.get(name) is not items:
             return  # the fan-out failed meanwhile
         turn.advance(active).begin_items(name, index + 1)
-        children.begin_child(turn, active, name, index)
+        children.begin_item(turn, active, name, index)
 
 
 def end_item(turn: Turn, active: ActiveJob, step: Step, event: StepEvent, data: bytes) -> None:

@@ -9,7 +9,7 @@ from warrener.domain import ids
 from warrener.domain.errors import ExpressionError, PayloadError
 from warrener.domain.events import StepReleased
 from warrener.domain.flow import Ready
-from warrener.domain.graph import render, value_error
+from warrener.domain.graph import value_error
 from warrener.domain.messages import DEFAULT_QUEUE
 from warrener.domain.step import Step
 from warrener.services.working_set import ActiveJob
@@ -54,11 +54,7 @@ def _order(
 ) -> None:
     planned = active.plan.steps[ready.step]
     try:
-        if ready.index is None:
-            scope = active.scope(ready.step)
-        else:
-            scope = active.item_scope(ready.step, ready.index)
-        data = render(planned.arguments, scope)
+        data = active.render_arguments(ready.step, ready.index)
     except (ExpressionError, PayloadError) as error:
         turn.fail_step(step, value_error(error))
         return

@@ -72,7 +72,8 @@ class Turn:
         """Return the advance that gathers this turn's decisions about a job."""
         found = self._advances.get(active.job.id)
         if found is None:
-            advance = Advance(active.job, active.plan, active.scope, active.demanded)
+            effects = partial(self._carry_out, active)
+            advance = Advance(active.job, active.plan, active.scope, effects, active.demanded)
             found = (self.batch.reserve(), advance, self.cause)
             self._advances[active.job.id] = found
         return found[1]
@@ -110,17 +111,16 @@ class Turn:
     def start(self, active: ActiveJob) -> None:
         """Consider the steps of a new job for the first time."""
         self.advance(active).start()
-        self.carry_out(active)
+        self.see_if_ended(active)
 
-    def carry_out(self, active: ActiveJob) -> None:
-        """Carry out the effects of what was decided, and see whether the job is complete."""
-        advance = self.advance(active)
-        while effects := advance.take_effects():
-            for effect in effects:
-                _CARRY_OUT[effect.kind](self, active, effect)
+    def see_if_ended(self, active: ActiveJob) -> None:
+        """Have the job ended if all of its steps have."""
         if active.job.settled == len(active.plan.steps) and not active.ending:
             active.ending = True
             self.later(partial(self.end_job, active))
+
+    def _carry_out(self, active: ActiveJob, effect: Effect) -> None:
+        _CARRY_OUT[effect.kind](self, active, effect)
 
     def begin(self, active: ActiveJob, effect: Effect) -> None:
         """A step may run: send it to the backlog, open it, or start its child."""
@@ -128,8 +128,10 @@ class Turn:
         if step.fan_out:
             self.later(partial(fan_outs.open_fan_out, self, active, effect.step))
         elif step.kind == "job":
-            self.later(partial(children.begin_child, self, active, effect.step, None))
+            child = partial(children.begin_child, self, active, effect.step, effect.value)
+            self.later(child)
         else:
+            active.arguments[effect.step] = effect.value
             queue = step.definition.queue or DEFAULT_QUEUE
             self.flow.add(queue, Ready(active.job.id, effect.step))
 
@@ -195,7 +197,7 @@ class Turn:
         if step.state == "succeeded":
             active.values[name] = msgspec.json.decode(data)
         self.advance(active).settle(name, step.state)
-        self.carry_out(active)
+        self.see_if_ended(active)
 
     def fail_step(self, step: Step, error: Error) -> None:
         """End a step that failed for a reason of the controller's own."""
@@ -233,7 +235,6 @@ class Turn:
         self.record_job(active.job, JobCancelling(at=at, cause=cause, reason=reason))
         active.ending = True
         self.advance(active).cancel_all()
-        self.carry_out(active)
         self.flush(active)
         totals = active.job.totals()
         event = JobCancelled(at=at, cause=cause, steps=totals, reason=reason)

@@ -18,6 +18,7 @@ from warrener.domain import ids
 from warrener.domain.definition.model import Budget, JobDefinition
 from warrener.domain.errors import StoredDataError
 from warrener.domain.events import DefinitionStored, Error, StepFailed, StepSucceeded
+from warrener.domain.graph import render
 from warrener.domain.job import Job
 from warrener.domain.payloads import Payload
 from warrener.domain.ports import EventStore
@@ -45,6 +46,7 @@ class ActiveJob:
         self.tree = tree
         self.demanded: set[str] = set()
         self.ending = False
+        self.arguments: dict[str, bytes] = {}  # of ready steps, as JSON
         self.values: dict[str, Any] = {}  # decoded results of named steps
         self.errors: dict[str, Error] = {}
         self.items: dict[str, list[Any]] = {}  # of open fan-outs
@@ -83,6 +85,14 @@ class ActiveJob:
         if base is None:
             base = self._item_scopes[reader] = self.scope(reader)
         return {**base, "item": self.items[reader][index], "index": index}
+
+    def render_arguments(self, name: str, index: int | None) -> bytes:
+        """Return the arguments of a step or of an item, as JSON."""
+        known = self.arguments.pop(name, None) if index is None else None
+        if known is not None:
+            return known
+        scope = self.scope(name) if index is None else self.item_scope(name, index)
+        return render(self.plan.steps[name].arguments, scope)
 
     def forget_items(self, name: str) -> None:
         """Let go of what an ended fan-out needed."""

@@ -1,0 +1,103 @@
+"""Drives the real controller by hand: submit a job, see what was ordered, send reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from warrener.adapters.memory import MemoryEventStore
+from warrener.domain import ids
+from warrener.domain import job as jobs
+from warrener.domain.definition.model import JobDefinition
+from warrener.domain.events import Error
+from warrener.domain.flow import Flow
+from warrener.domain.job import Job
+from warrener.domain.messages import RunStep, StepReport
+from warrener.domain.ports import EventStore
+from warrener.services.batch import Batch
+from warrener.services.controller import Chance, Controller
+from warrener.services.submission import Source, submission
+
+START = datetime(2030, 1, 1, tzinfo=UTC)
+PLENTY = 1_000
+
+
+class Driver:
+    """One controller, its store, and the orders that are out, by path (`a`, `b[0]`, or with job)."""
+
+    def __init__(self, store: EventStore | None = None) -> None:
+        self.store = store or MemoryEventStore()
+        self.now = START
+        tokens = count()
+        chance = Chance(token=lambda: f"{next(tokens):032x}", jitter=lambda: 0.5)
+        self.controller = Controller(self.store, lambda: Flow(lambda _: PLENTY), chance, "results")
+        self.orders: list[RunStep] = []
+        self.batches: list[Batch] = []
+
+    def submit(
+        self,
+        definition: JobDefinition,
+        params: Mapping[str, Any],
+        library: Mapping[str, JobDefinition] | None = None,
+        key: str = "key",
+    ) -> UUID:
+        """Submit a job and take its first orders."""
+        source = Source(definition, dict(library or {}))
+        self.handle("submit", submission(source, params, key=key))
+        return ids.job_id(key)
+
+    def handle(self, message_id: str, *messages: Any) -> Batch:
+        """Have messages decided, committed and published."""
+        batch = self.controller.handle([(message_id, message) for message in messages], self.now)
+        if batch.events:
+            self.store.commit(batch.events, batch.blobs)
+        self.batches.append(batch)
+        for order in self.controller.orders(batch):
+            self.orders.append(msgspec.json.decode(order.body, type=RunStep))
+        return batch
+
+    def wait(self, seconds: float) -> Batch:
+        """Let time pass and due timers fire."""
+        self.now += timedelta(seconds=seconds)
+        return self.handle("")
+
+    def order(self, path: str) -> RunStep:
+        """Return the newest order for a step."""
+        return next(order for order in reversed(self.orders) if order.path == path)
+
+    def succeed(self, order: RunStep, result: Any = None) -> Batch:
+        """Report success."""
+        return self.handle(*self.report(order, "succeeded", msgspec.json.encode(result)))
+
+    def fail(self, order: RunStep, code: str = "work-failed", outcome: str = "permanent") -> Batch:
+        """Report a failure; by default one that is not tried again."""
+        return self.handle(*self.report(order, outcome, error=Error(code=code, message=code)))
+
+    def report(
+        self, order: RunStep, outcome: str, result: bytes = b"null", error: Error | None = None
+    ) -> tuple[str, StepReport]:
+        """Return message id and report."""
+        report = StepReport(
+            job=order.job,
+            step=order.step,
+            attempt=order.attempt,
+            token=order.token,
+            worker="tester",
+            outcome=outcome,
+            result=msgspec.Raw(result),
+            error=error,
+            started_at=self.now,
+            ended_at=self.now,
+        )
+        return ids.message_id(order.step, order.attempt, "report"), report
+
+    def job(self, job: UUID) -> Job:
+        """Return a job as the log has it."""
+        state = jobs.project(None, self.store.stream(job))
+        assert state is not None
+        return state
