@@ -110,6 +110,8 @@ TABLES: Final[dict[str, Table]] = {
 }
 
 SCHEMA: Final = """
+CREATE TABLE view_schema (version INTEGER NOT NULL);
+
 CREATE TABLE view_positions (model TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE view_definitions (hash TEXT PRIMARY KEY, doc BLOB NOT NULL);

@@ -127,22 +127,28 @@ class SqliteViewStore:
 
     def _prepare(self) -> None:
         """Make the tables, or make them anew if they were laid out by another version."""
+        if self._version() == SCHEMA_VERSION:
+            return
         with self._transaction():
-            self._db.execute("CREATE TABLE IF NOT EXISTS view_schema (version INTEGER NOT NULL)")
-            found = self._db.execute("SELECT version FROM view_schema").fetchone()
-            if found is None or found[0] != SCHEMA_VERSION:
+            if self._version() != SCHEMA_VERSION:
                 self._recreate()
+
+    def _version(self) -> int | None:
+        """Return the version of the layout found, None in a file without views."""
+        known = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'view_schema'"
+        if not self._rows(known):
+            return None
+        found: list[tuple[int]] = self._rows("SELECT version FROM view_schema")
+        return found[0][0] if found else None
 
     def _recreate(self) -> None:
         tables = self._db.execute(
-            "SELECT name FROM sqlite_master"
-            " WHERE type = 'table' AND name GLOB 'view_*' AND name <> 'view_schema'"
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'view_*'"
         ).fetchall()
         for (table,) in tables:
             self._db.execute(f'DROP TABLE "{table}"')
         for statement in SCHEMA.split(";"):
             self._db.execute(statement)
-        self._db.execute("DELETE FROM view_schema")
         self._db.execute("INSERT INTO view_schema VALUES (?)", (SCHEMA_VERSION,))
 
     def _load(self, table: str, keys: Iterable[Any]) -> dict[Any, Any]:

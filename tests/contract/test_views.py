@@ -252,6 +252,19 @@ def test_views_of_an_older_layout_are_dropped_and_other_tables_left_alone(
     assert log.execute("SELECT position FROM stored_events").fetchall() == [(7,)]
 
 
+def test_views_can_be_read_while_another_process_writes_to_the_file(tmp_path: Path) -> None:
+    history, job, _ = half_done_report()
+    path = str(tmp_path / "both.db")
+    catch_up(history.store, SqliteViewStore(path))
+    with sqlite3.connect(path, isolation_level=None) as log:
+        log.execute("BEGIN IMMEDIATE")
+
+        views = SqliteViewStore(path)
+
+        assert views.load({JOBS: [job]})[JOBS][job].state == "running"
+        log.execute("ROLLBACK")
+
+
 def test_a_file_that_is_no_database_is_one_of_our_errors(tmp_path: Path) -> None:
     path = tmp_path / "views.db"
     path.write_text("this is not a database, it is a text of more than a hundred characters" * 9)
