@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+import typing
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Literal, NoReturn, ParamSpec, TypeVar
 
@@ -99,7 +100,13 @@ class Endpoint(Generic[P, R]):
         except TypeError as error:
             refuse(f"{self.name}: {error}", f"its parameters are {self.signature}")
         fields = {"queue": self.queue, "retry": self.retry}
-        return trace.add(self.function.__name__, _flat(bound), call=self.name, **fields)
+        return trace.add(
+            self.function.__name__,
+            _flat(bound),
+            result_fields=self.result_fields,
+            call=self.name,
+            **fields,
+        )
 
     def __repr__(self) -> str:
         return f"<endpoint {self.name}>"
@@ -113,6 +120,15 @@ class Endpoint(Generic[P, R]):
             function.__code__.co_firstlineno,
             function.__qualname__,
         )
+
+    @functools.cached_property
+    def result_fields(self) -> frozenset[str]:
+        """Return the names of the fields of the result, as far as its annotation tells them."""
+        try:
+            returned = typing.get_type_hints(self.function).get("return")
+        except Exception:  # told when the endpoint is loaded
+            return frozenset()
+        return frozenset(getattr(returned, "__annotations__", ()))
 
     @functools.cached_property
     def plan(self) -> Plan:

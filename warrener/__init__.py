@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from warrener.domain.definition.model import Budget, JobDefinition
     from warrener.domain.definition.python_face import job
-    from warrener.domain.definition.tracing import compute, each, expr, need
+    from warrener.domain.definition.words import compute, each, expr, need
     from warrener.domain.errors import (
         DefinitionError,
         PermanentError,
@@ -47,7 +47,7 @@ __all__ = [
 _HOMES = {
     "domain.definition.model": ("Budget", "JobDefinition"),
     "domain.definition.python_face": ("job",),
-    "domain.definition.tracing": ("compute", "each", "expr", "need"),
+    "domain.definition.words": ("compute", "each", "expr", "need"),
     "domain.errors": (
         "DefinitionError",
         "PermanentError",

@@ -25,6 +25,7 @@ _OWN_MODULES = frozenset(
     for name in (
         "domain.definition.handles",
         "domain.definition.tracing",
+        "domain.definition.words",
         "domain.definition.python_face",
         "domain.definition.python_schema",
         "services.endpoints",

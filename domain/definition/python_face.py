@@ -9,6 +9,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
+import msgspec
+
 from warrener.domain.definition.handles import Handle, refuse, users_place
 from warrener.domain.definition.model import Budget, JobDefinition
 from warrener.domain.definition.python_schema import params_schema
@@ -97,7 +99,7 @@ class JobFunction(Generic[P, R]):
             result = self._run()
             steps = trace.steps()
             names = trace.names()
-            returned = rename(template(result, None), names)
+            returned = rename(self._returned(result), names)
         definition = JobDefinition(
             name=self.name,
             version=self.version,
@@ -108,6 +110,20 @@ class JobFunction(Generic[P, R]):
             result=returned,
         )
         return normalised(definition), dict(trace.callees), _places(trace, names)
+
+    def _returned(self, result: Any) -> Any:
+        try:
+            return template(result, None)
+        except DefinitionError as error:
+            code = self.function.__code__  # the fault is in no line that is running any more
+            raise DefinitionError(
+                [
+                    msgspec.structs.replace(
+                        problem, file=code.co_filename, line=code.co_firstlineno, path="result"
+                    )
+                    for problem in error.problems
+                ]
+            ) from None
 
     def _run(self) -> Any:
         handles: dict[str, Any] = {

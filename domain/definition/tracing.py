@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
@@ -14,8 +13,6 @@ import msgspec
 
 from warrener.domain.definition.handles import (
     Handle,
-    as_handle,
-    inner,
     literal,
     number,
     plain,
@@ -42,6 +39,7 @@ class Draft:
         self.fields = fields
         self.needs: dict[str, Need] = {}
         self.after: list[str] = []
+        self.result_fields: frozenset[str] = frozenset()
         self.place = users_place()
 
 
@@ -52,9 +50,17 @@ class Trace:
         self.drafts: list[Draft] = []
         self.callees: dict[str, Any] = {}  # job name -> job function
 
-    def add(self, default_name: str, arguments: Mapping[str, Any], **fields: Any) -> StepHandle:
-        """Write down a step that is given these arguments."""
+    def add(
+        self,
+        default_name: str,
+        arguments: Mapping[str, Any],
+        *,
+        result_fields: frozenset[str] = frozenset(),
+        **fields: Any,
+    ) -> StepHandle:
+        """Write down a step that is given these arguments; its result may have these fields."""
         draft = Draft(step_name(default_name), fields)
+        draft.result_fields = result_fields
         if arguments:
             fields["with_"] = {name: template(item, draft) for name, item in arguments.items()}
         self.drafts.append(draft)
@@ -120,13 +126,13 @@ class StepHandle(Handle):
 
     @property
     def status(self) -> Any:
-        """The step's state, such as "succeeded"; of the result's own field: `.result.status`."""
-        return Handle(f"steps.{self._draft.mark}.status")
+        """The step's state, such as "succeeded"; a field of the result is `.result.status`."""
+        return self._of_step("status")
 
     @property
     def error(self) -> Any:
-        """The step's error, or null; of the result's own field: `.result.error`."""
-        return Handle(f"steps.{self._draft.mark}.error")
+        """The step's error, or null; a field of the result is `.result.error`."""
+        return self._of_step("error")
 
     def when(self, condition: Any) -> StepHandle:
         """Run the step only if the condition holds; otherwise it ends skipped."""
@@ -134,7 +140,7 @@ class StepHandle(Handle):
 
     def after(self, *steps: StepHandle) -> StepHandle:
         """Wait for these steps without reading their results."""
-        self._draft.after.extend(_draft_of(step, ".after(...)").mark for step in steps)
+        self._draft.after.extend(draft_of(step, ".after(...)").mark for step in steps)
         return self
 
     def needs(self, *edges: Edge) -> StepHandle:
@@ -174,6 +180,14 @@ class StepHandle(Handle):
         """Stop the other dependencies once the join was decided early."""
         return self._set("cancel_rest", True)
 
+    def _of_step(self, field: str) -> Handle:
+        if field in self._draft.result_fields:
+            refuse(
+                f"`.{field}` of a step is the step's own, and its result has a field {field}, too",
+                f"write .result.{field} for the field",
+            )
+        return Handle(f"steps.{self._draft.mark}.{field}")
+
     def _set(self, field: str, value: Any) -> StepHandle:
         self._draft.fields[field] = value
         return self
@@ -204,65 +218,6 @@ class Edge(msgspec.Struct, frozen=True):
 
     def __bool__(self) -> bool:
         return bool(self.step)
-
-
-def need(step: Any, *, when: Any = None) -> Any:
-    """Read a step's result over an edge that is required only `when` a condition holds.
-
-    Stands as an argument of a call, or in `.needs(...)`. Where the edge is not required, the call
-    does not wait for the step and reads null.
-    """
-    required("need(...)")
-    _draft_of(step, "need(...)")
-    return Edge(step, None if when is None else condition_text(when, "need(..., when=...)"))
-
-
-def each(
-    source: Any,
-    call: Callable[..., Any],
-    *,
-    window: int | None = None,
-    tolerate: int | str | None = None,
-) -> Any:
-    """Make one call for each item of a list or map; the value is the list of their results.
-
-    `call` gets the item, and the index, too, if it takes two parameters; it makes exactly one
-    call of an endpoint or a job. At most `window` items run at a time; up to `tolerate` items (a
-    count, or a share such as "2%") may fail.
-    """
-    trace = required("each(...)")
-    before = len(trace.drafts)
-    scope = (Handle("item"), Handle("index"))
-    handle = call(*scope[: _parameters(call)])
-    made = trace.drafts[before:]
-    if type(handle) is not StepHandle or made != [handle._draft]:
-        refuse(
-            f"the function given to each(...) made {len(made)} calls instead of returning one",
-            "make one call in it; put several steps into a job of their own and call that",
-        )
-    fields = made[0].fields
-    if "sets" in fields:
-        refuse("each(...) cannot go over compute(...)", "call an endpoint or a job in it")
-    fields["for_each"] = template(source, made[0])
-    fields.update(window=window, tolerate=tolerate)
-    return FanOutHandle(made[0])
-
-
-def compute(values: Any) -> Any:
-    """Compute values from handles without a worker: a `set:` step."""
-    handle = required("compute(...)").add("compute", {})
-    handle._draft.fields["sets"] = template(values, handle._draft)
-    return handle
-
-
-def expr(text: str, *values: Any) -> Any:
-    """Return a handle on a CEL expression; each `{}` in the text stands for the next value."""
-    parts = text.split("{}")
-    if len(parts) != len(values) + 1:
-        refuse(f"expr({text!r}) has {len(parts) - 1} places for {len(values)} values")
-    filled = [inner(as_handle(value), 7) for value in values]
-    joined = "".join(part + value for part, value in zip(parts, [*filled, ""], strict=True))
-    return Handle(joined, rank=0)
 
 
 def template(value: Any, draft: Draft | None) -> Any:
@@ -314,7 +269,7 @@ def step_name(name: str) -> str:
 def rename(value: Any, names: Mapping[str, str]) -> Any:
     """Replace the marks in a template by the names of the steps."""
     if isinstance(value, str):
-        return _MARK.sub(lambda match: _name_of(match.group(), names), value)
+        return _MARK.sub(lambda match: names[match.group()], value) if "\0" in value else value
     if isinstance(value, dict):
         return {key: rename(item, names) for key, item in value.items()}
     if isinstance(value, list):
@@ -339,28 +294,19 @@ def _finish(draft: Draft, names: Mapping[str, str]) -> StepDefinition:
     return StepDefinition(**fields, needs=needs, after=after)
 
 
-def _name_of(mark: str, names: Mapping[str, str]) -> str:
-    return names[mark]
-
-
 def _free(name: str, taken: Mapping[str, Draft]) -> str:
     candidates = (f"{name}_{number_}" for number_ in count(2))
     return name if name not in taken else next(each_ for each_ in candidates if each_ not in taken)
 
 
-def _draft_of(step: Any, where: str) -> Draft:
+def draft_of(step: Any, where: str) -> Draft:
+    """Return the draft behind a step's handle; refuses anything else."""
     if not isinstance(step, StepHandle):
         refuse(
             f"{where} takes a whole step, as a call in this job returned it",
             "not a field of its result, a parameter or a value",
         )
     return step._draft
-
-
-def _parameters(call: Callable[..., Any]) -> int:
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    found = inspect.signature(call).parameters.values()
-    return 2 if sum(item.kind in positional for item in found) > 1 else 1
 
 
 def _text_key(key: Any) -> str:
