@@ -17,8 +17,8 @@ from warrener.domain.errors import PayloadError, PermanentError, UsageError
 from warrener.domain.payloads import check_size, decode_json, encode_json
 
 _PLACE = re.compile(r"(?P<text>.*) - at `\$\.?(?P<path>.*)`\Z", re.DOTALL)
-_MISSING = re.compile(r"Object missing required field `(?P<name>.*)`\Z")
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`\Z")
+_MISSING = re.compile(r"Object missing required field `(?P<name>[^`]*)`\Z")
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>[^`]*)`\Z")
 _MISFITS = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError)
 _NULL = msgspec.Raw(b"null")
 _local = threading.local()
