@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import msgspec
 from hypothesis import HealthCheck, given, settings
 from support.case import Case
@@ -10,13 +12,16 @@ from support.model import EXPRESSION_ERROR, WORK_ERROR, Model, script
 from support.scale import scaled
 from support.strategies import cases
 
+from warrener.domain import ids
 from warrener.domain.definition.model import JobDefinition
+from warrener.domain.events import StepFailed
 from warrener.domain.states import STEP_ENDED
+from warrener.services.embedded import outcome as outcome_of
 
 CASES = 2_000
 
 
-def check(driver: Driver, model: Model, job_id) -> None:
+def check(driver: Driver, model: Model, job_id: UUID) -> None:
     job = driver.job(job_id)
     states = {
         name: "running" if job.step(name) == "ready" else job.step(name) for name in model.states
@@ -47,7 +52,15 @@ def test_the_core_and_the_model_agree_after_every_report(case: Case) -> None:
         model.report(step, outcome)
         check(driver, model, job_id)
 
-    assert set(driver.job(job_id).steps.values()) <= STEP_ENDED
+    job = driver.job(job_id)
+    assert set(job.steps.values()) <= STEP_ENDED
+    if job.state == "succeeded":
+        assert outcome_of(driver.store, job_id).result == model.job_result()
+    for name, code in model.errors.items():
+        last = driver.store.last(ids.step_id(job_id, name))
+        assert last is not None
+        assert isinstance(last.event, StepFailed)
+        assert last.event.error.code == code
     for order in driver.orders:
         assert msgspec.json.decode(order.args) == model.arguments(order.path)
     assert len({order.path for order in driver.orders}) == len(driver.orders)
