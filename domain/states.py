@@ -72,6 +72,7 @@ def compile_moves(built: Machine) -> Mapping[tuple[str, str], str]:
         (transition.source, name): transition.dest
         for name in built.events
         for transition in built.get_transitions(name)
+        if transition.dest is not None
     }
 
 

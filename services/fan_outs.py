@@ -24,39 +24,37 @@ def open_fan_out(turn: Turn, active: ActiveJob, name: str) -> None:
     if active.job.step(name) != "ready":
         return  # cancelled in the meantime
     step = turn.begun(active, name)
-    planned = active.plan.steps[name]
     try:
         values = _items_of(active, name)
         data = encode_json(values)
         check_size(len(data))
-    except (ExpressionError, PayloadError) as error:
-        turn.fail_step(step, value_error(error))
+    except (ExpressionError, PayloadError) as problem:
+        turn.fail_step(step, value_error(problem))
         return
-    error = children.over_budget(turn, active, name, len(values))
-    if error is not None:
-        turn.fail_step(step, error)
+    refusal = children.over_budget(turn, active, name, len(values))
+    if refusal is not None:
+        turn.fail_step(step, refusal)
         return
-    count = len(values)
-    active.tree.steps_used += count
-    opened = StepOpened(
-        at=turn.batch.now,
-        cause=turn.cause,
-        job=step.job,
-        path=step.path,
-        items=turn.batch.payload(data),
-        count=count,
-    )
-    turn.record_step(step, opened)
-    turn.memory.steps[step.id] = step
-    shape = FanOut(count, planned.definition.window, planned.tolerated(count))
-    turn.advance(active).open_fan_out(name, shape)
+    _open(turn, active, step, len(values), data)
     active.items[name] = values
-    if planned.collects:
-        active.collected[name] = Collected(count, PAYLOAD_BYTES_MAX)
-    if count:
+    if values:
         make_ready(turn, active, name, 0)
     else:
         _succeed(turn, active, name)
+
+
+def _open(turn: Turn, active: ActiveJob, step: Step, count: int, data: bytes) -> None:
+    planned = active.plan.steps[step.path]
+    items = turn.batch.payload(data)
+    at, cause, job = turn.batch.now, turn.cause, step.job
+    opened = StepOpened(at=at, cause=cause, job=job, path=step.path, items=items, count=count)
+    turn.record_step(step, opened)
+    turn.memory.steps[step.id] = step
+    active.tree.steps_used += count
+    shape = FanOut(count, planned.definition.window, planned.tolerated(count))
+    turn.advance(active).open_fan_out(step.path, shape)
+    if planned.collects:
+        active.collected[step.path] = Collected(count, PAYLOAD_BYTES_MAX)
 
 
 def _items_of(active: ActiveJob, name: str) -> list[Any]:
