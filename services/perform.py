@@ -101,12 +101,13 @@ def _call(order: RunStep, registry: Registry) -> Fate:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit and cancellation of a task, too
-        return _fate_of(order, error)
+        return fate_of(order, error)
     finally:
         _order.reset(token)
 
 
-def _fate_of(order: RunStep, error: BaseException) -> Fate:
+def fate_of(order: RunStep, error: BaseException) -> Fate:
+    """Return what becomes of a call that raised this."""
     text, kind = _message(error), type(error).__name__
     if isinstance(error, Misfit):
         return failed(order, "permanent", error.code, text)

@@ -8,9 +8,10 @@ from threading import Thread
 
 import msgspec
 
+from warrener.domain.messages import StepReport
 from warrener.domain.ports import Clock
 from warrener.services.endpoints import REGISTRY, Registry
-from warrener.services.perform import perform
+from warrener.services.perform import fate_of, perform, report
 from warrener.services.runners import Finished, Task
 
 _ENCODE = msgspec.json.Encoder().encode
@@ -69,5 +70,12 @@ class ThreadRunner:
 
     def _serve(self, name: str) -> None:
         while (task := self._tasks.get()) is not None:
-            report = perform(task.order, name, self._clock, self._registry)
-            self._done.put(Finished(task, _ENCODE(report)))
+            self._done.put(Finished(task, _ENCODE(self._perform(task, name))))
+
+    def _perform(self, task: Task, name: str) -> StepReport:
+        started_at = self._clock.now()
+        try:
+            return perform(task.order, name, self._clock, self._registry)
+        except KeyboardInterrupt as error:  # raised by the endpoint: Python gives it to no thread
+            fate = fate_of(task.order, error)
+            return report(task.order, name, fate, started_at=started_at, ended_at=self._clock.now())

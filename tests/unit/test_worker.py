@@ -1,0 +1,250 @@
+"""The worker: from its queues to a confirmed report, and only then the acknowledgement."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+import msgspec
+import pytest
+from support.endpoints_orders import SteppingClock, order, result_of, task
+from support.endpoints_waiting import reports
+
+from warrener import endpoint
+from warrener.domain import ids
+from warrener.domain.messages import StepReport
+from warrener.domain.ports import Delivery, Outgoing, Poll
+from warrener.services.endpoints import Registry
+from warrener.services.worker import InlineRunner, ThreadRunner, Worker, decode_order
+
+REGISTRY = Registry()
+
+
+@endpoint("work.double", registry=REGISTRY)
+def double(number: int) -> int:
+    return 2 * number
+
+
+class StubChannel:
+    """A channel whose confirmations come when the test says so."""
+
+    def __init__(self):
+        self.incoming = deque()
+        self.confirmations = deque()
+        self.published: list[Outgoing] = []
+        self.batches = []
+        self.acked = []
+        self.rejected = []
+        self.consumed = {}
+        self.closed = False
+
+    def declare(self, queue):
+        self.consumed.setdefault(queue, 0)
+
+    def consume(self, queue, prefetch):
+        self.consumed[queue] = prefetch
+
+    def publish(self, messages, batch=None):
+        self.published.extend(messages)
+        self.batches.append(batch)
+
+    def poll(self, count_max, timeout_seconds=0.0):
+        deliveries = [self.incoming.popleft() for _ in range(min(count_max, len(self.incoming)))]
+        confirmed = list(self.confirmations)
+        self.confirmations.clear()
+        return Poll(deliveries, confirmed)
+
+    def ack(self, tags):
+        self.acked.extend(tags)
+
+    def reject(self, tag, *, requeue):
+        self.rejected.append((tag, requeue))
+
+    def close(self):
+        self.closed = True
+
+    def deliver(self, tag, body):
+        self.incoming.append(Delivery(tag, "default", body, f"message-{tag}"))
+
+
+@pytest.fixture
+def channel():
+    return StubChannel()
+
+
+@pytest.fixture
+def worker(channel):
+    clock = SteppingClock()
+    runner = InlineRunner(clock, registry=REGISTRY)
+    return Worker(channel, runner, ["default"], 4, name="worker-1", clock=clock)
+
+
+def body_of(run):
+    return msgspec.json.encode(run)
+
+
+def test_a_report_goes_to_the_queue_that_the_order_names_under_the_attempts_id(channel, worker):
+    run = order("work.double", number=4)
+    channel.deliver(1, body_of(run))
+
+    assert worker.turn()
+
+    (message,) = channel.published
+    assert message.queue == "results"
+    assert message.message_id == ids.message_id(run.step, run.attempt, "report")
+    assert result_of(msgspec.json.decode(message.body, type=StepReport)) == 8
+
+
+def test_an_order_is_acknowledged_only_once_its_report_is_confirmed(channel, worker):
+    channel.deliver(1, body_of(order("work.double", number=4)))
+    worker.turn()
+    worker.turn()
+    assert channel.acked == []
+
+    channel.confirmations.append(channel.batches[0])
+    worker.turn()
+
+    assert channel.acked == [1]
+
+
+def test_confirmations_in_another_order_acknowledge_their_own_orders(channel, worker):
+    for tag in (1, 2):
+        channel.deliver(tag, body_of(order("work.double", _path=f"s{tag}", number=tag)))
+        worker.turn()
+
+    channel.confirmations.append(channel.batches[1])
+    worker.turn()
+
+    assert channel.acked == [2]
+
+
+def test_reports_of_one_turn_are_published_together(channel, worker):
+    for tag in range(4):
+        channel.deliver(tag, body_of(order("work.double", _path=f"s{tag}", number=tag)))
+
+    worker.turn()
+
+    assert len(channel.published) == 4
+    assert len(channel.batches) == 1
+
+
+def test_an_order_delivered_twice_is_performed_twice_under_one_message_id(channel, worker):
+    run = body_of(order("work.double", number=4))
+    channel.deliver(1, run)
+    channel.deliver(2, run)
+
+    worker.turn()
+
+    first, second = channel.published
+    assert first.message_id == second.message_id
+
+
+def changed(**fields):
+    return msgspec.json.encode({**msgspec.json.decode(body_of(order("work.double"))), **fields})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"not json",
+        b"\xff\xfe",
+        b"[]",
+        b"[" * 100_000,
+        changed(v=2),
+        changed(type="StepReport"),
+        changed(step="no-id"),
+        changed(attempt="1"),
+        changed(attempt=0),
+        changed(reply_to=""),
+        b" " * 17_000_000,
+    ],
+    ids=lambda body: body[:20].decode("latin1"),
+)
+def test_an_order_that_cannot_be_understood_is_put_away_and_the_next_one_done(
+    channel, worker, body
+):
+    channel.deliver(1, body)
+    channel.deliver(2, body_of(order("work.double", number=1)))
+
+    worker.turn()
+
+    assert channel.rejected == [(1, False)]
+    assert worker.quarantined == 1
+    assert len(channel.published) == 1
+
+
+def test_unknown_fields_of_an_order_do_no_harm():
+    assert decode_order(changed(added_later=1)) == order("work.double")
+
+
+def test_a_turn_without_work_says_so(worker):
+    assert not worker.turn()
+    assert not worker.turn(0.02)
+
+
+def test_the_worker_takes_little_more_than_it_has_slots_for(channel, worker):
+    assert channel.consumed == {"default": 10}
+
+
+def test_closing_leaves_the_channel_so_that_orders_go_back(channel, worker):
+    worker.close()
+
+    assert channel.closed
+
+
+def test_orders_wait_in_the_worker_while_its_runner_has_no_room(channel):
+    gate = threading.Event()
+    registry = Registry()
+    endpoint("work.wait", registry=registry)(lambda: gate.wait(10) and None)
+    clock = SteppingClock()
+    worker = Worker(channel, ThreadRunner(1, clock, registry=registry), ["default"], 1, name="w", clock=clock)  # noqa: E501  # fmt: skip
+    for tag in range(3):
+        channel.deliver(tag, body_of(order("work.wait", _path=f"s{tag}")))
+
+    worker.turn()
+    assert worker.runner.busy() == 1
+    gate.set()
+
+    for _ in range(3):
+        worker.turn(10)
+    assert len(channel.published) == 3
+    worker.close()
+
+
+def test_threads_perform_at_the_same_time():
+    registry = Registry()
+    meeting = threading.Barrier(2, timeout=10)
+
+    @endpoint("work.meet", registry=registry)
+    def meet() -> str:
+        meeting.wait()
+        return threading.current_thread().name
+
+    runner = ThreadRunner(2, SteppingClock(), worker="w", registry=registry)
+    runner.submit(task(1, order("work.meet")))
+    runner.submit(task(2, order("work.meet")))
+    assert (runner.room(), runner.busy()) == (0, 2)
+
+    found = reports(runner, 2)
+
+    assert {result_of(report) for report in found.values()} == {"w-1", "w-2"}
+    assert (runner.room(), runner.busy()) == (2, 0)
+    runner.close()
+
+
+def test_a_thread_outlives_an_endpoint_that_raises_an_interrupt():
+    registry = Registry()
+
+    @endpoint("work.interrupt", registry=registry)
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    runner = ThreadRunner(1, SteppingClock(), registry=registry)
+    runner.submit(task(1, order("work.interrupt")))
+    assert reports(runner, 1)[1].error.type == "KeyboardInterrupt"
+
+    runner.submit(task(2, order("work.interrupt")))
+
+    assert reports(runner, 1)[2].outcome == "failed"
+    runner.close()
