@@ -15,7 +15,6 @@ from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import StoredDataError, UnknownJob
 from warrener.domain.ids import split_path, step_id
 from warrener.domain.plan import Plan, build_plan
-from warrener.domain.plan import Plan, build_plan
 from warrener.projections.ports import JobFilter, ViewStore
 from warrener.projections.views import DEFINITIONS, JOBS, STEPS, JobView, StepView
 
