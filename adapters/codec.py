@@ -1,0 +1,112 @@
+"""Events to stored bytes and back: msgspec JSON under an explicit name and version.
+
+The table below is the only place that connects stored names with classes; nothing is ever imported
+by a name that comes from the store. Entries are added, never changed or removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from eventsourcing.persistence import Mapper, StoredEvent, Transcoder
+
+from warrener.domain import events
+from warrener.domain.errors import StoredDataError
+from warrener.domain.events import Event, Recorded
+
+TOPICS: dict[str, type[Event]] = {
+    "DefinitionStored:1": events.DefinitionStored,
+    "JobSubmitted:1": events.JobSubmitted,
+    "JobStarted:1": events.JobStarted,
+    "JobAdvanced:1": events.JobAdvanced,
+    "JobCancelling:1": events.JobCancelling,
+    "JobSucceeded:1": events.JobSucceeded,
+    "JobFailed:1": events.JobFailed,
+    "JobCancelled:1": events.JobCancelled,
+    "StepReleased:1": events.StepReleased,
+    "StepStarted:1": events.StepStarted,
+    "StepOpened:1": events.StepOpened,
+    "StepSucceeded:1": events.StepSucceeded,
+    "StepRetryScheduled:1": events.StepRetryScheduled,
+    "StepFailed:1": events.StepFailed,
+    "StepCancelled:1": events.StepCancelled,
+}
+
+# A topic of an older version -> the function that turns its fields into those of the next version,
+# and the topic of that version. Such a topic leaves `TOPICS`; its events are read through here.
+Upcaster = tuple[Callable[[dict[str, Any]], dict[str, Any]], str]
+UPCASTERS: dict[str, Upcaster] = {}
+
+
+class _NoTranscoder(Transcoder):
+    """The library asks for a transcoder; the codec needs none."""
+
+    def encode(self, obj: Any) -> bytes:
+        """Refuse: events are encoded whole."""
+        raise TypeError(type(obj).__name__)
+
+    def decode(self, data: bytes) -> Any:
+        """Refuse: events are decoded whole."""
+        raise TypeError(type(data).__name__)
+
+
+class EventMapper(Mapper[UUID]):
+    """Maps `Recorded` events to the library's stored events and back."""
+
+    def __init__(
+        self,
+        topics: dict[str, type[Event]] | None = None,
+        upcasters: dict[str, Upcaster] | None = None,
+    ) -> None:
+        """Use the tables above, or others in tests."""
+        super().__init__(_NoTranscoder())
+        self._classes = TOPICS if topics is None else topics
+        self._upcasters = UPCASTERS if upcasters is None else upcasters
+        self._topics = {class_: topic for topic, class_ in self._classes.items()}
+        self._decoders = {
+            topic: msgspec.json.Decoder(class_).decode for topic, class_ in self._classes.items()
+        }
+        self._encode = msgspec.json.Encoder().encode
+
+    def to_stored_event(self, domain_event: Recorded) -> StoredEvent:  # type: ignore[override]
+        """Encode an event."""
+        event = domain_event.event
+        return StoredEvent(
+            domain_event.originator_id,
+            domain_event.originator_version,
+            self._topics[type(event)],
+            self._encode(event),
+        )
+
+    def to_domain_event(self, stored_event: StoredEvent) -> Recorded:
+        """Decode an event; raises `StoredDataError` if it is not one this version can read."""
+        decoder = self._decoders.get(stored_event.topic)
+        try:
+            event = (
+                decoder(stored_event.state)
+                if decoder is not None
+                else self._upcast(stored_event.topic, stored_event.state)
+            )
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            raise self._unreadable(stored_event, str(error)) from error
+        except LookupError as error:
+            raise self._unreadable(stored_event, "no such event type is known here") from error
+        originator_id = stored_event.originator_id
+        stream = originator_id if isinstance(originator_id, UUID) else UUID(originator_id)
+        return Recorded(stream, stored_event.originator_version, event)
+
+    def _upcast(self, topic: str, state: bytes) -> Event:
+        fields: dict[str, Any] = msgspec.json.decode(state)
+        while topic not in self._classes:
+            step, topic = self._upcasters[topic]
+            fields = step(fields)
+        return msgspec.convert(fields, self._classes[topic])
+
+    def _unreadable(self, stored: StoredEvent, reason: str) -> StoredDataError:
+        return StoredDataError(
+            f"event {stored.originator_version} of stream {stored.originator_id}"
+            f" ({stored.topic!r}) cannot be read: {reason}"
+        )
