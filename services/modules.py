@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType, TracebackType
+from typing import Any
 
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.definition.python_face import JobFunction
@@ -38,16 +39,22 @@ def load_job(
 
     The job itself is among them if it starts itself, at whatever distance.
     """
-    name, separator, attribute = reference.rpartition(":")
-    if not separator or not name or not attribute.isidentifier():
+    found = load_job_function(reference, base)
+    return found.definition, found.library()
+
+
+def load_job_function(reference: str, base: Path | None = None) -> JobFunction[..., Any]:
+    """Return the job that `package.module:job` or `file.py:job` names."""
+    name, _, attribute = reference.rpartition(":")
+    if not name or not attribute.isidentifier():
         raise UsageError(f"{reference!r} is not a job: write package.module:job or file.py:job")
     module = load_module(name, base)
     found = getattr(module, attribute, None)
-    if not isinstance(found, JobFunction):
-        jobs = [key for key, value in vars(module).items() if isinstance(value, JobFunction)]
-        known = f"it has {', '.join(sorted(jobs))}" if jobs else "it has none"
-        raise UsageError(f"{name} has no job {attribute}: {known}")
-    return found.definition, found.library()
+    if isinstance(found, JobFunction):
+        return found
+    jobs = sorted(key for key, value in vars(module).items() if isinstance(value, JobFunction))
+    known = f"it has {', '.join(jobs)}" if jobs else "it has none"
+    raise UsageError(f"{name} has no job {attribute}: {known}")
 
 
 def load_module(name: str, base: Path | None = None) -> ModuleType:

@@ -167,3 +167,10 @@ def _loop() -> Any:
     if loop is None or loop.is_closed():
         loop = _local.loop = asyncio.new_event_loop()
     return loop
+
+
+def close_loop() -> None:
+    """Close this thread's event loop, if it has one."""
+    loop = getattr(_local, "loop", None)
+    if loop is not None:
+        loop.close()

@@ -12,6 +12,7 @@ from warrener.domain.messages import StepReport
 from warrener.domain.ports import Clock
 from warrener.services.endpoints import REGISTRY, Registry
 from warrener.services.perform import fate_of, perform, report
+from warrener.services.plans import close_loop
 from warrener.services.runners import Finished, Task
 
 _ENCODE = msgspec.json.Encoder().encode
@@ -71,6 +72,7 @@ class ThreadRunner:
     def _serve(self, name: str) -> None:
         while (task := self._tasks.get()) is not None:
             self._done.put(Finished(task, _ENCODE(self._perform(task, name))))
+        close_loop()
 
     def _perform(self, task: Task, name: str) -> StepReport:
         started_at = self._clock.now()
