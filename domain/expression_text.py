@@ -29,8 +29,10 @@ _FUNCTIONS = frozenset(
     | {"dyn"}
 )
 _MACROS = frozenset({"map", "filter", "all", "exists", "exists_one", "existsOne"})
-_TIME_PARTS = ("FullYear", "Month", "Date", "DayOfMonth", "DayOfWeek", "DayOfYear")
-_TIME_PARTS += ("Hours", "Minutes", "Seconds", "Milliseconds")
+_TIME_PARTS = (
+    *("FullYear", "Month", "Date", "DayOfMonth", "DayOfWeek", "DayOfYear"),
+    *("Hours", "Minutes", "Seconds", "Milliseconds"),
+)
 _METHODS = _MACROS | {"size", "contains", "startsWith", "endsWith", "matches"}
 _METHODS |= {f"get{part}" for part in _TIME_PARTS}
 _TOKEN = re.compile(

@@ -33,6 +33,7 @@ __all__ = [
     "Template",
     "compile_expression",
     "compile_template",
+    "is_expression",
     "normalise_template",
 ]
 
@@ -288,6 +289,11 @@ def split(text: str) -> list[tuple[bool, str]]:
     if at < len(text) or not parts:
         parts.append((False, text[at:]))
     return parts
+
+
+def is_expression(text: str) -> bool:
+    """Say whether a string is one expression and nothing else, so that its value keeps its type."""
+    return [code for code, _ in split(text)] == [True]
 
 
 def compile_template(value: Any) -> Template:
