@@ -1,0 +1,109 @@
+"""Working on one job in this process: lock, workers, progress, and a clean stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from warrener.services import wiring
+from warrener.services.cli.failures import Interrupted
+from warrener.services.cli.progress import live
+from warrener.services.settings import MEMORY, sqlite_path
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from warrener.domain.ports import EventStore
+    from warrener.services.cli.requests import Task
+    from warrener.services.cli.session import Session
+    from warrener.services.embedded import Embedded, Outcome, Progress
+    from warrener.services.wiring import Mode
+
+Tick = Callable[["Embedded"], None]
+
+
+def execute(
+    session: Session,
+    store: EventStore,
+    task: Task,
+    *,
+    workers: int | None,
+    mode: Mode,
+    tick: Tick | None = None,
+) -> Outcome:
+    """Work on a job until it has ended. `tick` is called now and then meanwhile.
+
+    Raises `Interrupted`, with the command that goes on, on Ctrl-C and SIGTERM.
+    """
+    submitted = False
+    with wiring.hold_job(session.settings, task.root), _stoppable():
+        embedded = wiring.open_embedded(
+            store,
+            session.settings,
+            queues=task.source.queues(),
+            workers=workers or cpus(),
+            modules=[module.name for module in task.modules],
+            mode=mode,
+        )
+        try:
+            begin(embedded, task)
+            submitted = True
+            session.output.note(f"job {task.root}")
+            return _work(session, embedded, task.root, tick)
+        except KeyboardInterrupt:
+            raise _interrupted(session, task.root, submitted) from None
+        finally:
+            embedded.close()
+
+
+def cpus() -> int:
+    """Return how many CPUs this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+def begin(embedded: Embedded, task: Task) -> None:
+    """Submit the job, or go on with it."""
+    if task.message is None:
+        embedded.resume(task.root)
+    else:
+        embedded.submit(task.message)
+
+
+def _work(session: Session, embedded: Embedded, root: UUID, tick: Tick | None) -> Outcome:
+    with live(session.output) as report:
+
+        def on_progress(progress: Progress) -> None:
+            if report is not None:
+                report(progress)
+            if tick is not None:
+                tick(embedded)
+
+        return embedded.run(root, on_progress)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let SIGTERM stop the run as Ctrl-C does."""
+
+    def stop(_number: int, _frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupted(session: Session, root: UUID, submitted: bool) -> Interrupted:
+    if not submitted:
+        return Interrupted()
+    if sqlite_path(session.settings.store_url) == MEMORY:
+        return Interrupted(root, "; the store was in memory, so nothing is kept")
+    return Interrupted(root, f"; go on with: {session.command('run', '--resume', root)}")

@@ -1,0 +1,81 @@
+"""`history`: every event of a job, or of a whole tree."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+import typer
+from rich.text import Text
+
+from warrener.services.cli import options
+from warrener.services.cli.output import clean, one_line, plain
+from warrener.services.cli.session import Session, job_named
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from warrener.services.queries import Queries
+    from warrener.services.shapes import HistoryLine
+
+FOLLOW_SECONDS: Final = 0.25
+_EXAMPLES = """Examples:
+
+warrener history 5f2c71e0 --tree
+
+warrener history 5f2c71e0 --follow --json"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("history", epilog=_EXAMPLES)(history)
+
+
+def history(
+    *,
+    job: options.Job,
+    tree: Annotated[bool, typer.Option("--tree", help="Of the jobs below it, too.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on with new events until the job has ended.")
+    ] = False,
+    store: options.Store = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Print every event, with its position in the log, its time and its cause."""
+    session = Session(as_json=as_json, store=store)
+    output = session.output
+    with session.queries() as queries:
+        found = job_named(queries, job)
+        lines = _followed(queries, found, tree) if follow else queries.history(found, tree=tree)
+        for line in lines:
+            if as_json:
+                output.json(line)
+            else:
+                output.show(_line(line))
+
+
+def _followed(queries: Queries, job: UUID, tree: bool) -> Iterator[HistoryLine]:
+    from warrener.domain.states import JOB_ENDED
+
+    position, ended = 0, False
+    while not ended:
+        ended = queries.show(job, whole=False).state in JOB_ENDED  # before the last look
+        for line in queries.history(job, tree=tree, after=position):
+            position = line.position
+            yield line
+        if not ended:
+            time.sleep(FOLLOW_SECONDS)
+
+
+def _line(line: HistoryLine) -> Text:
+    data = one_line(clean(msgspec.json.encode(line.data).decode()), 160)
+    return Text.assemble(
+        (f"{line.position:>8} ", "dim"),
+        f"{line.at} ",
+        plain(f"{line.path or '.'} ", "cyan"),
+        plain(line.type, "bold"),
+        plain(f" {data}"),
+        plain(f"  [{line.cause}]", "dim"),
+    )

@@ -1,0 +1,238 @@
+"""`jobs` and `show`: what there is, and how one job stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from warrener.services.cli import options, values
+from warrener.services.cli.output import (
+    Output,
+    counts_text,
+    moment,
+    one_line,
+    plain,
+    state_text,
+    table,
+    value_text,
+)
+from warrener.services.cli.session import Session
+from warrener.services.cli.values import RESERVED
+
+if TYPE_CHECKING:
+    from warrener.services.queries import Queries
+    from warrener.services.shapes import Show, Step, TreeNode
+
+_JOBS_EXAMPLES = """Examples:
+
+warrener jobs --state failed --since 2d
+
+warrener jobs --name social-report --label team=web --json"""
+_SHOW_EXAMPLES = """Examples:
+
+warrener show 5f2c71e0
+
+warrener show 5f2c71e0 --tree
+
+warrener show 5f2c71e0/merge --json"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("jobs", epilog=_JOBS_EXAMPLES)(jobs)
+    app.command("show", epilog=_SHOW_EXAMPLES)(show)
+
+
+def jobs(
+    *,
+    state: Annotated[
+        str | None, typer.Option("--state", metavar="STATE", help="Only jobs in this state.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Only jobs of this name.")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", metavar="K=V", help="Only jobs with this label.")
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="TIME", help="Submitted then or later: a time, 90m, 2d."),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, metavar="N")] = 50,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also jobs that were started by other jobs.")
+    ] = False,
+    store: options.Store = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """List jobs, the newest first."""
+    session = Session(as_json=as_json, store=store)
+    begin = None if since is None else values.since(since, datetime.now(UTC))
+    wanted = values.labels(label or ())
+    if state is not None:
+        values.check_state(state)
+    with session.queries() as queries:
+        found = queries.jobs(
+            state=state,
+            name=name,
+            labels=wanted,
+            since=begin,
+            limit=limit,
+            roots_only=not everything,
+        )
+    if as_json:
+        for line in found:
+            session.output.json(msgspec.structs.replace(line, labels=own_labels(line.labels)))
+        return
+    rows = table("job", "name", "state", ">done", "submitted", "labels")
+    for line in found:
+        rows.add_row(
+            str(line.job),
+            plain(f"{line.name} v{line.version}"),
+            state_text(line.state),
+            f"{line.progress.done}/{line.progress.total}",
+            moment(line.submitted_at),
+            plain(_pairs(line.labels)),
+        )
+    session.output.show(rows if found else "no jobs")
+
+
+def show(
+    *,
+    job: Annotated[
+        str,
+        typer.Argument(metavar="JOB", help="A job's id or the start of one, or a step: JOB/STEP."),
+    ],
+    tree: Annotated[bool, typer.Option("--tree", help="The jobs that it started, too.")] = False,
+    store: options.Store = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show a job: state, progress, steps and what they wait for, result or error."""
+    session = Session(as_json=as_json, store=store)
+    with session.queries() as queries:
+        place = queries.locate(job)
+        if place.path is not None:
+            _show_step(session.output, queries.step(place, whole=as_json))
+        elif as_json:
+            session.output.json(_document(queries, place.job, tree))
+        else:
+            _show_job(session.output, queries.show(place.job, whole=False))
+            if tree:
+                session.output.show(_tree(queries.tree(place.job)))
+
+
+def own_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels that users gave, without ours."""
+    return {key: value for key, value in labels.items() if not key.startswith(RESERVED)}
+
+
+def _document(queries: Queries, job: Any, tree: bool) -> dict[str, Any]:
+    shown = queries.show(job)
+    document = msgspec.structs.asdict(shown)
+    document["labels"] = own_labels(shown.labels)
+    if tree:
+        document["tree"] = queries.tree(job)
+    return document
+
+
+def _show_job(output: Output, shown: Show) -> None:
+    head = Text.assemble(plain(f"{shown.name} v{shown.version} ", "bold"), state_text(shown.state))
+    facts = Table.grid(padding=(0, 2))
+    rows = {
+        "job": str(shown.job),
+        "parent": str(shown.parent or ""),
+        "root": str(shown.root) if shown.parent else "",
+        "labels": _pairs(shown.labels),
+        "params": one_line(value_text(shown.params)),
+        "submitted": moment(shown.submitted_at),
+        "started": moment(shown.started_at),
+        "ended": moment(shown.ended_at),
+        "progress": f"{shown.progress.done} of {shown.progress.total} steps",
+        "reason": shown.reason,
+    }
+    for name, value in rows.items():
+        if value:
+            facts.add_row(plain(name, "dim"), plain(value))
+    facts.add_row(plain("steps", "dim"), counts_text(shown.counts))
+    output.show(head, facts, _steps(shown.steps))
+    if shown.error is not None:
+        output.show(_error(shown.error.code, shown.error.message))
+    if shown.state == "succeeded":
+        output.show(Text.assemble(("result ", "dim"), plain(value_text(shown.result))))
+
+
+def _steps(steps: Mapping[str, Step]) -> Any:
+    rows = table("step", "kind", "state", ">attempts", "started", "ended", "note")
+    for step in steps.values():
+        rows.add_row(
+            plain(step.path),
+            step.kind,
+            state_text(step.state),
+            str(step.attempts or ""),
+            moment(step.started_at or step.released_at),
+            moment(step.ended_at),
+            _note(step),
+        )
+    return rows
+
+
+def _note(step: Step) -> Text:
+    if step.waiting is not None:
+        return plain(one_line(step.waiting.sentence))
+    if step.error is not None:
+        return _error(step.error.code, one_line(step.error.message))
+    if step.items:
+        return Text.assemble("items: ", counts_text(step.items))
+    return plain(f"job {step.child}" if step.child else "")
+
+
+def _show_step(output: Output, step: Step) -> None:
+    if output.as_json:
+        output.json(step)
+        return
+    output.show(_steps({step.name: step}))
+    if step.error is not None and step.error.traceback:
+        output.show(step.error.traceback)
+    if step.state == "succeeded":
+        output.show(Text.assemble(("result ", "dim"), plain(value_text(step.result))))
+
+
+def _tree(node: TreeNode) -> Tree:
+    top = Tree(_branch(node))
+    waiting = [(top, node)]
+    while waiting:
+        branch, above = waiting.pop()
+        for child in above.children:
+            waiting.append((branch.add(_branch(child)), child))
+        if above.more:
+            branch.add(plain("… more", "dim"))
+    return top
+
+
+def _branch(node: TreeNode) -> Text:
+    done = f" {node.progress.done}/{node.progress.total} "
+    error = _error(node.error.code, one_line(node.error.message, 80)) if node.error else Text()
+    return Text.assemble(
+        plain(node.path or node.name),
+        " ",
+        state_text(node.state),
+        done,
+        plain(str(node.job), "dim"),
+        " ",
+        error,
+    )
+
+
+def _error(code: str, message: str) -> Text:
+    return Text.assemble(plain(code, "bold red"), ": ", plain(message))
+
+
+def _pairs(labels: Mapping[str, str]) -> str:
+    return " ".join(f"{key}={value}" for key, value in sorted(own_labels(labels).items()))

@@ -1,0 +1,52 @@
+"""Options and arguments that several commands have."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+AsJson = Annotated[
+    bool, typer.Option("--json", help="JSON on stdout, and errors as JSON on stderr.")
+]
+Store = Annotated[
+    str | None,
+    typer.Option(
+        "--store", metavar="URL", help="Event store, such as sqlite:///jobs.db.", show_default=False
+    ),
+]
+Log = Annotated[
+    str | None,
+    typer.Option(
+        "--log",
+        metavar="FORMAT,LEVEL",
+        help="Log to stderr: console or json, and a level such as debug.",
+        show_default=False,
+    ),
+]
+Endpoints = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--endpoints",
+        metavar="MODULE",
+        help="Module with endpoints: package.module or a .py file. May be repeated.",
+        show_default=False,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        max=1_000,
+        metavar="N",
+        help="How many endpoints run at once; default: one for each CPU.",
+        show_default=False,
+    ),
+]
+What = Annotated[
+    str, typer.Argument(metavar="WHAT", help="A YAML or JSON file, module:job or file.py:job.")
+]
+Job = Annotated[
+    str, typer.Argument(metavar="JOB", help="Id of a job, or the start of one (4 digits or more).")
+]

@@ -1,0 +1,119 @@
+"""From the options of `run` to what is to be worked on: a new job, or one that goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal
+from uuid import UUID, uuid4
+
+import msgspec
+
+from warrener.domain import ids
+from warrener.domain.definition.model import JobDefinition
+from warrener.domain.errors import StoredDataError, UnknownJob
+from warrener.domain.events import DefinitionStored, JobSubmitted, Selection
+from warrener.domain.messages import SubmitJob
+from warrener.domain.ports import EventStore
+from warrener.services.cli.parts import part
+from warrener.services.cli.values import RESERVED
+from warrener.services.cli.what import Module, Work, load, load_modules
+from warrener.services.submission import Source, submission
+from warrener.services.working_set import read_payload
+
+MODULES_LABEL: Final = f"{RESERVED}endpoints"
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What the options of `run` ask for."""
+
+    what: str | None = None
+    modules: Sequence[str] = ()
+    params: Mapping[str, Any] = {}
+    all_params: bool = False  # nothing is to be taken from the recorded job
+    labels: Mapping[str, str] = {}
+    key: str | None = None
+    mode: Literal["only", "upto", "downstream"] | None = None
+    step: str = ""  # that `mode` is about
+    given: Mapping[str, Any] = {}
+    recorded: str | None = None
+    resume: str | None = None
+
+
+class Task(msgspec.Struct, frozen=True):
+    """A root job to work on; `message` submits it, None if it is in the log already."""
+
+    root: UUID
+    source: Source
+    modules: Sequence[Module]
+    message: SubmitJob | None = None
+
+
+def work_of(request: Request) -> Work | None:
+    """Return the checked definitions that the command line names, if it names any."""
+    return None if request.what is None else load(request.what, request.modules)
+
+
+def new_task(store: EventStore, request: Request, work: Work | None, recorded: UUID | None) -> Task:
+    """Return the task of a new job; without `work` it has the definition of the recorded one."""
+    if work is None:
+        assert recorded is not None  # the options were checked
+        work = _recorded_work(store, recorded, request.modules)
+    params = dict(request.params)
+    if recorded is not None and not request.all_params:
+        params = {**read_payload(_submitted(store, recorded).params, store), **params}
+    chosen = None
+    if request.mode is not None:
+        selection = Selection(request.mode, request.step)
+        chosen = part(work.source.main, selection, request.given, recorded, store)
+    key = request.key or str(uuid4())
+    labels = {**request.labels, **_label(work.modules)}
+    message = submission(work.source, params, key=key, labels=labels, part=chosen)
+    return Task(ids.job_id(key), work.source, work.modules, message)
+
+
+def resumed_task(store: EventStore, job: UUID, request: Request, work: Work | None) -> Task:
+    """Return the task of going on with a root job.
+
+    Its definitions are pinned; modules are those it began with and those named now.
+    """
+    named = [module.name for module in work.modules] if work else request.modules
+    found = _recorded_work(store, job, named)
+    return Task(job, found.source, found.modules)
+
+
+def _submitted(store: EventStore, job: UUID) -> JobSubmitted:
+    """Return the first event of a job."""
+    first = next(iter(store.stream(job)), None)
+    if first is None or not isinstance(first.event, JobSubmitted):
+        raise UnknownJob(f"no job has the id {job}")
+    return first.event
+
+
+def _recorded_work(store: EventStore, job: UUID, more: Sequence[str]) -> Work:
+    """Return the definitions of a job in the log and its modules, which are loaded, and more."""
+    event = _submitted(store, job)
+    root = _submitted(store, event.root)
+    library = {name: _definition(store, name_hash) for name, name_hash in root.library.items()}
+    named = (Module.named(name, Path.cwd()) for name in more)
+    modules = tuple(dict.fromkeys((*_modules(root.labels), *named)))
+    load_modules(modules)
+    return Work(Source(_definition(store, event.definition), library), modules)
+
+
+def _definition(store: EventStore, content_hash: str) -> JobDefinition:
+    last = store.last(ids.definition_id(content_hash))
+    if last is None or not isinstance(last.event, DefinitionStored):
+        raise StoredDataError(f"definition {content_hash} is not in the store")
+    return msgspec.json.decode(last.event.json, type=JobDefinition)
+
+
+def _label(modules: Sequence[Module]) -> dict[str, str]:
+    return {MODULES_LABEL: msgspec.json.encode(modules).decode()} if modules else {}
+
+
+def _modules(labels: Mapping[str, str]) -> tuple[Module, ...]:
+    try:
+        return msgspec.json.decode(labels.get(MODULES_LABEL, "[]"), type=tuple[Module, ...])
+    except msgspec.MsgspecError as error:
+        raise StoredDataError(f"the label {MODULES_LABEL} is not readable: {error}") from error

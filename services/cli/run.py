@@ -1,0 +1,159 @@
+"""`run`: one job from beginning to end in this process."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+import typer
+from rich.text import Text
+
+from warrener.domain.errors import UsageError
+from warrener.services.cli import options, values
+from warrener.services.cli import run_options as own
+from warrener.services.cli.failures import DONE, JOB_FAILED
+from warrener.services.cli.output import (
+    StdoutClosed,
+    counts_text,
+    duration,
+    plain,
+    state_text,
+    value_text,
+)
+from warrener.services.cli.session import Session
+
+if TYPE_CHECKING:
+    from warrener.services.cli.requests import Request
+    from warrener.services.embedded import Outcome
+    from warrener.services.wiring import Mode
+
+_EXAMPLES = """Examples:
+
+warrener run report.yaml --endpoints endpoints.py --param account=ada
+
+warrener run reports:social_report --params @input.json --workers 8 --json
+
+warrener run report.yaml --only merge --from 5f2c71e0
+
+warrener run --resume 5f2c71e0"""
+_PARTS: tuple[Literal["only", "upto", "downstream"], ...] = ("only", "upto", "downstream")
+_NEW = (*_PARTS, "recorded", "given", "label", "key", "param", "params")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("run", epilog=_EXAMPLES)(run)
+
+
+def run(
+    context: typer.Context,
+    *,
+    what: own.What = None,
+    param: own.Param = None,
+    params: own.Params = None,
+    endpoints: options.Endpoints = None,
+    workers: options.Workers = None,
+    only: own.Only = None,
+    upto: own.Upto = None,
+    downstream: own.Downstream = None,
+    recorded: own.Recorded = None,
+    given: own.Given = None,
+    label: own.Label = None,
+    key: own.Key = None,
+    resume: own.Resume = None,
+    runner: own.Runner = "processes",
+    store: options.Store = None,
+    log: options.Log = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Run a job to its end here, with workers, and print what it gave."""
+    _check(context)
+    session = Session(as_json=as_json, store=store, log=log, runs_users_code=True)
+    from warrener.services.cli.requests import Request
+
+    request = Request(
+        what=what,
+        modules=tuple(endpoints or ()),
+        params=values.params(params, param or ()),
+        all_params=params is not None,
+        labels=values.labels(label or ()),
+        key=key,
+        mode=next((mode for mode in _PARTS if context.params[mode] is not None), None),
+        step=only or upto or downstream or "",
+        given=values.given(given or ()),
+        recorded=recorded,
+        resume=resume,
+    )
+    outcome = _run(session, request, workers, runner)
+    with contextlib.suppress(StdoutClosed):
+        print_outcome(session, outcome)
+    raise typer.Exit(DONE if outcome.state == "succeeded" else JOB_FAILED)
+
+
+def _check(context: typer.Context) -> None:
+    """Refuse options that contradict each other."""
+    given = {name for name, value in context.params.items() if value}
+    parts = sorted(given & set(_PARTS))
+    if len(parts) > 1:
+        raise UsageError(f"{_flags(parts)} exclude each other")
+    for name in sorted(given & {"recorded", "given"}):
+        if not parts:
+            raise UsageError(f"{_flags([name])} goes with --only, --upto or --downstream")
+    if "resume" in given and given & set(_NEW):
+        names = _flags(sorted(given & set(_NEW)))
+        raise UsageError(f"--resume goes on with a job as it is: leave {names} out")
+    if not given & {"what", "recorded", "resume"}:
+        raise UsageError("say what to run: a .yaml or .json file, module:job or file.py:job")
+
+
+def _flags(names: Sequence[str]) -> str:
+    return " and ".join("--from" if name == "recorded" else f"--{name}" for name in names)
+
+
+def _run(session: Session, request: Request, workers: int | None, mode: Mode) -> Outcome:
+    from warrener.services.cli.execution import execute
+    from warrener.services.cli.requests import new_task, resumed_task, work_of
+
+    work = work_of(request)
+    create = request.recorded is None and request.resume is None
+    with session.store(create=create) as store:
+        if request.resume is not None:
+            task = resumed_task(store, session.find_job(store, request.resume), request, work)
+        else:
+            recorded = request.recorded and session.find_job(store, request.recorded)
+            task = new_task(store, request, work, recorded or None)
+        return execute(session, store, task, workers=workers, mode=mode)
+
+
+def print_outcome(session: Session, outcome: Outcome) -> None:
+    """Print how a job ended, and what it gave."""
+    output = session.output
+    if output.as_json:
+        output.json(outcome_document(outcome))
+        return
+    if outcome.state == "succeeded":
+        output.show(value_text(outcome.result))
+    output.show(outcome_text(outcome))
+    if outcome.error is not None:
+        code, message = outcome.error.code, outcome.error.message
+        output.show(Text.assemble(plain(code, "bold red"), ": ", plain(message)))
+    output.note(f"more: {session.command('show', outcome.job)}")
+
+
+def outcome_document(outcome: Outcome) -> dict[str, Any]:
+    """Return how a job ended, in the shape of `run --json`."""
+    from warrener.services.shapes import Error
+
+    return {**msgspec.structs.asdict(outcome), "error": Error.of(outcome.error)}
+
+
+def outcome_text(outcome: Outcome) -> Text:
+    """Return how a job ended, in one sentence."""
+    return Text.assemble(
+        plain(f"{outcome.name} v{outcome.version} "),
+        state_text(outcome.state),
+        f" in {duration(outcome.elapsed_seconds)}: ",
+        counts_text(outcome.steps),
+    )

@@ -1,0 +1,86 @@
+"""What every command begins with: settings, log, output, and the store while it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from warrener.domain.errors import UsageError
+from warrener.services import settings as settings_of
+from warrener.services.cli.output import Output
+from warrener.services.settings import Settings
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from warrener.domain.ports import EventStore
+    from warrener.services.queries import Queries
+
+
+class Session:
+    """Settings and output of one command. `store` is the flag as it was given."""
+
+    def __init__(
+        self,
+        *,
+        as_json: bool,
+        store: str | None = None,
+        log: str | None = None,
+        runs_users_code: bool = False,
+    ) -> None:
+        """Read the settings and set the log up; `runs_users_code` keeps stdout for the answer."""
+        from warrener.services.cli.logs import configure
+
+        self.store_flag = store
+        self.settings: Settings = settings_of.load({"store_url": store, "log": log})
+        self.output = Output(as_json=as_json, keep_stdout=runs_users_code)
+        configure(self.settings.log, "error" if as_json else "warning")
+
+    @contextmanager
+    def store(self, *, create: bool = False) -> Iterator[EventStore]:
+        """Open the event store."""
+        from warrener.services import wiring
+
+        store = wiring.open_store(self.settings.store_url, create=create)
+        try:
+            yield store
+        finally:
+            store.close()
+
+    @contextmanager
+    def queries(self, store: EventStore | None = None) -> Iterator[Queries]:
+        """Open the read models, on a store that is open or on one of their own."""
+        from warrener.services import wiring
+        from warrener.services.cli.progress import catching_up
+
+        with ExitStack() as stack:
+            opened = store or stack.enter_context(self.store())
+            with catching_up(self.output) as report:
+                queries = wiring.open_queries(self.settings, opened, report)
+                found = stack.enter_context(queries)
+            yield found
+
+    def find_job(self, store: EventStore, text: str) -> UUID:
+        """Return the id of the job that a text names: an id, or the start of one."""
+        with self.queries(store) as queries:
+            return job_named(queries, text)
+
+    def command(self, *words: object) -> str:
+        """Return a command to try next, on the same store."""
+        flag = ["--store", self.store_flag] if self.store_flag is not None else []
+        return " ".join(map(_quoted, ["warrener", *map(str, words), *flag]))
+
+
+def job_named(queries: Queries, text: str) -> UUID:
+    """Return the id of the job that a text names; raises `UsageError` if it names a step."""
+    place = queries.locate(text)
+    if place.path is not None:
+        raise UsageError(f"{text} is a step: name its job alone")
+    return place.job
+
+
+def _quoted(word: str) -> str:
+    from shlex import quote
+
+    return quote(word)

@@ -1,0 +1,144 @@
+"""The one place that names adapters: which is used follows from the URLs alone.
+
+Connections open here. Imports stand inside the functions so that a command loads only what it uses.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from uuid import UUID
+
+from warrener.domain.errors import StoreUnavailable
+from warrener.services.settings import MEMORY, Settings, check_broker_url, data_folder, sqlite_path
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from warrener.domain.ports import Broker, Clock, EventStore
+    from warrener.projections.ports import ViewStore
+    from warrener.services.embedded import Embedded
+    from warrener.services.projector import Progress
+    from warrener.services.queries import Queries
+    from warrener.services.runners import Runner
+
+Mode = Literal["processes", "threads", "inline"]
+
+
+def open_store(url: str, *, create: bool = True) -> EventStore:
+    """Open the event store; without `create` a file that is not there is refused.
+
+    The default store is made in any case: asking what it holds must not be an error.
+    """
+    from warrener.adapters.sqlite_events import SqliteRecorder
+    from warrener.services.event_log import EventLog
+
+    return EventLog(SqliteRecorder(_prepared(sqlite_path(url, "store"), create)))
+
+
+def open_views(url: str, *, create: bool = True) -> ViewStore:
+    """Open the read models."""
+    from warrener.adapters.sqlite_views import SqliteViewStore
+
+    return SqliteViewStore(_prepared(sqlite_path(url, "views"), create))
+
+
+def open_broker(url: str) -> Broker:
+    """Connect to the broker."""
+    from warrener.adapters.memory import MemoryBroker
+
+    check_broker_url(url)
+    return MemoryBroker()
+
+
+def open_clock() -> Clock:
+    """Return the clock of this machine."""
+    from warrener.adapters.clock import SystemClock
+
+    return SystemClock()
+
+
+@contextmanager
+def open_queries(
+    settings: Settings, store: EventStore, on_progress: Progress | None = None
+) -> Iterator[Queries]:
+    """Open the read models beside a store that is open already, and bring them up to the log."""
+    from warrener.services.projector import catch_up
+    from warrener.services.queries import Queries
+
+    views = open_views(settings.views_url)
+    try:
+        catch_up(store, views, on_progress)
+        yield Queries(store, views)
+    finally:
+        views.close()
+
+
+def open_embedded(
+    store: EventStore,
+    settings: Settings,
+    *,
+    queues: Iterable[str],
+    workers: int,
+    modules: Sequence[str],
+    mode: Mode = "processes",
+) -> Embedded:
+    """Put broker, reactor and workers together in this process.
+
+    `workers` processes (or threads) run the endpoints of `modules`; in-line they run one by one.
+    """
+    from warrener.services.controller import Chance
+    from warrener.services.embedded import Embedded
+
+    clock = open_clock()
+    slots = 1 if mode == "inline" else workers
+    return Embedded(
+        store,
+        open_broker(settings.broker_url),
+        _open_runner(mode, workers, modules, clock),
+        clock,
+        Chance(lambda: secrets.token_hex(16), random.Random().random),
+        slots=slots,
+        queues=queues,
+    )
+
+
+def hold_job(settings: Settings, root: UUID) -> AbstractContextManager[None]:
+    """Hold the right to work on a root job; raises `UsageError` if another process holds it."""
+    from warrener.adapters.run_lock import run_lock
+
+    path = sqlite_path(settings.store_url)
+    return nullcontext() if path == MEMORY else run_lock(path, root)
+
+
+def _open_runner(mode: Mode, workers: int, modules: Sequence[str], clock: Clock) -> Runner:
+    from warrener.services.runners import InlineRunner
+    from warrener.services.worker_processes import ProcessRunner
+    from warrener.services.worker_threads import ThreadRunner
+
+    if mode == "inline":
+        return InlineRunner(clock)
+    if mode == "threads":
+        return ThreadRunner(workers, clock)
+    return ProcessRunner(workers, modules, clock)
+
+
+def _prepared(path: str, create: bool) -> str:
+    """Make the folder of the default store, and refuse other places that are not there."""
+    if path == MEMORY:
+        return path
+    folder = Path(path).parent
+    try:
+        if folder == data_folder():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        elif not create and not Path(path).exists():
+            raise StoreUnavailable(f"there is no store {path}: a run makes it")
+        elif not folder.is_dir():
+            raise StoreUnavailable(f"the folder {folder} of the store does not exist: make it")
+    except OSError as error:
+        raise StoreUnavailable(f"{folder}: {error.strerror}") from error
+    return path
