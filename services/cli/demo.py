@@ -90,7 +90,7 @@ def _run(
 
     request = Request(params=census.params(path), labels={"demo": "census"})
     session.output.note(f"counting {request.params['folder']}")
-    task = new_task(store, request, load(_CENSUS), None)
+    task = new_task(request, load(_CENSUS))
     outcome = execute(session, store, task, workers=workers, mode="processes", tick=killer)
     with session.queries(store) as queries:
         return outcome, queries.slowest(outcome.job, SLOWEST)
@@ -111,7 +111,8 @@ def _print(
     output.show(_slowest(slowest), outcome_text(outcome))
     if killer is not None:
         output.show(f"{killer.killed} worker processes were killed meanwhile")
-    output.show(_next(session, outcome))
+    if session.keeps_jobs:
+        output.show(_next(session, outcome))
 
 
 def _languages(result: Any) -> Any:

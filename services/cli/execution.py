@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from warrener.services import wiring
 from warrener.services.cli.failures import Interrupted
 from warrener.services.cli.progress import live
-from warrener.services.settings import MEMORY, sqlite_path
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -104,6 +103,6 @@ def _stoppable() -> Iterator[None]:
 def _interrupted(session: Session, root: UUID, submitted: bool) -> Interrupted:
     if not submitted:
         return Interrupted()
-    if sqlite_path(session.settings.store_url) == MEMORY:
+    if not session.keeps_jobs:
         return Interrupted(root, "; the store was in memory, so nothing is kept")
     return Interrupted(root, f"; go on with: {session.command('run', '--resume', root)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,7 +28,7 @@ from warrener.services.cli.values import RESERVED
 
 if TYPE_CHECKING:
     from warrener.services.queries import Queries
-    from warrener.services.shapes import Show, Step, TreeNode
+    from warrener.services.shapes import JobLine, Show, Step, TreeNode
 
 _JOBS_EXAMPLES = """Examples:
 
@@ -44,6 +44,22 @@ warrener show 5f2c71e0 --tree
 warrener show 5f2c71e0/merge --json"""
 
 
+def _filter(name: str, metavar: str, text: str) -> Any:
+    return typer.Option(name, metavar=metavar, help=text, show_default=False)
+
+
+_State = Annotated[str | None, _filter("--state", "STATE", "Only jobs in this state.")]
+_Name = Annotated[str | None, _filter("--name", "NAME", "Only jobs of this name.")]
+_Label = Annotated[list[str] | None, _filter("--label", "K=V", "Only jobs with this label.")]
+_Since = Annotated[
+    str | None, _filter("--since", "TIME", "Submitted then or later: a time, 90m, 2d.")
+]
+_Limit = Annotated[
+    int, typer.Option("--limit", min=1, max=100_000, metavar="N", help="At most so many.")
+]
+_All = Annotated[bool, typer.Option("--all", help="Also jobs that were started by other jobs.")]
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("jobs", epilog=_JOBS_EXAMPLES)(jobs)
@@ -52,45 +68,35 @@ def register(app: typer.Typer) -> None:
 
 def jobs(
     *,
-    state: Annotated[
-        str | None, typer.Option("--state", metavar="STATE", help="Only jobs in this state.")
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Only jobs of this name.")
-    ] = None,
-    label: Annotated[
-        list[str] | None, typer.Option("--label", metavar="K=V", help="Only jobs with this label.")
-    ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option("--since", metavar="TIME", help="Submitted then or later: a time, 90m, 2d."),
-    ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, metavar="N")] = 50,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Also jobs that were started by other jobs.")
-    ] = False,
+    state: _State = None,
+    name: _Name = None,
+    label: _Label = None,
+    since: _Since = None,
+    limit: _Limit = 50,
+    everything: _All = False,
     store: options.Store = None,
     as_json: options.AsJson = False,
 ) -> None:
     """List jobs, the newest first."""
     session = Session(as_json=as_json, store=store)
-    begin = None if since is None else values.since(since, datetime.now(UTC))
-    wanted = values.labels(label or ())
     if state is not None:
         values.check_state(state)
+    wanted: dict[str, Any] = {
+        "state": state,
+        "name": name,
+        "labels": values.labels(label or ()),
+        "since": None if since is None else values.since(since, datetime.now(UTC)),
+    }
     with session.queries() as queries:
-        found = queries.jobs(
-            state=state,
-            name=name,
-            labels=wanted,
-            since=begin,
-            limit=limit,
-            roots_only=not everything,
-        )
-    if as_json:
-        for line in found:
-            session.output.json(msgspec.structs.replace(line, labels=own_labels(line.labels)))
+        found = queries.jobs(**wanted, limit=limit, roots_only=not everything)
+    if not as_json:
+        session.output.show(_list(found) if found else "no jobs")
         return
+    for line in found:
+        session.output.json(msgspec.structs.replace(line, labels=own_labels(line.labels)))
+
+
+def _list(found: Sequence[JobLine]) -> Table:
     rows = table("job", "name", "state", ">done", "submitted", "labels")
     for line in found:
         rows.add_row(
@@ -101,7 +107,7 @@ def jobs(
             moment(line.submitted_at),
             plain(_pairs(line.labels)),
         )
-    session.output.show(rows if found else "no jobs")
+    return rows
 
 
 def show(

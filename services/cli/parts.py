@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from warrener.domain.plan import Plan, build_plan
-
 from warrener.domain import ids
 from warrener.domain import job as jobs
 from warrener.domain.definition.model import JobDefinition
@@ -15,23 +13,24 @@ from warrener.domain.demand import downstream
 from warrener.domain.errors import UsageError
 from warrener.domain.events import GivenStep, Selection, StepFailed, StepSucceeded
 from warrener.domain.payloads import INLINE_BYTES_MAX, Payload, encode_json
+from warrener.domain.plan import Plan, build_plan
 from warrener.domain.ports import EventStore
 from warrener.services.submission import Part
 
 
-def part(
+def part_of(
     definition: JobDefinition,
     selection: Selection,
     given: Mapping[str, Any],
-    recorded: UUID | None,
-    store: EventStore,
+    recorded: Mapping[str, GivenStep] | None = None,
 ) -> Part:
-    """Return the part, with what the steps outside it gave in the recorded job or are given."""
+    """Return the part, with what the steps outside it gave in a recorded job or are given."""
     plan = build_plan(definition)
     inside = _selected(plan, selection)
-    known = {} if recorded is None else _recorded(store, recorded)
     outside = {
-        name: step for name, step in known.items() if name in plan.steps and name not in inside
+        name: step
+        for name, step in (recorded or {}).items()
+        if name in plan.steps and name not in inside
     }
     for name, value in given.items():
         if name not in plan.steps:
@@ -56,7 +55,7 @@ def _selected(plan: Plan, selection: Selection) -> frozenset[str]:
     return frozenset(found)
 
 
-def _recorded(store: EventStore, job_id: UUID) -> dict[str, GivenStep]:
+def recorded_steps(store: EventStore, job_id: UUID) -> dict[str, GivenStep]:
     """Return what every ended step of a job gave, by its log."""
     job = jobs.project(None, store.stream(job_id))
     if job is None:

@@ -15,10 +15,10 @@ from warrener.domain.errors import StoredDataError, UnknownJob
 from warrener.domain.events import DefinitionStored, JobSubmitted, Selection
 from warrener.domain.messages import SubmitJob
 from warrener.domain.ports import EventStore
-from warrener.services.cli.parts import part
+from warrener.services.cli.parts import part_of, recorded_steps
 from warrener.services.cli.values import RESERVED
 from warrener.services.cli.what import Module, Work, load, load_modules
-from warrener.services.submission import Source, submission
+from warrener.services.submission import Part, Source, submission
 from warrener.services.working_set import read_payload
 
 MODULES_LABEL: Final = f"{RESERVED}endpoints"
@@ -54,22 +54,30 @@ def work_of(request: Request) -> Work | None:
     return None if request.what is None else load(request.what, request.modules)
 
 
-def new_task(store: EventStore, request: Request, work: Work | None, recorded: UUID | None) -> Task:
-    """Return the task of a new job; without `work` it has the definition of the recorded one."""
-    if work is None:
-        assert recorded is not None  # the options were checked
-        work = _recorded_work(store, recorded, request.modules)
-    params = dict(request.params)
-    if recorded is not None and not request.all_params:
-        params = {**read_payload(_submitted(store, recorded).params, store), **params}
-    chosen = None
-    if request.mode is not None:
-        selection = Selection(request.mode, request.step)
-        chosen = part(work.source.main, selection, request.given, recorded, store)
+def new_task(request: Request, work: Work, part: Part | None = None) -> Task:
+    """Return the task of a new job; raises `ParameterError` if the parameters do not fit."""
+    if part is None and request.mode is not None:
+        part = part_of(work.source.main, Selection(request.mode, request.step), request.given)
     key = request.key or str(uuid4())
     labels = {**request.labels, **_label(work.modules)}
-    message = submission(work.source, params, key=key, labels=labels, part=chosen)
+    message = submission(work.source, request.params, key=key, labels=labels, part=part)
     return Task(ids.job_id(key), work.source, work.modules, message)
+
+
+def recorded_task(store: EventStore, job: UUID, request: Request, work: Work | None) -> Task:
+    """Return the task of running a part on what a recorded job gave.
+
+    Parameters that are not given are those of that job, and without `work` the definition is, too.
+    """
+    if work is None:
+        work = _recorded_work(store, job, request.modules)
+    if not request.all_params:
+        recorded = read_payload(_submitted(store, job).params, store)
+        request = msgspec.structs.replace(request, params={**recorded, **request.params})
+    assert request.mode is not None  # the options were checked
+    selection = Selection(request.mode, request.step)
+    known = recorded_steps(store, job)
+    return new_task(request, work, part_of(work.source.main, selection, request.given, known))
 
 
 def resumed_task(store: EventStore, job: UUID, request: Request, work: Work | None) -> Task:

@@ -114,16 +114,17 @@ def _flags(names: Sequence[str]) -> str:
 
 def _run(session: Session, request: Request, workers: int | None, mode: Mode) -> Outcome:
     from warrener.services.cli.execution import execute
-    from warrener.services.cli.requests import new_task, resumed_task, work_of
+    from warrener.services.cli.requests import new_task, recorded_task, resumed_task, work_of
 
     work = work_of(request)
-    create = request.recorded is None and request.resume is None
-    with session.store(create=create) as store:
-        if request.resume is not None:
-            task = resumed_task(store, session.find_job(store, request.resume), request, work)
-        else:
-            recorded = request.recorded and session.find_job(store, request.recorded)
-            task = new_task(store, request, work, recorded or None)
+    if work is not None and request.recorded is None and request.resume is None:
+        task = new_task(request, work)  # refuses wrong parameters before there is a store
+        with session.store(create=True) as store:
+            return execute(session, store, task, workers=workers, mode=mode)
+    with session.store() as store:
+        job = session.find_job(store, request.resume or request.recorded or "")
+        prepare = recorded_task if request.resume is None else resumed_task
+        task = prepare(store, job, request, work)
         return execute(session, store, task, workers=workers, mode=mode)
 
 
@@ -139,7 +140,8 @@ def print_outcome(session: Session, outcome: Outcome) -> None:
     if outcome.error is not None:
         code, message = outcome.error.code, outcome.error.message
         output.show(Text.assemble(plain(code, "bold red"), ": ", plain(message)))
-    output.note(f"more: {session.command('show', outcome.job)}")
+    if session.keeps_jobs:
+        output.note(f"more: {session.command('show', outcome.job)}")
 
 
 def outcome_document(outcome: Outcome) -> dict[str, Any]:

@@ -37,6 +37,11 @@ class Session:
         self.output = Output(as_json=as_json, keep_stdout=runs_users_code)
         configure(self.settings.log, "error" if as_json else "warning")
 
+    @property
+    def keeps_jobs(self) -> bool:
+        """Say whether the store outlives this process."""
+        return settings_of.sqlite_path(self.settings.store_url) != settings_of.MEMORY
+
     @contextmanager
     def store(self, *, create: bool = False) -> Iterator[EventStore]:
         """Open the event store."""

@@ -146,8 +146,17 @@ def test_check_tells_every_problem_with_place_and_hint(cli: Cli) -> None:
     assert len(done.json["problems"]) == len(done.error["problems"]) == 2
 
 
-@pytest.mark.parametrize("command", ["show", "history", "graph"])
-@pytest.mark.parametrize("text", ["zzzz", "ab", "00000000", "<b>", "", "ffffffff/x/y"])
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        ("show", "zzzz"),
+        ("show", "ab"),
+        ("history", "00000000"),
+        ("history", ""),
+        ("graph", "<b>"),
+        ("graph", "ffffffff/x/y"),
+    ],
+)
 def test_an_unknown_job_is_wrong_usage(cli: Cli, job: str, command: str, text: str) -> None:
     done = cli(command, text, "--json", *STORE)
 
