@@ -1,0 +1,300 @@
+"""The log in SQLite: recorders of the `eventsourcing` library that keep what the log promises.
+
+Positions are a key of their own, counted from 1 without gaps in the order of commits: there is one
+writer at a time, and what is rolled back takes its positions with it. Versions of a stream are
+dense: one that is taken, or that skips its predecessor, is refused by the file itself.
+
+Tables: `log_events`, `log_blobs` (content-addressed), `log_tracking` (how far each named reader
+is), `log_schema`. Read models may live in the same file under names of their own.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from threading import Event
+from typing import Any, Final
+from uuid import UUID
+
+from eventsourcing.persistence import (
+    AggregateRecorder,
+    IntegrityError,
+    ListenNotifySubscription,
+    Notification,
+    PersistenceError,
+    ProcessRecorder,
+    StoredEvent,
+    Tracking,
+)
+
+from warrener.adapters.codec import EventMapper
+from warrener.adapters.sqlite_file import SqliteFile
+from warrener.domain.errors import StoredDataError, StoreUnavailable
+
+SCHEMA_VERSION: Final = 1
+POLL_SECONDS: Final = 0.1  # how soon a subscription sees what another process wrote
+URL_PREFIX: Final = "sqlite:///"
+
+SCHEMA: Final = (
+    "CREATE TABLE log_schema (version INTEGER NOT NULL)",
+    """CREATE TABLE log_events (
+        position INTEGER PRIMARY KEY AUTOINCREMENT,
+        originator_id BLOB NOT NULL,
+        originator_version INTEGER NOT NULL,
+        topic TEXT NOT NULL,
+        state BLOB NOT NULL,
+        UNIQUE (originator_id, originator_version)
+    )""",
+    """CREATE TRIGGER log_events_are_dense BEFORE INSERT ON log_events
+    WHEN NEW.originator_version > 1 AND NOT EXISTS (
+        SELECT 1 FROM log_events WHERE originator_id = NEW.originator_id
+        AND originator_version = NEW.originator_version - 1
+    )
+    BEGIN SELECT RAISE(ABORT, 'the version before is missing'); END""",
+    "CREATE TABLE log_blobs (name TEXT PRIMARY KEY, data BLOB NOT NULL)",
+    """CREATE TABLE log_tracking (
+        application_name TEXT PRIMARY KEY, notification_id INTEGER NOT NULL
+    ) WITHOUT ROWID""",
+)
+
+
+def open_sqlite(url_or_path: str) -> SqliteRecorder:
+    """Open the log at a path or a `sqlite:///` URL, making file and folders as needed.
+
+    Raises `StoreUnavailable` and `StoredDataError` as `SqliteRecorder` does.
+    """
+    return SqliteRecorder(url_or_path.removeprefix(URL_PREFIX))
+
+
+class SqliteAggregateRecorder(AggregateRecorder):
+    """Keeps events of streams without a common order: what the library keeps snapshots with."""
+
+    def __init__(self, file: SqliteFile, table: str, *, create_table: bool = True) -> None:
+        """Use a table of a file; `table` must not come from outside."""
+        self.file = file
+        columns = "originator_version, topic, state"
+        self._insert = f"INSERT INTO {table} (originator_id, {columns}) VALUES (?, ?, ?, ?)"
+        self._select = f"SELECT {columns} FROM {table} WHERE originator_id = ?"
+        if create_table:
+            with file.writing() as db:
+                db.execute(
+                    f"CREATE TABLE IF NOT EXISTS {table} (originator_id BLOB,"
+                    " originator_version INTEGER, topic TEXT, state BLOB,"
+                    " PRIMARY KEY (originator_id, originator_version)) WITHOUT ROWID"
+                )
+
+    def insert_events(
+        self, stored_events: Sequence[StoredEvent], **_kwargs: Any
+    ) -> Sequence[int] | None:
+        """Write events in one transaction; raises `IntegrityError` if a version is taken."""
+        with self.file.writing() as db:
+            db.executemany(self._insert, map(_row, stored_events))
+        return None
+
+    def select_events(
+        self,
+        originator_id: UUID | str,
+        *,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[StoredEvent]:
+        """Return events of one stream by version, from above `gt` to `lte`."""
+        sql = self._select
+        values: list[bytes | str | int] = [_key(originator_id)]
+        if gt is not None:
+            sql, values = f"{sql} AND originator_version > ?", [*values, gt]
+        if lte is not None:
+            sql, values = f"{sql} AND originator_version <= ?", [*values, lte]
+        sql += f" ORDER BY originator_version {'DESC' if desc else 'ASC'}"
+        if limit is not None:
+            sql, values = f"{sql} LIMIT ?", [*values, limit]
+        with self.file.reading() as db:
+            rows = db.execute(sql, values).fetchall()
+        return [StoredEvent(originator_id, *row) for row in rows]
+
+
+class SqliteRecorder(SqliteAggregateRecorder, ProcessRecorder):
+    """The log of a Warrener store, with its blobs, and the places of those who follow it."""
+
+    def __init__(self, file: SqliteFile | str, *, create_table: bool = True) -> None:
+        """Use a file that is open, or open the one at this path (`:memory:` keeps nothing).
+
+        Raises `StoreUnavailable` if it cannot be opened or is no SQLite file, and
+        `StoredDataError` if a newer version of Warrener made it.
+        """
+        opened = SqliteFile(file) if isinstance(file, str) else file
+        super().__init__(opened, "log_events", create_table=False)
+        self.mapper = EventMapper()
+        self._listeners: set[Event] = set()
+        try:
+            self._prepare(create_table)
+        except PersistenceError as error:
+            raise StoreUnavailable(f"the store {opened.path} cannot be used: {error}") from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+    def insert_events(
+        self,
+        stored_events: Sequence[StoredEvent],
+        *,
+        tracking: Tracking | None = None,
+        blobs: Mapping[str, bytes] | None = None,
+        **_kwargs: Any,
+    ) -> Sequence[int]:
+        """Write events, blobs and a reader's place in one transaction; return the positions."""
+        with self.file.writing() as db:
+            if blobs:
+                db.executemany("INSERT OR IGNORE INTO log_blobs VALUES (?, ?)", blobs.items())
+            if tracking is not None:
+                _insert_tracking(db, tracking)
+            db.executemany(self._insert, map(_row, stored_events))
+            last = db.execute("SELECT last_insert_rowid()").fetchone()[0] if stored_events else 0
+        for listener in tuple(self._listeners):
+            listener.set()
+        return list(range(last - len(stored_events) + 1, last + 1))
+
+    def select_notifications(
+        self,
+        start: int | None,
+        limit: int,
+        stop: int | None = None,
+        topics: Sequence[str] = (),
+        *,
+        inclusive_of_start: bool = True,
+    ) -> Sequence[Notification]:
+        """Return up to `limit` events of the log from position `start` to `stop`, in order."""
+        begin = (start or 0) + (not inclusive_of_start)
+        sql = (
+            "SELECT position, originator_id, originator_version, topic, state FROM log_events"
+            " WHERE position >= ?"
+        )
+        values: list[Any] = [begin]
+        if stop is not None:
+            sql, values = f"{sql} AND position <= ?", [*values, stop]
+        if topics:
+            marks = ", ".join("?" * len(topics))
+            sql, values = f"{sql} AND topic IN ({marks})", [*values, *topics]
+        with self.file.reading() as db:
+            rows = db.execute(f"{sql} ORDER BY position LIMIT ?", [*values, limit]).fetchall()
+        return [
+            Notification(_stream(stream), version, topic, state, position)
+            for position, stream, version, topic, state in rows
+        ]
+
+    def max_notification_id(self) -> int | None:
+        """Return the last position, None for an empty log."""
+        position: int | None = self._value("SELECT MAX(position) FROM log_events")
+        return position
+
+    def find_position(self, originator_id: UUID, originator_version: int) -> int | None:
+        """Return the position of one event, None if there is none."""
+        sql = "SELECT position FROM log_events WHERE originator_id = ? AND originator_version = ?"
+        position: int | None = self._value(sql, _key(originator_id), originator_version)
+        return position
+
+    def select_blob(self, name: str) -> bytes | None:
+        """Return a blob by its name, None if there is none."""
+        data: bytes | None = self._value("SELECT data FROM log_blobs WHERE name = ?", name)
+        return data
+
+    def insert_tracking(self, tracking: Tracking) -> None:
+        """Note how far a reader is; raises `IntegrityError` if it is that far already."""
+        with self.file.writing() as db:
+            _insert_tracking(db, tracking)
+
+    def max_tracking_id(self, application_name: str) -> int | None:
+        """Return how far a reader is, None if it has not begun."""
+        sql = "SELECT notification_id FROM log_tracking WHERE application_name = ?"
+        position: int | None = self._value(sql, application_name)
+        return position
+
+    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> SqliteSubscription:
+        """Follow the log from above position `gt`, with what other processes write, too."""
+        return SqliteSubscription(self, gt, topics)
+
+    def listen(self, event: Event) -> None:
+        """Set an event after every commit of this recorder."""
+        self._listeners.add(event)
+
+    def unlisten(self, event: Event) -> None:
+        """Set it no more."""
+        self._listeners.discard(event)
+
+    def _value(self, sql: str, *values: Any) -> Any:
+        """Return the first column of the first row, None if there is none."""
+        with self.file.reading() as db:
+            row = db.execute(sql, values).fetchone()
+        return row[0] if row else None
+
+    def _prepare(self, create_table: bool) -> None:
+        """Make the tables if they are missing, and refuse those of a newer version."""
+        version = self._version()
+        if version is None and create_table:
+            with self.file.writing() as db:
+                version = self._version()  # another process may have been first
+                if version is None:
+                    for statement in SCHEMA:
+                        db.execute(statement)
+                    db.execute("INSERT INTO log_schema VALUES (?)", (SCHEMA_VERSION,))
+        if version is not None and version > SCHEMA_VERSION:
+            raise StoredDataError(
+                f"the store {self.file.path} was made by a newer version of Warrener"
+                f" (its tables have version {version}, known here is {SCHEMA_VERSION}): upgrade"
+            )
+
+    def _version(self) -> int | None:
+        known = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'log_schema'"
+        return self._value("SELECT version FROM log_schema") if self._value(known) else None
+
+
+class SqliteSubscription(ListenNotifySubscription[SqliteRecorder]):
+    """Follows the log: at once what this process commits, by looking what others do."""
+
+    def __init__(self, recorder: SqliteRecorder, gt: int | None, topics: Sequence[str]) -> None:
+        """Begin to read above position `gt`."""
+        super().__init__(recorder, gt, topics)
+        recorder.listen(self._has_been_notified)
+
+    def stop(self) -> None:
+        """End the iteration."""
+        super().stop()
+        self._recorder.unlisten(self._has_been_notified)
+
+    def _loop_on_pull(self) -> None:
+        try:
+            while not self._has_been_stopped:
+                self._pull()
+                self._has_been_notified.wait(POLL_SECONDS)
+        except BaseException as error:
+            self._thread_error = error
+            self.stop()
+
+
+def _insert_tracking(db: sqlite3.Connection, tracking: Tracking) -> None:
+    done = db.execute(
+        "INSERT INTO log_tracking VALUES (?, ?) ON CONFLICT (application_name) DO UPDATE"
+        " SET notification_id = excluded.notification_id"
+        " WHERE notification_id < excluded.notification_id",
+        (tracking.application_name, tracking.notification_id),
+    )
+    if done.rowcount != 1:
+        raise IntegrityError(
+            f"{tracking.application_name} is at position {tracking.notification_id} already"
+        )
+
+
+def _row(stored: StoredEvent) -> tuple[bytes | str, int, str, bytes]:
+    return _key(stored.originator_id), stored.originator_version, stored.topic, stored.state
+
+
+def _key(originator_id: UUID | str) -> bytes | str:
+    """Return how an id is stored: a UUID as its 16 bytes."""
+    return originator_id.bytes if isinstance(originator_id, UUID) else originator_id
+
+
+def _stream(key: bytes | str) -> UUID | str:
+    return UUID(bytes=key) if isinstance(key, bytes) else key
