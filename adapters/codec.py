@@ -40,6 +40,9 @@ TOPICS: dict[str, type[Event]] = {
 Upcaster = tuple[Callable[[dict[str, Any]], dict[str, Any]], str]
 UPCASTERS: dict[str, Upcaster] = {}
 
+# What decoders raise on broken bytes, and upcasters on fields that are not what they were.
+_UNREADABLE = (msgspec.MsgspecError, RecursionError, LookupError, TypeError, ValueError)
+
 
 class _NoTranscoder(Transcoder):
     """The library asks for a transcoder; the codec needs none."""
@@ -90,10 +93,13 @@ class EventMapper(Mapper[UUID]):
                 if decoder is not None
                 else self._upcast(stored_event.topic, stored_event.state)
             )
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-            raise self._unreadable(stored_event, str(error)) from error
-        except LookupError as error:
-            raise self._unreadable(stored_event, "no such event type is known here") from error
+        except _UNREADABLE as error:
+            known = isinstance(error, msgspec.MsgspecError)
+            reason = str(error) if known else f"{type(error).__name__}: {error}"
+            raise StoredDataError(
+                f"event {stored_event.originator_version} of stream {stored_event.originator_id}"
+                f" ({stored_event.topic!r}) cannot be read: {reason}"
+            ) from error
         originator_id = stored_event.originator_id
         stream = originator_id if isinstance(originator_id, UUID) else UUID(originator_id)
         return Recorded(stream, stored_event.originator_version, event)
@@ -101,12 +107,8 @@ class EventMapper(Mapper[UUID]):
     def _upcast(self, topic: str, state: bytes) -> Event:
         fields: dict[str, Any] = msgspec.json.decode(state)
         while topic not in self._classes:
+            if topic not in self._upcasters:
+                raise msgspec.ValidationError("this version of Warrener does not know its type")
             step, topic = self._upcasters[topic]
             fields = step(fields)
         return msgspec.convert(fields, self._classes[topic])
-
-    def _unreadable(self, stored: StoredEvent, reason: str) -> StoredDataError:
-        return StoredDataError(
-            f"event {stored.originator_version} of stream {stored.originator_id}"
-            f" ({stored.topic!r}) cannot be read: {reason}"
-        )

@@ -1,7 +1,9 @@
 """Faults for tests, all drawn from one seeded random source: the same seed, the same faults.
 
-Wrap a real adapter: `FaultyBroker(MemoryBroker(), ...)`, `FaultyEventStore(store, ...)`. `Crash` ends
-a process at a named point, as a kill would.
+Wrap a real adapter: `FaultyBroker(MemoryBroker(), ...)`, `FaultyEventStore(store, ...)`. `Crash`
+ends a process at a named point, as a kill would: `CrashPoints` now and then, `CrashAt` at a chosen
+one. The points of a reactor's turn are `before-commit`, `after-commit`, `before-publish`,
+`after-publish` and `before-ack`.
 """
 
 from __future__ import annotations
@@ -21,10 +23,12 @@ from warrener.domain.ports import Broker, Channel, Clock, EventStore, Outgoing, 
 
 
 class Faults(msgspec.Struct):
-    """How likely each fault is, from 0 to 1. Set all to 0 (`none()`) and the world is well again."""
+    """How likely each fault is, from 0 to 1. With `none()` the world is well again."""
 
     drop: float = 0.0  # a message is lost though it was confirmed: the broker lost its data
+    unconfirmed: float = 0.0  # a message is lost and the batch with it is never confirmed
     duplicate: float = 0.0  # a message comes up to five times more
+    reorder: float = 0.0  # the messages of a batch come in another order
     delay: float = 0.0  # a message comes later, and so out of order
     delay_seconds_max: float = 10.0
     crash: float = 0.0  # at each named point
@@ -59,8 +63,24 @@ class CrashPoints:
             raise Crash(point)
 
 
+class CrashAt:
+    """Passed to a reactor as `at_point`: raises `Crash` once, at the n-th pass of one point."""
+
+    def __init__(self, point: str, passes: int = 1) -> None:
+        """Choose the point."""
+        self._point = point
+        self._passes = passes
+
+    def __call__(self, point: str) -> None:
+        """Die or go on."""
+        if point == self._point:
+            self._passes -= 1
+            if self._passes == 0:
+                raise Crash(point)
+
+
 class FaultyBroker:
-    """A broker on which published messages are dropped, doubled and delayed by the clock."""
+    """A broker on which published messages are dropped, doubled, mixed and delayed by the clock."""
 
     def __init__(self, broker: Broker, clock: Clock, random: Random, faults: Faults) -> None:
         """Wrap a broker."""
@@ -76,17 +96,31 @@ class FaultyBroker:
         """Open a channel."""
         return FaultyChannel(self._broker.channel(), self)
 
-    def send(self, message: Outgoing) -> list[Outgoing]:
-        """Return the copies of a message that arrive at once; keep those that come later."""
-        if self.random.random() < self.faults.drop:
+    def send(self, messages: Sequence[Outgoing]) -> tuple[list[Outgoing], bool]:
+        """Return what arrives at once and whether the batch is confirmed; keep what comes later."""
+        confirmed, arriving = True, []
+        for message in messages:
+            if self._happens(self.faults.unconfirmed):
+                confirmed = False
+            else:
+                arriving += self._copies(message)
+        if self._happens(self.faults.reorder):
+            self.random.shuffle(arriving)
+        return arriving, confirmed
+
+    def _happens(self, chance: float) -> bool:
+        return chance > 0 and self.random.random() < chance
+
+    def _copies(self, message: Outgoing) -> list[Outgoing]:
+        if self._happens(self.faults.drop):
             return []
         copies = 1
-        if self.random.random() < self.faults.duplicate:
+        if self._happens(self.faults.duplicate):
             copies += self.random.randint(1, 5)
         return [message for _ in range(copies) if not self._delay(message)]
 
     def _delay(self, message: Outgoing) -> bool:
-        if self.random.random() >= self.faults.delay:
+        if not self._happens(self.faults.delay):
             return False
         wait = timedelta(seconds=self.random.uniform(0, self.faults.delay_seconds_max))
         heapq.heappush(self._delayed, (self._clock.now() + wait, next(self._order), message))
@@ -119,9 +153,9 @@ class FaultyChannel:
         self._channel.consume(queue, prefetch)
 
     def publish(self, messages: Sequence[Outgoing], batch: int | None = None) -> None:
-        """Send messages, or what the faults leave of them; the batch is confirmed all the same."""
-        arriving = [copy for message in messages for copy in self._broker.send(message)]
-        self._channel.publish(arriving, batch)
+        """Send messages, or what the faults leave of them."""
+        arriving, confirmed = self._broker.send(messages)
+        self._channel.publish(arriving, batch if confirmed else None)
 
     def poll(self, count_max: int, timeout_seconds: float = 0.0) -> Poll:
         """Return deliveries and confirmations."""

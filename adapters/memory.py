@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from threading import Condition, RLock
+from typing import cast
 from uuid import UUID
 
 import msgspec
@@ -20,17 +21,53 @@ QUARANTINE = "warrener.quarantine"
 
 
 class _Message(msgspec.Struct):
+    queue: _Queue
+    number: int  # place in the queue, kept when it is given back
     outgoing: Outgoing
     redelivered: bool = False
 
 
+class _Queue:
+    """Messages that wait, and the channels that take turns in getting them."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.waiting: deque[_Message] = deque()  # in order of their numbers
+        self.consumers: deque[MemoryChannel] = deque()  # the next one to get a message first
+        self._numbers = count()
+
+    def append(self, outgoing: Outgoing) -> None:
+        self.waiting.append(_Message(self, next(self._numbers), outgoing))
+
+    def put_back(self, message: _Message) -> None:
+        """Put a message where it was; as it was taken early, that is near the front."""
+        message.redelivered = True
+        before = []
+        while self.waiting and self.waiting[0].number < message.number:
+            before.append(self.waiting.popleft())
+        self.waiting.appendleft(message)
+        self.waiting.extendleft(reversed(before))
+
+    def dispatch(self) -> None:
+        """Hand waiting messages to the consumers in turn, as far as they have room."""
+        full = 0
+        while self.waiting and full < len(self.consumers):
+            consumer = self.consumers[0]
+            self.consumers.rotate(-1)
+            if consumer.has_room(self):
+                consumer.accept(self.waiting.popleft())
+                full = 0
+            else:
+                full += 1
+
+
 class MemoryBroker:
-    """Queues in this process. Channels may belong to different threads."""
+    """Queues in this process. Each channel may belong to another thread."""
 
     def __init__(self) -> None:
         """Begin with the quarantine queue alone."""
-        self.changed = Condition(RLock())
-        self._queues: dict[str, deque[_Message]] = {}
+        self.lock = RLock()
+        self._queues: dict[str, _Queue] = {}
         self.declare(QUARANTINE)
 
     def channel(self) -> MemoryChannel:
@@ -38,66 +75,67 @@ class MemoryBroker:
         return MemoryChannel(self)
 
     def depth(self, queue: str) -> int:
-        """Return how many messages wait in a queue, not counting those that are held."""
-        with self.changed:
-            return len(self._queue(queue))
+        """Return how many messages wait in a queue, not counting those that consumers have."""
+        with self.lock:
+            return len(self.queue(queue).waiting)
 
     def declare(self, queue: str) -> None:
         """Make sure that the queue exists."""
-        with self.changed:
-            self._queues.setdefault(queue, deque())
+        with self.lock:
+            if queue not in self._queues:
+                self._queues[queue] = _Queue(queue)
 
-    def put(self, messages: Sequence[Outgoing]) -> None:
-        """Append messages to their queues; refuses all if one has no queue."""
-        with self.changed:
-            queues = [self._queue(message.queue) for message in messages]
-            for queue, message in zip(queues, messages, strict=True):
-                queue.append(_Message(message))
-            self.changed.notify_all()
-
-    def put_back(self, messages: Sequence[_Message]) -> None:
-        """Return messages, in their order, to the front of their queues."""
-        with self.changed:
-            for message in reversed(messages):
-                message.redelivered = True
-                self._queue(message.outgoing.queue).appendleft(message)
-            self.changed.notify_all()
-
-    def take(self, queue: str, limit: int) -> list[_Message]:
-        """Take up to `limit` messages from the front of a queue."""
-        with self.changed:
-            found = self._queue(queue)
-            return [found.popleft() for _ in range(min(limit, len(found)))]
-
-    def _queue(self, name: str) -> deque[_Message]:
+    def queue(self, name: str) -> _Queue:
+        """Return a queue; raises `BrokerUnavailable` if it was never declared."""
         try:
             return self._queues[name]
         except KeyError:
             raise BrokerUnavailable(f"there is no queue {name!r}: declare it first") from None
 
+    def put(self, messages: Sequence[Outgoing]) -> None:
+        """Append messages to their queues; refuses all if one has no queue."""
+        with self.lock:
+            queues = [self.queue(message.queue) for message in messages]
+            for queue, message in zip(queues, messages, strict=True):
+                queue.append(message)
+            for queue in dict.fromkeys(queues):
+                queue.dispatch()
+
 
 class MemoryChannel:
-    """One party's connection to a `MemoryBroker`."""
+    """One party's connection to a `MemoryBroker`.
+
+    Messages are sent to it up to the prefetch before it asks for them, as a real broker does.
+    """
 
     def __init__(self, broker: MemoryBroker) -> None:
         """Open on a broker."""
         self._broker = broker
-        self._prefetch: dict[str, int] = {}
-        self._held: dict[int, _Message] = {}
-        self._held_by_queue: dict[str, int] = {}
+        self._changed = Condition(broker.lock)
+        self._room: dict[_Queue, int] = {}  # how many more it may hold; below 0 after a reduction
+        self._prefetch: dict[_Queue, int] = {}
+        self._arrived: deque[_Message] = deque()
+        self._held: dict[int, _Message] = {}  # by tag: polled and neither acknowledged nor rejected
         self._confirmed: list[int] = []
         self._tags = count(1)
         self._open = True
 
     def declare(self, queue: str) -> None:
         """Make sure that the queue exists."""
+        self._check_open()
         self._broker.declare(queue)
 
     def consume(self, queue: str, prefetch: int) -> None:
         """Take part in a queue, holding at most `prefetch` unacknowledged deliveries of it."""
-        self._broker.declare(queue)
-        self._prefetch[queue] = prefetch
-        self._held_by_queue.setdefault(queue, 0)
+        self._check_open()
+        with self._broker.lock:
+            self._broker.declare(queue)
+            found = self._broker.queue(queue)
+            if found not in self._prefetch:
+                found.consumers.append(self)
+            self._room[found] = self._room.get(found, 0) + prefetch - self._prefetch.get(found, 0)
+            self._prefetch[found] = prefetch
+            found.dispatch()
 
     def publish(self, messages: Sequence[Outgoing], batch: int | None = None) -> None:
         """Send messages; `poll` reports `batch` when all are confirmed."""
@@ -109,56 +147,68 @@ class MemoryChannel:
     def poll(self, count_max: int, timeout_seconds: float = 0.0) -> Poll:
         """Return deliveries and confirmations; waits up to the timeout if there is nothing yet."""
         self._check_open()
-        with self._broker.changed:
-            deliveries = self._take(count_max)
-            if not deliveries and not self._confirmed and timeout_seconds > 0:
-                self._broker.changed.wait(timeout_seconds)
-                deliveries = self._take(count_max)
+        with self._changed:
+            if timeout_seconds > 0 and not self._confirmed:
+                self._changed.wait_for(lambda: self._arrived, timeout_seconds)
+            taken = [self._arrived.popleft() for _ in range(min(count_max, len(self._arrived)))]
         confirmed, self._confirmed = self._confirmed, []
-        return Poll(deliveries, confirmed)
+        return Poll([self._deliver(message) for message in taken], confirmed)
 
     def ack(self, tags: Iterable[int]) -> None:
-        """The deliveries are dealt with."""
-        for tag in tags:
-            self._release(tag)
+        """The deliveries are dealt with; raises `BrokerUnavailable` for one that is not held."""
+        self._check_open()
+        with self._broker.lock:
+            released = [self._release(tag) for tag in tags]
+            for queue in {message.queue: None for message in released}:
+                queue.dispatch()
 
     def reject(self, tag: int, *, requeue: bool) -> None:
         """Give a delivery back to its queue, or away for good into the quarantine."""
-        message = self._release(tag)
-        if message is None:
-            return
-        if requeue:
-            self._broker.put_back([message])
-        else:
-            moved = msgspec.structs.replace(message.outgoing, queue=QUARANTINE)
-            self._broker.put([moved])
+        self._check_open()
+        with self._broker.lock:
+            message = self._release(tag)
+            if requeue:
+                message.queue.put_back(message)
+            else:
+                moved = msgspec.structs.replace(message.outgoing, queue=QUARANTINE)
+                self._broker.put([moved])
+            message.queue.dispatch()
 
     def close(self) -> None:
         """Leave; unacknowledged deliveries go back to their queues."""
-        if self._open:
+        with self._broker.lock:
+            if not self._open:
+                return
             self._open = False
-            self._broker.put_back(list(self._held.values()))
+            for queue in self._prefetch:
+                queue.consumers.remove(self)
+            for message in (*reversed(self._arrived), *reversed(self._held.values())):
+                message.queue.put_back(message)
+            self._arrived.clear()
             self._held.clear()
+            for queue in self._prefetch:
+                queue.dispatch()
 
-    def _take(self, count_max: int) -> list[Delivery]:
-        deliveries: list[Delivery] = []
-        for queue, prefetch in self._prefetch.items():
-            room = prefetch - self._held_by_queue[queue]
-            limit = min(room, count_max - len(deliveries))
-            for message in self._broker.take(queue, limit):
-                tag = next(self._tags)
-                self._held[tag] = message
-                self._held_by_queue[queue] += 1
-                sent = message.outgoing
-                deliveries.append(
-                    Delivery(tag, queue, sent.body, sent.message_id, message.redelivered)
-                )
-        return deliveries
+    def has_room(self, queue: _Queue) -> bool:
+        """Say whether one more delivery of the queue may be held."""
+        return self._room[queue] > 0
 
-    def _release(self, tag: int) -> _Message | None:
+    def accept(self, message: _Message) -> None:
+        """Take a message from the broker; the owner gets it with the next poll."""
+        self._room[message.queue] -= 1
+        self._arrived.append(message)
+        self._changed.notify()
+
+    def _deliver(self, message: _Message) -> Delivery:
+        tag, sent = next(self._tags), message.outgoing
+        self._held[tag] = message
+        return Delivery(tag, sent.queue, sent.body, sent.message_id, message.redelivered)
+
+    def _release(self, tag: int) -> _Message:
         message = self._held.pop(tag, None)
-        if message is not None:
-            self._held_by_queue[message.outgoing.queue] -= 1
+        if message is None:
+            raise BrokerUnavailable(f"delivery {tag} is not held by this channel")
+        self._room[message.queue] += 1
         return message
 
     def _check_open(self) -> None:
@@ -172,36 +222,40 @@ class MemoryEventStore:
     def __init__(self, mapper: EventMapper | None = None) -> None:
         """Begin empty."""
         self._mapper = mapper or EventMapper()
+        self._lock = RLock()
         self._log: list[StoredEvent] = []
-        self._streams: dict[UUID, list[StoredEvent]] = {}
+        self._streams: dict[UUID, list[int]] = {}  # places in the log, by version
         self._blobs: dict[str, bytes] = {}
 
     def commit(self, events: Sequence[Recorded], blobs: Mapping[str, bytes]) -> int:
-        """Append the events with their blobs; return the position of the last one."""
-        lengths: dict[UUID, int] = {}
-        for recorded in events:
-            stream = recorded.originator_id
-            length = lengths.get(stream, len(self._streams.get(stream, ())))
-            if recorded.originator_version != length + 1:
-                raise Conflict(f"version {recorded.originator_version} of stream {stream} is taken")
-            lengths[stream] = length + 1
-        for recorded in events:
-            stored = self._mapper.to_stored_event(recorded)
-            self._log.append(stored)
-            self._streams.setdefault(recorded.originator_id, []).append(stored)
-        self._blobs.update(blobs)
-        return len(self._log)
+        """Append the events with their blobs; return the position of the last one.
+
+        Raises `Conflict` if a version is taken or the one before is missing, unless these very
+        events were committed before.
+        """
+        stored = list(map(self._mapper.to_stored_event, events))
+        with self._lock:
+            refused = self._refused(events)
+            if refused is not None:
+                return self._position_of(stored, refused)
+            for place, recorded in enumerate(events, start=len(self._log)):
+                self._streams.setdefault(recorded.originator_id, []).append(place)
+            self._blobs.update(blobs)
+            self._log.extend(stored)
+            return len(self._log)
 
     def stream(self, stream: UUID, after_version: int = 0) -> Iterable[Recorded]:
         """Return the events of one stream in order of version."""
-        return list(
-            map(self._mapper.to_domain_event, self._streams.get(stream, ())[after_version:])
-        )
+        with self._lock:
+            stored = [self._log[place] for place in self._streams.get(stream, ())[after_version:]]
+        return map(self._mapper.to_domain_event, stored)
 
     def last(self, stream: UUID) -> Recorded | None:
         """Return the newest event of one stream."""
-        found = self._streams.get(stream)
-        return self._mapper.to_domain_event(found[-1]) if found else None
+        with self._lock:
+            places = self._streams.get(stream)
+            stored = self._log[places[-1]] if places else None
+        return self._mapper.to_domain_event(stored) if stored else None
 
     def read(self, after_position: int, limit: int) -> Sequence[Positioned]:
         """Return up to `limit` events of the log after a position, in order."""
@@ -232,3 +286,29 @@ class MemoryEventStore:
 
     def close(self) -> None:
         """Nothing to release."""
+
+    def _refused(self, events: Sequence[Recorded]) -> Recorded | None:
+        """Return the first event that does not follow its predecessor, None if all do."""
+        lengths: dict[UUID, int] = {}
+        for recorded in events:
+            stream = recorded.originator_id
+            length = lengths.get(stream)
+            if length is None:
+                length = len(self._streams.get(stream, ()))
+            if recorded.originator_version != length + 1:
+                return recorded
+            lengths[stream] = length + 1
+        return None
+
+    def _position_of(self, stored: Sequence[StoredEvent], refused: Recorded) -> int:
+        """Return the position of a commit of exactly these events; raises `Conflict`."""
+        last = stored[-1]
+        places = self._streams.get(cast(UUID, last.originator_id), ())
+        if 0 < last.originator_version <= len(places):
+            position = places[last.originator_version - 1] + 1
+            if self._log[max(0, position - len(stored)) : position] == stored:
+                return position
+        raise Conflict(
+            f"version {refused.originator_version} of stream {refused.originator_id} is taken,"
+            " or does not follow the last one"
+        )
