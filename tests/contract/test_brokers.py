@@ -1,0 +1,321 @@
+"""What every `Broker` owes. A new one is one more entry in `BROKERS`, with fresh queues each."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from warrener.adapters.memory import QUARANTINE, MemoryBroker
+from warrener.domain.errors import BrokerUnavailable
+from warrener.domain.ports import Broker, Channel, Delivery, Outgoing
+
+BROKERS: dict[str, Callable[[], Broker]] = {"memory": MemoryBroker}
+WAIT_SECONDS = 5.0
+
+
+@pytest.fixture(params=sorted(BROKERS))
+def broker(request: pytest.FixtureRequest) -> Broker:
+    return BROKERS[request.param]()
+
+
+@pytest.fixture
+def sender(broker: Broker) -> Iterator[Channel]:
+    channel = broker.channel()
+    channel.declare("work")
+    yield channel
+    channel.close()
+
+
+def consumer(broker: Broker, prefetch: int = 100, queue: str = "work") -> Channel:
+    channel = broker.channel()
+    channel.consume(queue, prefetch)
+    return channel
+
+
+def send(channel: Channel, *names: str, queue: str = "work") -> None:
+    """Publish a message for each name, and wait until they are confirmed."""
+    channel.publish([Outgoing(queue, name.encode(), name) for name in names], 1)
+    assert confirmations(channel, 1) == [1]
+
+
+def confirmations(channel: Channel, count: int) -> list[int]:
+    found: list[int] = []
+    deadline = time.monotonic() + WAIT_SECONDS
+    while len(found) < count and time.monotonic() < deadline:
+        found += channel.poll(0, 0.1).confirmed
+    return found
+
+
+def receive(channel: Channel, count: int) -> list[Delivery]:
+    """Wait for so many deliveries, and make sure that no more come with them."""
+    found: list[Delivery] = []
+    deadline = time.monotonic() + WAIT_SECONDS
+    while len(found) < count and time.monotonic() < deadline:
+        found += channel.poll(1_000, 0.1).deliveries
+    found += channel.poll(1_000).deliveries
+    assert len(found) == count, found
+    return found
+
+
+def ids(deliveries: Sequence[Delivery]) -> list[str]:
+    return [delivery.message_id for delivery in deliveries]
+
+
+def test_messages_come_in_the_order_they_were_sent(broker: Broker, sender: Channel) -> None:
+    names = [f"m{n}" for n in range(500)]
+    send(sender, *names)
+
+    found = receive(consumer(broker, prefetch=1_000), 500)
+
+    assert ids(found) == names
+    assert [delivery.body for delivery in found] == [name.encode() for name in names]
+    assert {delivery.queue for delivery in found} == {"work"}
+    assert not any(delivery.redelivered for delivery in found)
+
+
+def test_a_message_waits_for_a_consumer_that_comes_later(broker: Broker, sender: Channel) -> None:
+    send(sender, "early")
+
+    assert ids(receive(consumer(broker), 1)) == ["early"]
+
+
+def test_batches_are_confirmed_by_their_numbers_once(sender: Channel) -> None:
+    for batch in (7, 8, 9):
+        sender.publish([Outgoing("work", b"x", f"{batch}")], batch)
+
+    assert sorted(confirmations(sender, 3)) == [7, 8, 9]
+    assert list(sender.poll(0).confirmed) == []
+
+
+def test_an_empty_batch_is_confirmed_too(sender: Channel) -> None:
+    sender.publish([], 3)
+
+    assert confirmations(sender, 1) == [3]
+
+
+def test_no_more_than_the_prefetch_is_held_until_something_is_acknowledged(
+    broker: Broker, sender: Channel
+) -> None:
+    send(sender, "a", "b", "c", "d", "e")
+    channel = consumer(broker, prefetch=2)
+
+    first = receive(channel, 2)
+    channel.ack([first[0].tag])
+    second = receive(channel, 1)
+    channel.ack([first[1].tag, second[0].tag])
+    third = receive(channel, 2)
+
+    assert ids([*first, *second, *third]) == ["a", "b", "c", "d", "e"]
+
+
+def test_the_prefetch_counts_for_each_queue_by_itself(broker: Broker, sender: Channel) -> None:
+    sender.declare("other")
+    send(sender, "a", "b")
+    send(sender, "x", "y", queue="other")
+    channel = consumer(broker, prefetch=1)
+    channel.consume("other", 2)
+
+    found = receive(channel, 3)
+
+    assert sorted(ids(found)) == ["a", "x", "y"]
+
+
+def test_poll_gives_no_more_than_it_is_asked_for(broker: Broker, sender: Channel) -> None:
+    send(sender, "a", "b", "c")
+    channel = consumer(broker)
+    first = channel.poll(2, WAIT_SECONDS).deliveries
+
+    assert 1 <= len(first) <= 2
+    assert ids(first) + ids(receive(channel, 3 - len(first))) == ["a", "b", "c"]
+
+
+def test_an_acknowledged_message_never_comes_again(broker: Broker, sender: Channel) -> None:
+    send(sender, "a", "b")
+    channel = consumer(broker)
+    channel.ack(delivery.tag for delivery in receive(channel, 2))
+    channel.close()
+
+    send(sender, "c")
+
+    assert ids(receive(consumer(broker), 1)) == ["c"]
+
+
+def test_what_a_closed_channel_held_comes_first_again_and_is_marked(
+    broker: Broker, sender: Channel
+) -> None:
+    send(sender, "a", "b", "c", "d")
+    first = consumer(broker, prefetch=3)
+    receive(first, 3)
+
+    first.close()
+
+    again = receive(consumer(broker), 4)
+    assert ids(again) == ["a", "b", "c", "d"]
+    assert [each.redelivered for each in again] == [True, True, True, False]
+
+
+def test_a_closed_channel_gives_back_only_what_was_not_acknowledged(
+    broker: Broker, sender: Channel
+) -> None:
+    send(sender, "a", "b", "c", "d")
+    first = consumer(broker, prefetch=3)
+    held = receive(first, 3)
+    first.ack([held[1].tag])
+
+    first.close()
+
+    assert ids(receive(consumer(broker), 3)) == ["a", "c", "d"]
+
+
+def test_closing_twice_gives_nothing_back_twice(broker: Broker, sender: Channel) -> None:
+    send(sender, "a")
+    first = consumer(broker)
+    receive(first, 1)
+
+    first.close()
+    first.close()
+
+    assert ids(receive(consumer(broker), 1)) == ["a"]
+
+
+def test_a_message_given_back_comes_again_before_those_behind_it(
+    broker: Broker, sender: Channel
+) -> None:
+    send(sender, "a", "b", "c")
+    channel = consumer(broker, prefetch=1)
+    (first,) = receive(channel, 1)
+
+    channel.reject(first.tag, requeue=True)
+
+    (again,) = receive(channel, 1)
+    assert (again.message_id, again.body, again.redelivered) == ("a", b"a", True)
+    channel.ack([again.tag])
+    (then,) = receive(channel, 1)
+    assert (then.message_id, then.redelivered) == ("b", False)
+
+
+def test_a_message_rejected_for_good_lies_unchanged_in_the_quarantine(
+    broker: Broker, sender: Channel
+) -> None:
+    send(sender, "bad", "good")
+    channel = consumer(broker, prefetch=1)
+    (bad,) = receive(channel, 1)
+
+    channel.reject(bad.tag, requeue=False)
+
+    assert ids(receive(channel, 1)) == ["good"]
+    (kept,) = receive(consumer(broker, queue=QUARANTINE), 1)
+    assert (kept.message_id, kept.body) == ("bad", b"bad")
+
+
+def test_consumers_of_a_queue_take_turns(broker: Broker, sender: Channel) -> None:
+    consumers = [consumer(broker) for _ in range(3)]
+
+    send(sender, *(f"m{n}" for n in range(30)))
+
+    shares = [ids(receive(each, 10)) for each in consumers]
+    assert sorted(name for share in shares for name in share) == sorted(f"m{n}" for n in range(30))
+
+
+def test_a_full_consumer_holds_up_nobody_else(broker: Broker, sender: Channel) -> None:
+    small, large = consumer(broker, prefetch=1), consumer(broker, prefetch=100)
+
+    send(sender, *(f"m{n}" for n in range(10)))
+
+    assert len(receive(small, 1)) + len(receive(large, 9)) == 10
+
+
+def test_a_message_for_a_queue_that_nobody_declared_is_refused_by_name(broker: Broker) -> None:
+    channel = broker.channel()
+
+    def publish_and_look() -> None:
+        channel.publish([Outgoing("nowhere", b"x", "m")], 1)
+        channel.poll(0, WAIT_SECONDS)
+
+    with pytest.raises(BrokerUnavailable, match="nowhere"):
+        publish_and_look()
+
+
+def test_a_closed_channel_refuses_everything(broker: Broker, sender: Channel) -> None:
+    send(sender, "a")
+    channel = consumer(broker)
+    (held,) = receive(channel, 1)
+    channel.close()
+
+    uses: list[Callable[[], object]] = [
+        lambda: channel.poll(1),
+        lambda: channel.publish([Outgoing("work", b"x", "m")]),
+        lambda: channel.declare("more"),
+        lambda: channel.consume("work", 1),
+        lambda: channel.ack([held.tag]),
+        lambda: channel.reject(held.tag, requeue=True),
+    ]
+    for use in uses:
+        with pytest.raises(BrokerUnavailable):
+            use()
+
+
+def test_a_poll_that_waits_is_woken_by_a_message_for_it(broker: Broker, sender: Channel) -> None:
+    found: list[Delivery] = []
+    channel = consumer(broker)
+    waiting = threading.Event()
+
+    def wait() -> None:
+        waiting.set()
+        found.extend(channel.poll(10, WAIT_SECONDS).deliveries)
+
+    thread = threading.Thread(target=wait)
+    begun = time.monotonic()
+    thread.start()
+    waiting.wait()
+    send(sender, "a")
+    thread.join()
+
+    assert ids(found) == ["a"]
+    assert time.monotonic() - begun < WAIT_SECONDS
+
+
+def test_a_poll_without_news_ends_at_its_timeout(broker: Broker, sender: Channel) -> None:
+    channel = consumer(broker)
+    begun = time.monotonic()
+
+    poll = channel.poll(10, 0.05)
+
+    assert time.monotonic() - begun >= 0.05
+    assert (list(poll.deliveries), list(poll.confirmed)) == ([], [])
+
+
+def test_messages_sent_and_taken_by_many_threads_come_exactly_once(
+    broker: Broker, sender: Channel
+) -> None:
+    taken: list[str] = []
+    done = threading.Event()
+
+    def work() -> None:
+        channel = consumer(broker, prefetch=7)
+        while not done.is_set():
+            deliveries = channel.poll(5, 0.05).deliveries
+            taken.extend(ids(deliveries))
+            channel.ack(delivery.tag for delivery in deliveries)
+            if len(taken) >= 800:
+                done.set()
+        channel.close()
+
+    def produce(number: int) -> None:
+        channel = broker.channel()
+        for n in range(200):
+            channel.publish([Outgoing("work", b"", f"{number}/{n}")], n)
+        assert len(confirmations(channel, 200)) == 200
+        channel.close()
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    threads += [threading.Thread(target=produce, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT_SECONDS)
+
+    assert sorted(taken) == sorted(f"{k}/{n}" for k in range(4) for n in range(200))
