@@ -59,7 +59,7 @@ SCHEMA: Final = (
 
 
 def open_sqlite(url_or_path: str) -> SqliteRecorder:
-    """Open the log at a path or a `sqlite:///` URL, making file and folders as needed.
+    """Open the log at a path or a `sqlite:///` URL, making the file if it is missing.
 
     Raises `StoreUnavailable` and `StoredDataError` as `SqliteRecorder` does.
     """
@@ -130,7 +130,11 @@ class SqliteRecorder(SqliteAggregateRecorder, ProcessRecorder):
         self._listeners: set[Event] = set()
         try:
             self._prepare(create_table)
-        except PersistenceError as error:
+        except (PersistenceError, StoredDataError) as error:
+            if opened is not file:
+                opened.close()
+            if isinstance(error, StoredDataError):
+                raise
             raise StoreUnavailable(f"the store {opened.path} cannot be used: {error}") from error
 
     def close(self) -> None:

@@ -13,7 +13,6 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from threading import RLock
 
 from eventsourcing import persistence
@@ -31,19 +30,17 @@ class SqliteFile:
     """An open SQLite file. Threads may share it; reads do not wait for a commit."""
 
     def __init__(self, path: str, *, busy_seconds: float = BUSY_SECONDS) -> None:
-        """Open or make the file, with the folders above it; raises `StoreUnavailable`."""
+        """Open the file, or make it in a folder that exists; raises `StoreUnavailable`."""
         self.path = path
         self._busy_seconds = busy_seconds
         self._process = os.getpid()
         self._lock = RLock()  # of the connection that writes
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
-        self._make_folder()
         try:
             self._writer = self._connect()
-            self._use_write_ahead_journal()
         except sqlite3.Error as error:
-            raise StoreUnavailable(f"the store {path} cannot be opened: {error}") from error
+            raise StoreUnavailable(self._why_not_opened(error)) from error
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -72,7 +69,7 @@ class SqliteFile:
                 with self._lock:
                     yield self._writer
                 return
-            connection = self._idle.pop() if self._idle else self._connect()
+            connection = self._idle_reader() or self._connect()
             try:
                 yield connection
             finally:
@@ -91,30 +88,37 @@ class SqliteFile:
                 self._idle.pop().close()
             self._writer.close()
 
-    def _make_folder(self) -> None:
-        if self.path == MEMORY:
-            return
-        folder = Path(self.path).parent
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            text = f"the folder {folder} of the store cannot be made: {error.strerror}"
-            raise StoreUnavailable(text) from error
+    def _why_not_opened(self, error: sqlite3.Error) -> str:
+        folder = os.path.dirname(self.path) or "."
+        if self.path != MEMORY and not os.path.isdir(folder):
+            return f"the folder {folder} of the store does not exist: make it"
+        return f"the store {self.path} cannot be opened: {error}"
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
             self.path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
         )
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES_KEPT}")
+        try:
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES_KEPT}")
+            self._use_write_ahead_journal(connection)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
-    def _use_write_ahead_journal(self) -> None:
+    def _idle_reader(self) -> sqlite3.Connection | None:
+        try:
+            return self._idle.pop()
+        except IndexError:  # asked and taken in one go, for another thread may take the last
+            return None
+
+    def _use_write_ahead_journal(self, connection: sqlite3.Connection) -> None:
         """Change the journal; SQLite does not wait here when another process does the same."""
         deadline = time.monotonic() + self._busy_seconds
         while True:
             try:
-                with closing(self._writer.execute("PRAGMA journal_mode = WAL")) as cursor:
+                with closing(connection.execute("PRAGMA journal_mode = WAL")) as cursor:
                     cursor.fetchone()
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or time.monotonic() > deadline:

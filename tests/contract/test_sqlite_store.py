@@ -5,21 +5,27 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import UUID
 
 import pytest
 from eventsourcing.application import Application
-from eventsourcing.persistence import OperationalError, Tracking
+from eventsourcing.persistence import IntegrityError, OperationalError, Tracking
 from support.events import recorded, run_of, stream_id
 
 from warrener.adapters import sqlite_events
 from warrener.adapters.sqlite_events import SqliteRecorder, open_sqlite
 from warrener.adapters.sqlite_file import SqliteFile
 from warrener.adapters.sqlite_views import SqliteViewStore
-from warrener.domain.errors import StoredDataError, StoreUnavailable, UsageError
+from warrener.domain.errors import Conflict, StoredDataError, StoreUnavailable, UsageError
 from warrener.services.event_log import EventLog
+
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -32,6 +38,12 @@ def log(path: str) -> Iterator[EventLog]:
     opened = EventLog(open_sqlite(path))
     yield opened
     opened.close()
+
+
+def open_files_below(folder: Path) -> list[str]:
+    """Return what this process has open there; an error that is kept must not keep a file open."""
+    links = (os.path.realpath(link) for link in Path("/proc/self/fd").iterdir())
+    return [place for place in links if place.startswith(f"{folder}/")]
 
 
 def test_a_log_is_still_there_when_its_file_is_opened_again(path: str) -> None:
@@ -47,11 +59,36 @@ def test_a_log_is_still_there_when_its_file_is_opened_again(path: str) -> None:
     again.close()
 
 
-def test_folders_above_the_file_are_made(tmp_path: Path) -> None:
-    log = EventLog(open_sqlite(str(tmp_path / "a" / "b" / "log.db")))
+def test_a_folder_that_is_missing_is_told_and_not_made(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match=r"the folder .*/typo of the store does not exist"):
+        open_sqlite(str(tmp_path / "typo" / "log.db"))
 
-    assert log.head() == 0
-    log.close()
+    assert not (tmp_path / "typo").exists()
+
+
+def test_a_file_that_may_only_be_read_is_told_in_one_sentence() -> None:
+    def without_rights(work: Callable[[], object]) -> int:
+        """Do it in a process that may not override the modes of files; return 7 if refused so."""
+        child = os.fork()
+        if child:
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        try:
+            if os.geteuid() == 0:
+                os.setuid(NOBODY)
+            work()
+        except StoreUnavailable as error:
+            told = "readonly" in str(error) and isinstance(error.__cause__, sqlite3.Error)
+            os._exit(7 if told else 8)
+        finally:
+            os._exit(9)
+
+    with TemporaryDirectory() as folder:  # `tmp_path` lies below a folder closed to others
+        place = str(Path(folder) / "log.db")
+        open_sqlite(place).close()
+        Path(place).chmod(0o444)
+        Path(folder).chmod(0o755)
+
+        assert without_rights(lambda: open_sqlite(place)) == 7
 
 
 def test_every_commit_waits_for_the_disk_and_readers_do_not_wait_for_it(path: str) -> None:
@@ -84,15 +121,21 @@ def test_a_place_that_cannot_be_a_store_is_told_in_one_sentence(tmp_path: Path, 
     assert "\n" not in str(caught.value)
     assert place in str(caught.value) or str(Path(place).parent) in str(caught.value)
     assert caught.value.__cause__ is not None
+    assert not open_files_below(tmp_path)
 
 
 def test_a_store_of_a_newer_version_is_refused_and_left_as_it_is(path: str) -> None:
     open_sqlite(path).close()
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE log_schema SET version = 2")
 
-    with pytest.raises(StoredDataError, match="newer version of Warrener"):
+    with pytest.raises(StoredDataError, match="newer version of Warrener") as caught:
         open_sqlite(path)
+
+    assert path in str(caught.value)
+    assert not open_files_below(Path(path).parent)
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT version FROM log_schema").fetchall() == [(2,)]
 
 
 def test_a_full_disk_is_told_and_the_log_goes_on_when_there_is_room(
@@ -114,6 +157,16 @@ def test_a_full_disk_is_told_and_the_log_goes_on_when_there_is_room(
     with file.writing() as db:
         db.execute(f"PRAGMA max_page_count = {pages + 1000}")
     assert log.commit(run_of(2, 1, 2), {"big": bytes(1_000_000)}) == 3
+
+
+def test_a_write_keeps_others_out_from_its_beginning(log: EventLog, path: str) -> None:
+    other = EventLog(SqliteRecorder(SqliteFile(path, busy_seconds=0.05)))
+
+    with log.application.recorder.file.writing(), pytest.raises(StoreUnavailable, match="locked"):
+        other.commit(run_of(1, 1, 1), {})
+
+    assert other.commit(run_of(1, 1, 1), {}) == 1
+    other.close()
 
 
 def test_waiting_for_another_writer_ends_after_a_bounded_time(path: str) -> None:
@@ -238,6 +291,33 @@ def test_a_factory_without_a_usable_url_is_refused() -> None:
         Application[UUID](
             {"PERSISTENCE_MODULE": "warrener.adapters.sqlite_factory", "STORE_URL": "mongodb://x"}
         )
+
+
+def test_of_two_that_write_the_same_version_the_second_is_refused(log: EventLog, path: str) -> None:
+    other = EventLog(open_sqlite(path))
+    log.commit(run_of(1, 1, 1), {})
+
+    other.commit([recorded(1, 2, "first")], {})
+    with pytest.raises(Conflict) as caught:
+        log.commit([recorded(2, 1, "second"), recorded(1, 2, "second")], {})
+
+    assert isinstance(caught.value.__cause__, IntegrityError)
+    assert log.commit([recorded(1, 3, "second")], {}) == 3
+    assert other.last(stream_id(2)) is None
+    other.close()
+
+
+def test_many_threads_read_and_write_one_log(log: EventLog) -> None:
+    def write_and_read(stream: int) -> list[int]:
+        positions = [log.commit([recorded(stream, n)], {}) for n in range(1, 21)]
+        assert list(log.stream(stream_id(stream))) == run_of(stream, 1, 20)
+        return positions
+
+    with ThreadPoolExecutor(8) as threads:
+        positions = list(chain.from_iterable(threads.map(write_and_read, range(1, 9))))
+
+    assert sorted(positions) == list(range(1, 161))
+    assert log.head() == 160
 
 
 def test_readers_are_tracked_by_name(log: EventLog) -> None:
