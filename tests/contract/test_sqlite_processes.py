@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from warrener.services.event_log import EventLog
 
 WRITERS = 4
 COMMITS = 300
+CONTENDED = 100
 KILLS = 5
 TIMEOUT_SECONDS = 60.0
 UNTIL_KILLED = 1_000_000
@@ -38,12 +40,15 @@ def log(path: str) -> Iterator[EventLog]:
     opened.close()
 
 
-def start(path: str, streams: Iterable[int], commits: int) -> list[subprocess.Popen[str]]:
-    """Start a writer for each stream; they begin together."""
+def start(
+    path: str, streams: Iterable[int], commits: int, names: str = ""
+) -> list[subprocess.Popen[str]]:
+    """Start a writer for each stream, named by a letter if given; they begin together."""
     pipe = subprocess.PIPE
     writers = []
-    for stream in streams:
+    for stream, name in zip_longest(streams, names, fillvalue=""):
         command = [sys.executable, log_writer.__file__, path, str(stream), str(commits)]
+        command += [name] if name else []
         writers.append(subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True))
     for process in writers:
         assert process.stdin is not None
@@ -90,6 +95,26 @@ def test_processes_that_make_a_store_at_once_write_commits_in_one_piece(path: st
     blocks = [texts[n : n + EVENTS_PER_COMMIT] for n in range(0, len(texts), EVENTS_PER_COMMIT)]
     assert all(len(set(block)) == 1 for block in blocks)
     assert Counter(block[0] for block in blocks) == {str(n + 1): COMMITS for n in range(WRITERS)}
+
+
+def test_processes_that_write_one_stream_lose_no_acknowledged_commit_to_each_other(
+    path: str, log: EventLog
+) -> None:
+    names = "abcd"
+    acknowledged: dict[int, str] = {}
+    for name, process in zip(names, start(path, [1] * WRITERS, CONTENDED, names), strict=True):
+        for line in process.communicate(timeout=TIMEOUT_SECONDS)[0].splitlines():
+            _, version = map(int, line.split())
+            acknowledged[version] = name
+
+    stream = list(log.stream(stream_id(1)))
+
+    total = 3 * CONTENDED * WRITERS
+    assert sorted(acknowledged) == list(range(3, total + 1, 3))
+    assert len(stream) == total
+    for last, name in acknowledged.items():
+        assert stream[last - 3 : last] == run_of(1, last - 2, last, name)
+    assert log.head() == EVENTS_PER_COMMIT * CONTENDED * WRITERS
 
 
 def test_nothing_acknowledged_is_missing_after_a_writer_was_killed(path: str) -> None:
