@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -10,6 +11,7 @@ from warrener.domain.definition.check_steps import check_join
 from warrener.domain.definition.findings import Findings, shown, strings, unknown_hint
 from warrener.domain.definition.model import JobDefinition, StepDefinition
 from warrener.domain.definition.reading import topological
+from warrener.domain.expression_scope import kind
 from warrener.domain.expressions import (
     Expression,
     ExpressionSyntaxError,
@@ -20,6 +22,7 @@ from warrener.domain.expressions import (
 )
 
 CYCLES_SHOWN_MAX = 5
+_FOR_EACH_HINT = "give a list, a map, or one expression ${{ ... }} that yields one"
 _ITEM = ("item", "index")
 
 
@@ -74,13 +77,11 @@ class GraphCheck:
             self._known(name, place, dependency)
 
     def _for_each(self, name: str, path: str, step: StepDefinition) -> None:
-        source = step.for_each
+        source: Any = step.for_each
         if isinstance(source, str) and not _one_expression(source):
-            self._findings.add(
-                path,
-                "for_each over text",
-                "give a list, a map, or one expression ${{ ... }} that yields one",
-            )
+            self._findings.add(path, "for_each over text", _FOR_EACH_HINT)
+        elif source is not None and not isinstance(source, str | list | dict):
+            self._findings.add(path, f"for_each over {kind(source)}", _FOR_EACH_HINT)
         self._template(name, path, source)
 
     def _template(self, name: str, path: str, value: object, *, item: bool = False) -> None:
