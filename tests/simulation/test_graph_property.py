@@ -32,9 +32,7 @@ def check(driver: Driver, model: Model, job_id: UUID) -> None:
     assert job.state == model.job
 
 
-@settings(
-    max_examples=scaled(CASES), deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+@settings(max_examples=scaled(CASES), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cases())
 def test_the_core_and_the_model_agree_after_every_report(case: Case) -> None:
     driver, model = Driver(), Model(case)

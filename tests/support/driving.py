@@ -28,7 +28,7 @@ PLENTY = 1_000
 
 
 class Driver:
-    """One controller, its store, and the orders that are out, by path (`a`, `b[0]`, or with job)."""
+    """One controller, its store, and the orders that are out, by path."""
 
     def __init__(self, store: EventStore | None = None) -> None:
         self.store = store or MemoryEventStore()

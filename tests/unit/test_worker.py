@@ -11,6 +11,7 @@ from support.endpoints_orders import SteppingClock, order, result_of, task
 from support.endpoints_waiting import reports
 
 from warrener import endpoint
+from warrener.adapters.memory import MemoryBroker
 from warrener.domain import ids
 from warrener.domain.messages import StepReport
 from warrener.domain.ports import Delivery, Outgoing, Poll
@@ -248,3 +249,49 @@ def test_a_thread_outlives_an_endpoint_that_raises_an_interrupt():
 
     assert reports(runner, 1)[2].outcome == "failed"
     runner.close()
+
+
+def test_through_a_broker_nothing_is_left_once_the_reports_are_fetched():
+    broker = MemoryBroker()
+    clock = SteppingClock()
+    client = broker.channel()
+    worker = Worker(
+        broker.channel(),
+        InlineRunner(clock, registry=REGISTRY),
+        ["default"],
+        2,
+        name="w",
+        clock=clock,
+    )
+    client.consume("results", 100)
+    orders = [order("work.double", _path=f"s{n}", number=n) for n in range(20)]
+    client.publish([Outgoing("default", body_of(run), run.path) for run in orders])
+    client.publish([Outgoing("default", b"no order", "odd")])
+
+    while worker.turn():
+        pass
+
+    found = [msgspec.json.decode(d.body, type=StepReport) for d in client.poll(100).deliveries]
+    assert [result_of(report) for report in found] == [2 * n for n in range(20)]
+    assert (broker.depth("default"), broker.depth("warrener.quarantine")) == (0, 1)
+    worker.close()
+    assert broker.depth("default") == 0
+
+
+def test_what_a_worker_has_not_done_goes_back_to_the_queue_when_it_closes():
+    broker = MemoryBroker()
+    clock = SteppingClock()
+    gate = threading.Event()
+    registry = Registry()
+    endpoint("work.wait", registry=registry)(lambda: gate.wait(10) and None)
+    runner = ThreadRunner(1, clock, registry=registry)
+    worker = Worker(broker.channel(), runner, ["default"], 1, name="w", clock=clock)
+    bodies = [body_of(order("work.wait", _path=f"s{n}")) for n in range(3)]
+    broker.channel().publish([Outgoing("default", body, str(n)) for n, body in enumerate(bodies)])
+    worker.turn()
+    assert broker.depth("default") == 0
+
+    worker.close()
+    gate.set()
+
+    assert broker.depth("default") == 3
