@@ -1,0 +1,15 @@
+"""The endpoints that the benchmarks call: as little work as there can be."""
+
+from __future__ import annotations
+
+from warrener import endpoint
+
+
+@endpoint("bench.echo")
+def echo(x: int) -> int:
+    return x
+
+
+@endpoint("bench.count")
+def count(xs: list[int]) -> int:
+    return len(xs)
