@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from warrener.domain.plan import Edge, Plan, PlannedStep
-
 from warrener.domain.job import Job
+from warrener.domain.plan import Edge, Plan, PlannedStep
 
 DEMANDS_NOTHING = frozenset({"not_needed", "cancelled"})
 

@@ -12,12 +12,11 @@ from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
-from warrener.domain.expressions import Expression, Template
-from warrener.domain.plan import Edge, Plan, PlannedStep
 
 from warrener.domain.demand import Demand, depends_on
 from warrener.domain.errors import ExpressionError, PayloadError
 from warrener.domain.events import Error, FanOut, JobAdvanced
+from warrener.domain.expressions import Expression, Template
 from warrener.domain.job import (
     Job,
     assign_below,
@@ -30,6 +29,7 @@ from warrener.domain.job import (
 )
 from warrener.domain.joins import Seen, verdict
 from warrener.domain.payloads import check_size, encode_json
+from warrener.domain.plan import Edge, Plan, PlannedStep
 from warrener.domain.states import STEP_FAILED
 
 # reader's name, whether for the conditions of its edges -> what its expressions see

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
-from warrener.domain.definition.check import validate_params
-from warrener.domain.plan import Plan
 
 from warrener.domain import ids
+from warrener.domain.definition.check import validate_params
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.definition.params import complete, digest
 from warrener.domain.errors import ExpressionError, PayloadError
@@ -26,6 +25,7 @@ from warrener.domain.graph import value_error
 from warrener.domain.job import Job
 from warrener.domain.messages import SubmitJob
 from warrener.domain.payloads import Payload
+from warrener.domain.plan import Plan
 from warrener.domain.step import Step
 from warrener.services.working_set import ActiveJob
 

@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from warrener.services.worker import Runner, Worker
 
 from warrener.domain import ids
 from warrener.domain import job as jobs
@@ -20,6 +19,7 @@ from warrener.domain.ports import Broker, Clock, EventStore, Outgoing
 from warrener.domain.states import JOB_ENDED
 from warrener.services.controller import Chance, Controller
 from warrener.services.reactor import Reactor
+from warrener.services.worker import Runner, Worker
 from warrener.services.working_set import read_payload
 
 INBOX = "warrener.results.0"

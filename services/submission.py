@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from warrener.domain.definition.check import validate_params
-from warrener.domain.plan import Plan, build_plan
 
+from warrener.domain.definition.check import validate_params
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.definition.params import complete
 from warrener.domain.demand import downstream
@@ -16,6 +15,7 @@ from warrener.domain.errors import ParameterError, PayloadError
 from warrener.domain.events import GivenStep, Selection
 from warrener.domain.messages import DEFAULT_QUEUE, SubmitJob
 from warrener.domain.payloads import decode_json, encode_json
+from warrener.domain.plan import Plan, build_plan
 
 
 class Source(msgspec.Struct, frozen=True):

@@ -12,7 +12,6 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from warrener.domain.plan import Plan, build_plan
 
 from warrener.domain import ids
 from warrener.domain.definition.model import Budget, JobDefinition
@@ -21,6 +20,7 @@ from warrener.domain.events import DefinitionStored, Error, StepFailed, StepSucc
 from warrener.domain.graph import render
 from warrener.domain.job import Job
 from warrener.domain.payloads import Payload
+from warrener.domain.plan import Plan, build_plan
 from warrener.domain.ports import EventStore
 from warrener.domain.scope import StepsView, job_variable
 from warrener.domain.step import Step

@@ -46,7 +46,12 @@ def fan(count: int) -> tuple[JobDefinition, dict[str, Any]]:
         },
         "last": {"call": "bench.count", "with": {"xs": "${{ steps.items.results }}"}},
     }
-    definition = {"job": "fan", "budget": BUDGET, "steps": steps, "result": "${{ steps.last.result }}"}
+    definition = {
+        "job": "fan",
+        "budget": BUDGET,
+        "steps": steps,
+        "result": "${{ steps.last.result }}",
+    }
     return convert(definition), {"n": count, "xs": list(range(count))}
 
 
@@ -63,7 +68,9 @@ def convert(definition: dict[str, Any]) -> JobDefinition:
     return msgspec.convert(definition, JobDefinition)
 
 
-def run(job: tuple[JobDefinition, dict[str, Any]], folder: Path) -> tuple[float, dict[str, int], int]:
+def run(
+    job: tuple[JobDefinition, dict[str, Any]], folder: Path
+) -> tuple[float, dict[str, int], int]:
     """Run a job once; return seconds, steps by state, and events written."""
     definition, params = job
     path = folder / f"{secrets.token_hex(6)}.db"
@@ -94,7 +101,9 @@ def commits_per_second(folder: Path, seconds: float = 1.0) -> float:
 
 
 def say(figure: str, value: float, unit: str, **more: Any) -> None:
-    print(json.dumps({"figure": figure, "value": round(value, 3), "unit": unit, **more}), flush=True)
+    print(
+        json.dumps({"figure": figure, "value": round(value, 3), "unit": unit, **more}), flush=True
+    )
 
 
 def throughput(
@@ -166,7 +175,9 @@ def main() -> None:
         throughput("chain of 200", lambda: chain(200), repeats, folder)
         small = throughput("1 -> 10,000 -> 1", lambda: fan(10_000), 1, folder)
         if not options.quick:
-            large = throughput(f"1 -> {options.items:,} -> 1", lambda: fan(options.items), 1, folder)
+            large = throughput(
+                f"1 -> {options.items:,} -> 1", lambda: fan(options.items), 1, folder
+            )
             say("cost of a step, large against 10,000", small / large, "ratio")
         memory_per_step(folder, 1_000 if options.quick else 20_000)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
