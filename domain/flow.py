@@ -93,9 +93,10 @@ class ReleaseWindow:
     where steps are short, by the measured rate of completion times `LOOK_AHEAD_SECONDS`.
     """
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, size_max: int = WINDOW_MAX) -> None:
         """Begin for a number of worker slots, with no rate known."""
         self.slots = slots
+        self._size_max = size_max
         self.out = 0
         self._rate = 0.0
         self._since: datetime | None = None
@@ -104,7 +105,7 @@ class ReleaseWindow:
     @property
     def size(self) -> int:
         """Return the present size of the window."""
-        return min(WINDOW_MAX, max(2 * self.slots, int(self._rate * LOOK_AHEAD_SECONDS)))
+        return min(self._size_max, max(2 * self.slots, int(self._rate * LOOK_AHEAD_SECONDS)))
 
     @property
     def room(self) -> int:
@@ -137,11 +138,18 @@ class Flow:
     """The backlog and the release window of every queue."""
 
     def __init__(
-        self, slots: Callable[[str], int], policy: Callable[[], ReleasePolicy] = Fifo
+        self,
+        slots: Callable[[str], int],
+        policy: Callable[[], ReleasePolicy] = Fifo,
+        window_max: int = WINDOW_MAX,
     ) -> None:
-        """Take the number of slots of a queue and the policy to order each backlog with."""
+        """Take the number of slots of a queue and the policy to order each backlog with.
+
+        No window grows beyond `window_max` orders.
+        """
         self._slots = slots
         self._policy = policy
+        self._window_max = window_max
         self._lanes: dict[str, _Lane] = {}
 
     def add(self, queue: str, ready: Ready) -> None:
@@ -174,6 +182,6 @@ class Flow:
     def _lane(self, queue: str) -> _Lane:
         lane = self._lanes.get(queue)
         if lane is None:
-            lane = _Lane(self._policy(), ReleaseWindow(self._slots(queue)))
+            lane = _Lane(self._policy(), ReleaseWindow(self._slots(queue), self._window_max))
             self._lanes[queue] = lane
         return lane

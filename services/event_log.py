@@ -33,8 +33,10 @@ class LogRecorder(Protocol):
     it raises `IntegrityError` and writes nothing if a version is taken or skips its predecessor.
     """
 
-    mapper: Mapper[UUID]
-    """Encodes and decodes the events that the recorder keeps."""
+    @property
+    def mapper(self) -> Mapper[UUID]:
+        """Encodes and decodes the events that the recorder keeps."""
+        ...
 
     def find_position(self, originator_id: UUID, originator_version: int) -> int | None:
         """Return the position of one event, None if there is none."""

@@ -57,8 +57,8 @@ def _check_head(findings: Findings, definition: JobDefinition) -> None:
         )
     if not is_whole(definition.version, 1, 2**31):
         findings.add("version", "the version must be a whole number from 1")
-    if not is_whole(definition.budget.depth, 1, DEPTH_MAX):
-        findings.add("budget.depth", f"depth must be a whole number from 1 to {DEPTH_MAX}")
+    if not is_whole(definition.budget.depth, 0, DEPTH_MAX):
+        findings.add("budget.depth", f"depth must be a whole number from 0 to {DEPTH_MAX}")
     if not is_whole(definition.budget.steps, 1, TREE_STEPS_MAX):
         findings.add("budget.steps", f"steps must be a whole number from 1 to {TREE_STEPS_MAX}")
     if not definition.steps:

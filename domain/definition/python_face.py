@@ -13,6 +13,7 @@ import msgspec
 
 from warrener.domain.definition.handles import Handle, refuse, users_place
 from warrener.domain.definition.model import Budget, JobDefinition
+from warrener.domain.definition.normalise import normalise
 from warrener.domain.definition.python_schema import params_schema
 from warrener.domain.definition.tracing import Trace, current, rename, template, tracing
 from warrener.domain.errors import DefinitionError, Problem
@@ -109,7 +110,7 @@ class JobFunction(Generic[P, R]):
             steps=steps,
             result=returned,
         )
-        return normalised(definition), dict(trace.callees), _places(trace, names)
+        return normalise(definition), dict(trace.callees), _places(trace, names)
 
     def _returned(self, result: Any) -> Any:
         try:
@@ -196,8 +197,3 @@ def _refuse_at(callee: JobFunction[..., Any], message: str) -> None:
     code = callee.function.__code__
     problem = Problem(message=message, file=code.co_filename, line=code.co_firstlineno)
     raise DefinitionError([problem])
-
-
-def normalised(definition: JobDefinition) -> JobDefinition:
-    """Return the definition in the one form that both faces give."""
-    return definition

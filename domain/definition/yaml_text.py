@@ -102,6 +102,12 @@ def _refuse(message: str, file: str, line: int | None = None, hint: str = "") ->
     raise DefinitionError([problem]) from None
 
 
+def _line(event: Any) -> int:
+    """Return the line on which a part begins, counted from 1."""
+    line: int = event.start_mark.line
+    return line + 1
+
+
 class _Builder:
     """Builds values from the parser's events, so that nothing is composed before it is checked."""
 
@@ -119,7 +125,7 @@ class _Builder:
                 continue
             if len(found) >= DOCUMENTS_MAX:
                 self._stop(event, f"more than {DOCUMENTS_MAX} documents in a file")
-            self._places = {"": event.start_mark.line + 1}
+            self._places = {"": _line(event)}
             self._findings = Findings(self._places, self._file)
             found.append(Document(self._node(next(self._events), "", 0), self._places))
             problems += self._findings.all()
@@ -128,10 +134,10 @@ class _Builder:
         return found
 
     def _stop(self, event: Any, message: str) -> NoReturn:
-        _refuse(message, self._file, event.start_mark.line + 1)
+        _refuse(message, self._file, _line(event))
 
     def _node(self, event: Any, path: str, depth: int) -> Any:
-        self._places.setdefault(path, event.start_mark.line + 1)
+        self._places.setdefault(path, _line(event))
         if isinstance(event, yaml.AliasEvent):
             self._findings.add(path, f"the alias *{shown(event.anchor)}", "write the value out")
             return None
@@ -169,11 +175,11 @@ class _Builder:
             inner = f"{path}.{key}" if path else key
             if key in values:
                 first = self._places[inner]
-                self._places[inner] = event.start_mark.line + 1
+                self._places[inner] = _line(event)
                 self._findings.add(
                     inner, f"the key {shown(key)} stands twice, first on line {first}"
                 )
-            self._places[inner] = event.start_mark.line + 1
+            self._places[inner] = _line(event)
             self._check_properties(event, inner)
             if key == "<<":
                 self._findings.add(inner, "merge keys are not supported", "write the values out")

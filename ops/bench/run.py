@@ -9,6 +9,7 @@ baseline measured in the same run, bare SQLite commits with the same durability.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import resource
 import secrets
@@ -17,6 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,9 +29,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 import endpoints  # noqa: F401  (registers the endpoints)
 
 from warrener.domain.definition.model import JobDefinition
-from warrener.services.embedded import Embedded
+from warrener.domain.flow import Flow
+from warrener.services.controller import Chance, Controller
+from warrener.services.settings import Settings
 from warrener.services.submission import Source, submission
-from warrener.services.wiring import open_inline
+from warrener.services.wiring import open_clock, open_embedded, open_store
 
 BUDGET = {"steps": 10_000_000}
 
@@ -74,13 +78,22 @@ def run(
     """Run a job once; return seconds, steps by state, and events written."""
     definition, params = job
     path = folder / f"{secrets.token_hex(6)}.db"
-    embedded: Embedded = open_inline(f"sqlite:///{path}")
+    store = open_store(f"sqlite:///{path}")
+    embedded = open_embedded(
+        store,
+        Settings(store_url="", views_url=""),
+        queues=["default"],
+        workers=1,
+        modules=[],
+        mode="inline",
+    )
     message = submission(Source(definition), params, key=secrets.token_hex(8))
     begun = time.perf_counter()
     outcome = embedded.run(embedded.submit(message))
     seconds = time.perf_counter() - begun
-    events = embedded.store.head()
+    events = store.head()
     embedded.close()
+    store.close()
     if outcome.state != "succeeded":
         raise SystemExit(f"the job did not succeed: {outcome.error}")
     return seconds, outcome.steps, events
@@ -133,33 +146,31 @@ def throughput(
 
 
 def memory_per_step(folder: Path, count: int) -> None:
-    """How much an active step costs: the working set with `count` steps released and unanswered."""
-    import tracemalloc
-
-    from warrener.domain.flow import Flow
-    from warrener.services.controller import Chance, Controller
-
-    embedded = open_inline(f"sqlite:///{folder / 'memory.db'}")
+    """What an active step costs: the growth of the working set with `count` orders unanswered."""
+    store = open_store(f"sqlite:///{folder / 'memory.db'}")
     chance = Chance(lambda: secrets.token_hex(16), lambda: 0.5)
-    controller = Controller(embedded.store, lambda: Flow(lambda _: count), chance, "inbox")
-    definition, params = fan(count)
-    steps = {"items": definition.steps["items"]}
-    only = msgspec.structs.replace(definition, steps=steps, result=None)
-    only = msgspec.structs.replace(
-        only, steps={"items": msgspec.structs.replace(steps["items"], after=())}
+    controller = Controller(store, lambda: Flow(lambda _: count, window_max=count), chance, "inbox")
+    definition = convert(
+        {
+            "job": "wide",
+            "budget": BUDGET,
+            "steps": {
+                "items": {
+                    "for_each": "${{ params.xs }}",
+                    "call": "bench.echo",
+                    "with": {"x": "${{ item }}"},
+                }
+            },
+        }
     )
-    message = submission(Source(only), params, key="memory")
-    now = embedded.clock.now()
+    message = submission(Source(definition), {"xs": list(range(count))}, key="memory")
     tracemalloc.start()
-    from warrener.domain import flow
-
-    flow.WINDOW_MAX = count
-    batch = controller.handle([("submit", message)], now)
-    released = len(controller.memory.steps) - 1
-    del batch
+    controller.handle([("submit", message)], open_clock().now())
+    gc.collect()
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    embedded.close()
+    released = len(controller.memory.steps) - 1
+    store.close()
     say("memory per active step", held / released, "bytes", active_steps=released)
 
 

@@ -71,6 +71,6 @@ def _draw(
     from warrener.projections.drawing import draw
 
     if session.output.as_json:
-        session.output.json(msgspec.Raw(draw(definition, states, "json", items).encode()))
+        session.output.json(msgspec.json.decode(draw(definition, states, "json", items)))
     else:
         session.output.write(draw(definition, states, form, items))

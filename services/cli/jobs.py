@@ -151,6 +151,8 @@ def _document(queries: Queries, job: Any, tree: bool) -> dict[str, Any]:
 def _show_job(output: Output, shown: Show) -> None:
     head = Text.assemble(plain(f"{shown.name} v{shown.version} ", "bold"), state_text(shown.state))
     facts = Table.grid(padding=(0, 2))
+    facts.add_column()
+    facts.add_column(overflow="fold")
     rows = {
         "job": str(shown.job),
         "parent": str(shown.parent or ""),

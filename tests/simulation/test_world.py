@@ -46,7 +46,12 @@ TREE: dict[str, Any] = {
             "job": "tree",
             "with": {"leaves": "${{ item.leaves }}", "below": "${{ item.below }}"},
         },
-        "rare": {"call": "work", "with": {"value": 0}, "when": "${{ size(params.below) > 1 }}"},
+        "rare": {
+            "call": "work",
+            "with": {"value": 0},
+            "when": "${{ size(params.below) > 1 }}",
+            "retry": [{"on": "flaky", "first": 0.5}],
+        },
         "sum": {
             "call": "sum",
             "with": {

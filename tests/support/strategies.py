@@ -20,8 +20,8 @@ NAMES = tuple("abcdefghijkl")
 PARAMS = ("p0", "p1", "p2")
 ODD_PARAM = "odd"  # always a number: a condition on it is broken
 STATES = ("failed", "succeeded", "skipped", "not_needed", "upstream_failed", "cancelled", "pending")
-JOINS = ("", "", "", "", "all_done", "any_ok", "any_ok", "any_failed", "all_failed")
-JOINS_ALONE = ("",) * 20 + JOINS  # of a step that depends on nothing
+JOINS = ("", "", "", "", "all_done", "any_ok", "any_ok", "any_failed", *["all_failed"] * 3)
+JOINS_ALONE = ("", "", "all_done")  # of a step that depends on nothing
 OPTIONS: tuple[dict[str, Any], ...] = (
     *[{}] * 10,
     *[{"may_fail": True}] * 2,
@@ -105,19 +105,18 @@ def _step(draw: DrawFn, earlier: list[str]) -> dict[str, Any]:
             needs[name] = {}
         elif use == "after":
             after.append(name)
+    when = _condition(draw, earlier) if draw(_WITH_WHEN) else ""
     if draw(_PLAIN_OR_SET) == "set":
         values["flag"] = draw(_one_of(True, False, "${{ params.p0 }}"))
         step: dict[str, Any] = {"set": values}
     else:
         step = {"call": "work", "with": values}
-    step |= {
-        "after": after,
-        "needs": needs,
-        "join": draw(_one_of(*JOINS if asked else JOINS_ALONE)),
-    }
-    if draw(_WITH_WHEN):
-        step["when"] = _condition(draw, earlier)
-    options: dict[str, Any] = draw(_OPTIONS)
+    step |= {"after": after, "needs": needs, "when": when}
+    depends = bool(asked) or "steps." in when
+    step["join"] = draw(_one_of(*JOINS if depends else JOINS_ALONE))
+    options: dict[str, Any] = dict(draw(_OPTIONS))
+    if not depends or step["join"] == "all_done":  # there is no rest to cancel
+        options.pop("cancel_rest", None)
     return {key: value for key, value in step.items() if value} | options
 
 

@@ -23,7 +23,9 @@ BASES = {events.JobEvent, events.JobEnded, events.StepEvent}
 
 
 def golden_lines() -> list[tuple[str, bytes]]:
-    lines = [msgspec.json.decode(line, type=GoldenLine) for line in GOLDEN.open("rb")]
+    lines = [
+        msgspec.json.decode(line, type=GoldenLine) for line in GOLDEN.read_bytes().splitlines()
+    ]
     return [(line.topic, bytes(line.state)) for line in lines]
 
 

@@ -227,20 +227,21 @@ def test_the_methods_of_a_handle_say_how_the_step_depends_on_others():
     def traced(flag):
         first = load_account("x")
         second = twitter_tweets("y").may_fail().eager()
-        last = publish(None).after(first, second, first).join("any_failed").cancel_rest()
-        last.when((second.status == "failed") & (first.error == None))  # noqa: E711
+        third = twitter_tweets("z")
+        last = publish(None).after(first, third, first).join("any_failed").cancel_rest()
+        last.when((second.status == "failed") & (second.error == None))  # noqa: E711
         last.needs(need(second, when=flag))
 
     steps = steps_of(traced)
 
     assert steps["twitter_tweets"].may_fail
     assert steps["twitter_tweets"].eager
-    assert steps["publish"].after == ("load_account", "twitter_tweets")
+    assert steps["publish"].after == ("load_account", "twitter_tweets_2")
     assert steps["publish"].join is Join.ANY_FAILED
     assert steps["publish"].cancel_rest
     assert steps["publish"].needs == {"twitter_tweets": Need(when="${{ params.flag }}")}
     assert steps["publish"].when == (
-        '${{ steps.twitter_tweets.status == "failed" && steps.load_account.error == null }}'
+        '${{ steps.twitter_tweets.status == "failed" && steps.twitter_tweets.error == null }}'
     )
 
 
