@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Mode = Literal["processes", "threads", "inline"]
 
+INLINE_ORDERS = 32  # how many short orders may share a commit where they run one by one
+
 
 def open_store(url: str, *, create: bool = True) -> EventStore:
     """Open the event store; without `create` a file that is not there is refused.
@@ -95,7 +97,7 @@ def open_embedded(
     from warrener.services.embedded import Embedded
 
     clock = open_clock()
-    slots = 1 if mode == "inline" else workers
+    slots = INLINE_ORDERS if mode == "inline" else workers
     return Embedded(
         store,
         open_broker(settings.broker_url),

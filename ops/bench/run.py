@@ -35,6 +35,7 @@ from warrener.services.settings import Settings
 from warrener.services.submission import Source, submission
 from warrener.services.wiring import open_clock, open_embedded, open_store
 
+SETTINGS = Settings(store_url="", views_url="")
 BUDGET = {"steps": 10_000_000}
 
 
@@ -81,7 +82,7 @@ def run(
     store = open_store(f"sqlite:///{path}")
     embedded = open_embedded(
         store,
-        Settings(store_url="", views_url=""),
+        SETTINGS,
         queues=["default"],
         workers=1,
         modules=[],

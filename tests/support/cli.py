@@ -142,7 +142,7 @@ class Cli:
     variables: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, *arguments: object, stdin: str = "", **variables: str) -> Done:
-        """Run a command to its end; no command shows a traceback (JSON holds those of endpoints)."""
+        """Run a command to its end; none shows a traceback, but as a value in JSON."""
         with self.started(*arguments, **variables) as process:
             out, err = process.communicate(stdin.encode(), TIMEOUT_SECONDS)
         done = Done(process.returncode, out.decode(), err.decode())
