@@ -19,7 +19,16 @@ import msgspec
 
 from warrener.domain.errors import Conflict, StoreUnavailable
 from warrener.domain.events import Recorded
-from warrener.domain.ports import Broker, Channel, Clock, EventStore, Outgoing, Poll, Positioned
+from warrener.domain.ports import (
+    Broker,
+    Channel,
+    Clock,
+    EventStore,
+    Notice,
+    Outgoing,
+    Poll,
+    Positioned,
+)
 
 
 class Faults(msgspec.Struct):
@@ -88,7 +97,7 @@ class FaultyBroker:
         self.faults = faults
         self._broker = broker
         self._clock = clock
-        self._delayed: list[tuple[datetime, int, Outgoing]] = []
+        self._delayed: list[tuple[datetime, int, Outgoing | Notice]] = []
         self._order = count()
         self._own = broker.channel()
 
@@ -96,9 +105,10 @@ class FaultyBroker:
         """Open a channel."""
         return FaultyChannel(self._broker.channel(), self)
 
-    def send(self, messages: Sequence[Outgoing]) -> tuple[list[Outgoing], bool]:
+    def send(self, messages: Sequence[Outgoing | Notice]) -> tuple[list[Outgoing | Notice], bool]:
         """Return what arrives at once and whether the batch is confirmed; keep what comes later."""
-        confirmed, arriving = True, []
+        confirmed = True
+        arriving: list[Outgoing | Notice] = []
         for message in messages:
             if self._happens(self.faults.unconfirmed):
                 confirmed = False
@@ -111,7 +121,7 @@ class FaultyBroker:
     def _happens(self, chance: float) -> bool:
         return chance > 0 and self.random.random() < chance
 
-    def _copies(self, message: Outgoing) -> list[Outgoing]:
+    def _copies(self, message: Outgoing | Notice) -> list[Outgoing | Notice]:
         if self._happens(self.faults.drop):
             return []
         copies = 1
@@ -119,7 +129,7 @@ class FaultyBroker:
             copies += self.random.randint(1, 5)
         return [message for _ in range(copies) if not self._delay(message)]
 
-    def _delay(self, message: Outgoing) -> bool:
+    def _delay(self, message: Outgoing | Notice) -> bool:
         if not self._happens(self.faults.delay):
             return False
         wait = timedelta(seconds=self.random.uniform(0, self.faults.delay_seconds_max))
@@ -152,7 +162,15 @@ class FaultyChannel:
         """Take part in a queue."""
         self._channel.consume(queue, prefetch)
 
-    def publish(self, messages: Sequence[Outgoing], batch: int | None = None) -> None:
+    def leave(self, queue: str) -> None:
+        """Take no further part in a queue."""
+        self._channel.leave(queue)
+
+    def subscribe(self, queue: str, exchange: str = "", patterns: Sequence[str] = ()) -> None:
+        """Hear what comes to a temporary queue."""
+        self._channel.subscribe(queue, exchange, patterns)
+
+    def publish(self, messages: Sequence[Outgoing | Notice], batch: int | None = None) -> None:
         """Send messages, or what the faults leave of them."""
         arriving, confirmed = self._broker.send(messages)
         self._channel.publish(arriving, batch if confirmed else None)
@@ -166,9 +184,9 @@ class FaultyChannel:
         """The deliveries are dealt with."""
         self._channel.ack(tags)
 
-    def reject(self, tag: int, *, requeue: bool) -> None:
+    def reject(self, tag: int, *, requeue: bool, reason: str = "") -> None:
         """Give a delivery back."""
-        self._channel.reject(tag, requeue=requeue)
+        self._channel.reject(tag, requeue=requeue, reason=reason)
 
     def close(self) -> None:
         """Leave."""
@@ -184,13 +202,15 @@ class FaultyEventStore:
         self._random = random
         self._faults = faults
 
-    def commit(self, events: Sequence[Recorded], blobs: Mapping[str, bytes]) -> int:
+    def commit(
+        self, events: Sequence[Recorded], blobs: Mapping[str, bytes], published: int = 0
+    ) -> int:
         """Append the events, or fail in one of three ways."""
         if self._random.random() < self._faults.store_down:
             raise StoreUnavailable("the store is down")
         if self._random.random() < self._faults.conflict:
             raise Conflict("somebody else was first")
-        position = self._store.commit(events, blobs)
+        position = self._store.commit(events, blobs, published)
         if self._random.random() < self._faults.outcome_unknown:
             raise StoreUnavailable("the connection was lost; whether it was written is not known")
         return position
@@ -210,6 +230,14 @@ class FaultyEventStore:
     def head(self) -> int:
         """Return the last position."""
         return self._store.head()
+
+    def published(self) -> int:
+        """Return how far everything was sent."""
+        return self._store.published()
+
+    def open_roots(self) -> Iterable[UUID]:
+        """Return the root jobs that have not ended."""
+        return self._store.open_roots()
 
     def blob(self, name: str) -> bytes:
         """Return a blob."""

@@ -14,10 +14,11 @@ from eventsourcing.persistence import StoredEvent
 
 from warrener.adapters.codec import EventMapper
 from warrener.domain.errors import BrokerUnavailable, Conflict, StoredDataError
-from warrener.domain.events import Recorded
-from warrener.domain.ports import Delivery, Outgoing, Poll, Positioned
+from warrener.domain.events import Recorded, roots_of
+from warrener.domain.ports import Delivery, Notice, Outgoing, Poll, Positioned
+from warrener.domain.topology import QUARANTINE, matches
 
-QUARANTINE = "warrener.quarantine"
+SUBSCRIBED_MAX = 10_000  # messages of subscriptions that wait for their owner
 
 
 class _Message(msgspec.Struct):
@@ -25,6 +26,7 @@ class _Message(msgspec.Struct):
     number: int  # place in the queue, kept when it is given back
     outgoing: Outgoing
     redelivered: bool = False
+    reason: str = ""  # in the quarantine: why
 
 
 class _Queue:
@@ -36,8 +38,8 @@ class _Queue:
         self.consumers: deque[MemoryChannel] = deque()  # the next one to get a message first
         self._numbers = count()
 
-    def append(self, outgoing: Outgoing) -> None:
-        self.waiting.append(_Message(self, next(self._numbers), outgoing))
+    def append(self, outgoing: Outgoing, reason: str = "") -> None:
+        self.waiting.append(_Message(self, next(self._numbers), outgoing, reason=reason))
 
     def put_back(self, message: _Message) -> None:
         """Put a message where it was; as it was taken early, that is near the front."""
@@ -68,6 +70,7 @@ class MemoryBroker:
         """Begin with the quarantine queue alone."""
         self.lock = RLock()
         self._queues: dict[str, _Queue] = {}
+        self._bindings: list[tuple[str, str, str]] = []  # exchange, pattern, temporary queue
         self.declare(QUARANTINE)
 
     def channel(self) -> MemoryChannel:
@@ -92,14 +95,44 @@ class MemoryBroker:
         except KeyError:
             raise BrokerUnavailable(f"there is no queue {name!r}: declare it first") from None
 
-    def put(self, messages: Sequence[Outgoing]) -> None:
+    def reasons(self) -> list[str]:
+        """Return why each message that waits in the quarantine is there."""
+        with self.lock:
+            return [message.reason for message in self.queue(QUARANTINE).waiting]
+
+    def bind(self, queue: str, exchange: str, patterns: Sequence[str]) -> None:
+        """Have a temporary queue get what is published under these patterns."""
+        with self.lock:
+            self.declare(queue)
+            self._bindings += [(exchange, pattern, queue) for pattern in patterns]
+
+    def drop(self, queue: str) -> None:
+        """Forget a temporary queue with its bindings."""
+        with self.lock:
+            self._queues.pop(queue, None)
+            self._bindings = [bound for bound in self._bindings if bound[2] != queue]
+
+    def put(self, messages: Sequence[Outgoing | Notice], reason: str = "") -> None:
         """Append messages to their queues; refuses all if one has no queue."""
         with self.lock:
-            queues = [self.queue(message.queue) for message in messages]
-            for queue, message in zip(queues, messages, strict=True):
-                queue.append(message)
-            for queue in dict.fromkeys(queues):
+            placed = [place for message in messages for place in self._places(message)]
+            for queue, outgoing in placed:
+                queue.append(outgoing, reason)
+            for queue in {queue: None for queue, _ in placed}:
                 queue.dispatch()
+
+    def _places(self, message: Outgoing | Notice) -> list[tuple[_Queue, Outgoing]]:
+        """Return the queues that get a message, with what each gets."""
+        if isinstance(message, Outgoing):
+            return [(self.queue(message.queue), message)]
+        names = {
+            queue: None
+            for exchange, pattern, queue in self._bindings
+            if exchange == message.exchange and matches(pattern, message.routing_key)
+        }
+        return [
+            (self.queue(name), Outgoing(name, message.body, message.message_id)) for name in names
+        ]
 
 
 class MemoryChannel:
@@ -117,6 +150,7 @@ class MemoryChannel:
         self._arrived: deque[_Message] = deque()
         self._held: dict[int, _Message] = {}  # by tag: polled and neither acknowledged nor rejected
         self._confirmed: list[int] = []
+        self._temporary: dict[str, None] = {}
         self._tags = count(1)
         self._open = True
 
@@ -137,7 +171,28 @@ class MemoryChannel:
             self._prefetch[found] = prefetch
             found.dispatch()
 
-    def publish(self, messages: Sequence[Outgoing], batch: int | None = None) -> None:
+    def leave(self, queue: str) -> None:
+        """Take no further part in a queue; what was not polled goes back, the rest stays ours."""
+        self._check_open()
+        with self._broker.lock:
+            found = self._broker.queue(queue)
+            if self._prefetch.pop(found, None) is None:
+                return
+            found.consumers.remove(self)
+            del self._room[found]
+            for message in [m for m in reversed(self._arrived) if m.queue is found]:
+                self._arrived.remove(message)
+                found.put_back(message)
+            found.dispatch()
+
+    def subscribe(self, queue: str, exchange: str = "", patterns: Sequence[str] = ()) -> None:
+        """Hear what comes to a temporary queue of our own, bound to patterns of an exchange."""
+        self._check_open()
+        self._broker.bind(queue, exchange, patterns)
+        self._temporary[queue] = None
+        self.consume(queue, SUBSCRIBED_MAX)
+
+    def publish(self, messages: Sequence[Outgoing | Notice], batch: int | None = None) -> None:
         """Send messages; `poll` reports `batch` when all are confirmed."""
         self._check_open()
         self._broker.put(messages)
@@ -158,20 +213,22 @@ class MemoryChannel:
         """The deliveries are dealt with; raises `BrokerUnavailable` for one that is not held."""
         self._check_open()
         with self._broker.lock:
-            released = [self._release(tag) for tag in tags]
+            released = [self._release(tag) for tag in tags if tag]
             for queue in {message.queue: None for message in released}:
                 queue.dispatch()
 
-    def reject(self, tag: int, *, requeue: bool) -> None:
+    def reject(self, tag: int, *, requeue: bool, reason: str = "") -> None:
         """Give a delivery back to its queue, or away for good into the quarantine."""
         self._check_open()
+        if not tag:
+            return
         with self._broker.lock:
             message = self._release(tag)
             if requeue:
                 message.queue.put_back(message)
             else:
                 moved = msgspec.structs.replace(message.outgoing, queue=QUARANTINE)
-                self._broker.put([moved])
+                self._broker.put([moved], reason)
             message.queue.dispatch()
 
     def close(self) -> None:
@@ -188,6 +245,8 @@ class MemoryChannel:
             self._held.clear()
             for queue in self._prefetch:
                 queue.dispatch()
+            for name in self._temporary:
+                self._broker.drop(name)
 
     def has_room(self, queue: _Queue) -> bool:
         """Say whether one more delivery of the queue may be held."""
@@ -200,7 +259,11 @@ class MemoryChannel:
         self._changed.notify()
 
     def _deliver(self, message: _Message) -> Delivery:
-        tag, sent = next(self._tags), message.outgoing
+        sent = message.outgoing
+        if sent.queue in self._temporary:
+            self._room[message.queue] += 1
+            return Delivery(0, sent.queue, sent.body, sent.message_id)
+        tag = next(self._tags)
         self._held[tag] = message
         return Delivery(tag, sent.queue, sent.body, sent.message_id, message.redelivered)
 
@@ -208,7 +271,8 @@ class MemoryChannel:
         message = self._held.pop(tag, None)
         if message is None:
             raise BrokerUnavailable(f"delivery {tag} is not held by this channel")
-        self._room[message.queue] += 1
+        if message.queue in self._room:  # else we have left it
+            self._room[message.queue] += 1
         return message
 
     def _check_open(self) -> None:
@@ -226,8 +290,12 @@ class MemoryEventStore:
         self._log: list[StoredEvent] = []
         self._streams: dict[UUID, list[int]] = {}  # places in the log, by version
         self._blobs: dict[str, bytes] = {}
+        self._open_roots: dict[UUID, None] = {}
+        self._published = 0
 
-    def commit(self, events: Sequence[Recorded], blobs: Mapping[str, bytes]) -> int:
+    def commit(
+        self, events: Sequence[Recorded], blobs: Mapping[str, bytes], published: int = 0
+    ) -> int:
         """Append the events with their blobs; return the position of the last one.
 
         Raises `Conflict` if a version is taken or the one before is missing, unless these very
@@ -240,8 +308,13 @@ class MemoryEventStore:
                 return self._position_of(stored, refused)
             for place, recorded in enumerate(events, start=len(self._log)):
                 self._streams.setdefault(recorded.originator_id, []).append(place)
+            self._published = max(self._published, published)
             self._blobs.update(blobs)
             self._log.extend(stored)
+            opened, ended = roots_of(events)
+            self._open_roots.update(dict.fromkeys(opened))
+            for job in ended:
+                self._open_roots.pop(job, None)
             return len(self._log)
 
     def stream(self, stream: UUID, after_version: int = 0) -> Iterable[Recorded]:
@@ -268,6 +341,14 @@ class MemoryEventStore:
     def head(self) -> int:
         """Return the last position, 0 for an empty log."""
         return len(self._log)
+
+    def published(self) -> int:
+        """Return the position up to which everything that follows from the log was sent."""
+        return self._published
+
+    def open_roots(self) -> Iterable[UUID]:
+        """Return the root jobs that were submitted and have not ended, the oldest first."""
+        return list(self._open_roots)
 
     def blob(self, name: str) -> bytes:
         """Return a blob by its hash."""

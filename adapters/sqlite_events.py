@@ -35,6 +35,12 @@ SCHEMA_VERSION: Final = 1
 POLL_SECONDS: Final = 0.1  # how soon a subscription sees what another process wrote
 URL_PREFIX: Final = "sqlite:///"
 
+OUTBOX: Final = "outbox"  # its name among those who follow the log
+_RAISE_TRACKING: Final = (
+    "INSERT INTO log_tracking VALUES (?, ?) ON CONFLICT (application_name) DO UPDATE"
+    " SET notification_id = max(notification_id, excluded.notification_id)"
+)
+
 SCHEMA: Final = (
     "CREATE TABLE log_schema (version INTEGER NOT NULL)",
     """CREATE TABLE log_events (
@@ -51,6 +57,7 @@ SCHEMA: Final = (
         AND originator_version = NEW.originator_version - 1
     )
     BEGIN SELECT RAISE(ABORT, 'the version before is missing'); END""",
+    "CREATE TABLE log_open_roots (job BLOB PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE log_blobs (name TEXT PRIMARY KEY, data BLOB NOT NULL)",
     """CREATE TABLE log_tracking (
         application_name TEXT PRIMARY KEY, notification_id INTEGER NOT NULL
@@ -147,9 +154,16 @@ class SqliteRecorder(SqliteAggregateRecorder, ProcessRecorder):
         *,
         tracking: Tracking | None = None,
         blobs: Mapping[str, bytes] | None = None,
+        opened: Sequence[UUID] = (),
+        ended: Sequence[UUID] = (),
+        published: int = 0,
         **_kwargs: Any,
     ) -> Sequence[int]:
-        """Write events, blobs and a reader's place in one transaction; return the positions."""
+        """Write events, blobs and a reader's place in one transaction; return the positions.
+
+        `opened` are root jobs that the events submit, `ended` jobs that they end; `published` is
+        the place of the outbox, which only rises.
+        """
         with self.file.writing() as db:
             if blobs:
                 db.executemany("INSERT OR IGNORE INTO log_blobs VALUES (?, ?)", blobs.items())
@@ -157,9 +171,27 @@ class SqliteRecorder(SqliteAggregateRecorder, ProcessRecorder):
                 _insert_tracking(db, tracking)
             db.executemany(self._insert, map(_row, stored_events))
             last = db.execute("SELECT last_insert_rowid()").fetchone()[0] if stored_events else 0
+            if published:
+                db.execute(_RAISE_TRACKING, (OUTBOX, published))
+            if opened:
+                rows = [(job.bytes, last) for job in opened]
+                db.executemany("INSERT OR IGNORE INTO log_open_roots VALUES (?, ?)", rows)
+            if ended:
+                jobs = [(job.bytes,) for job in ended]
+                db.executemany("DELETE FROM log_open_roots WHERE job = ?", jobs)
         for listener in tuple(self._listeners):
             listener.set()
         return list(range(last - len(stored_events) + 1, last + 1))
+
+    def select_published(self) -> int:
+        """Return the place of the outbox."""
+        return self.max_tracking_id(OUTBOX) or 0
+
+    def select_open_roots(self) -> Sequence[UUID]:
+        """Return the root jobs that were submitted and have not ended, the oldest first."""
+        with self.file.reading() as db:
+            rows = db.execute("SELECT job FROM log_open_roots ORDER BY position").fetchall()
+        return [UUID(bytes=row[0]) for row in rows]
 
     def select_notifications(
         self,

@@ -7,6 +7,7 @@ A step that never started (skipped, not needed, upstream failed) is told by its 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -162,6 +163,18 @@ class JobCancelled(JobEnded, frozen=True, kw_only=True, omit_defaults=True):
     """The job was stopped."""
 
     reason: str = ""
+
+
+def roots_of(events: Iterable[Recorded]) -> tuple[list[UUID], list[UUID]]:
+    """Return the root jobs that events submit, and the jobs that they end."""
+    opened, ended = [], []
+    for recorded in events:
+        event = recorded.event
+        if isinstance(event, JobSubmitted) and event.parent is None:
+            opened.append(recorded.originator_id)
+        elif isinstance(event, JobEnded):
+            ended.append(recorded.originator_id)
+    return opened, ended
 
 
 # --- steps (a fan-out item is a step, too) -----------------------------------------------------

@@ -31,6 +31,7 @@ class RunStep(Message, frozen=True, kw_only=True, omit_defaults=True, tag="RunSt
     token: str
     args: msgspec.Raw
     reply_to: str
+    deadline: datetime | None = None
     context: dict[str, Any] = {}  # root, labels, traceparent
 
 
@@ -50,7 +51,65 @@ class StepReport(Message, frozen=True, kw_only=True, omit_defaults=True, tag="St
     ended_at: datetime
 
 
-class SubmitJob(Message, frozen=True, kw_only=True, omit_defaults=True, tag="SubmitJob"):
+class Beat(Message, frozen=True, kw_only=True, omit_defaults=True, tag="Beat"):
+    """An attempt still runs. Sent to `reply_to` of its order, every beat interval from the first.
+
+    `progress` is a share from 0 to 1, `note` a word of the endpoint about what it is doing.
+    """
+
+    job: UUID
+    step: UUID
+    attempt: int
+    token: str
+    worker: str
+    at: datetime
+    progress: float | None = None
+    note: str | None = None
+
+
+class WorkerState(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """What workers announce on the fleet exchange: whom they serve, and with how many slots."""
+
+    worker: str
+    host: str
+    pid: int
+    endpoints: tuple[str, ...]
+    queues: tuple[str, ...]  # as definitions call them
+    slots: int
+    busy: int = 0
+    beat_seconds: float = 10.0  # when to expect the next sign of life
+
+
+class WorkerHello(WorkerState, frozen=True, kw_only=True, omit_defaults=True, tag="WorkerHello"):
+    """A worker has started. Routing key `worker.hello`."""
+
+
+class WorkerBeat(WorkerState, frozen=True, kw_only=True, omit_defaults=True, tag="WorkerBeat"):
+    """A worker is alive. Routing key `worker.beat`."""
+
+
+class WorkerBye(WorkerState, frozen=True, kw_only=True, omit_defaults=True, tag="WorkerBye"):
+    """A worker takes no more orders. Routing key `worker.bye`."""
+
+
+class CancelStep(Message, frozen=True, kw_only=True, omit_defaults=True, tag="CancelStep"):
+    """Stop an attempt, or do not begin it: nobody waits for its report. Routing key `step.cancel`.
+
+    It goes to every worker; only the one that has the order acts.
+    """
+
+    job: UUID
+    step: UUID
+    attempt: int
+
+
+class Command(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of what clients ask for. With `reply_to` the reactor answers with `CommandReply`."""
+
+    reply_to: str | None = None
+
+
+class SubmitJob(Command, frozen=True, kw_only=True, omit_defaults=True, tag="SubmitJob"):
     """Ask for a job. `definition` and `library` are canonical definition texts, name -> text."""
 
     key: str
@@ -64,11 +123,57 @@ class SubmitJob(Message, frozen=True, kw_only=True, omit_defaults=True, tag="Sub
     given: dict[str, GivenStep] = {}
 
 
-class CancelJob(Message, frozen=True, kw_only=True, omit_defaults=True, tag="CancelJob"):
+class CancelJob(Command, frozen=True, kw_only=True, omit_defaults=True, tag="CancelJob"):
     """Ask to stop a job and everything below it."""
 
     job: UUID
     reason: str = ""
 
 
-InboxMessage = StepReport | SubmitJob | CancelJob
+class WaitJob(Command, frozen=True, kw_only=True, omit_defaults=True, tag="WaitJob"):
+    """Ask for the outcome of a root job, now or when it ends. Ask again if no answer comes."""
+
+    job: UUID
+
+
+class CommandReply(Message, frozen=True, kw_only=True, omit_defaults=True, tag="CommandReply"):
+    """The answer to a command, named by its message id. `error` says why it was refused."""
+
+    command: str
+    job: UUID
+    error: Error | None = None
+
+
+class JobOutcome(Message, frozen=True, kw_only=True, omit_defaults=True, tag="JobOutcome"):
+    """How a root job ended: the answer to `WaitJob`. `steps` counts its tree's steps by state."""
+
+    job: UUID
+    name: str
+    version: int
+    state: str
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    error: Error | None = None
+    steps: dict[str, int] = {}
+    elapsed_seconds: float = 0.0
+
+
+class EventNotice(Message, frozen=True, kw_only=True, omit_defaults=True, tag="EventNotice"):
+    """A fact from the log for other services, on the events exchange under `event`.
+
+    At least once, in order for each job; `position` tells duplicates.
+    """
+
+    event: str  # job.succeeded, job.failed, job.cancelled, step.failed, step.retrying
+    position: int
+    at: datetime
+    job: UUID
+    root: UUID
+    name: str  # of the job's definition
+    path: str | None = None  # of the step
+    labels: dict[str, str] = {}
+    error: Error | None = None
+
+
+FleetMessage = WorkerHello | WorkerBeat | WorkerBye
+InboxMessage = StepReport | Beat | SubmitJob | CancelJob | WaitJob | FleetMessage
+ReplyMessage = CommandReply | JobOutcome

@@ -21,15 +21,27 @@ class Clock(Protocol):
 
 
 class Outgoing(msgspec.Struct, frozen=True):
-    """A message on its way to a queue."""
+    """A message on its way to one queue."""
 
     queue: str
     body: bytes
     message_id: str
 
 
+class Notice(msgspec.Struct, frozen=True):
+    """A message for whoever subscribed to such a routing key of a topic exchange; maybe nobody."""
+
+    exchange: str
+    routing_key: str
+    body: bytes
+    message_id: str
+
+
 class Delivery(msgspec.Struct, frozen=True):
-    """A message as a queue hands it over; `tag` is what `ack` and `reject` take."""
+    """A message as a queue hands it over; `tag` is what `ack` and `reject` take.
+
+    What comes by a subscription has the tag 0 and needs no acknowledgement.
+    """
 
     tag: int
     queue: str
@@ -41,22 +53,36 @@ class Delivery(msgspec.Struct, frozen=True):
 class Channel(Protocol):
     """One party's connection to a broker.
 
-    Obligations: a published message is confirmed only once the broker is answerable for it; a
-    delivery stays this channel's until it is acknowledged or rejected; when the channel closes,
-    what it still holds goes back to the front of its queue, marked `redelivered`; at most
-    `prefetch` deliveries of a queue are held at once; any message may be delivered more than
-    once; order within a queue holds in the absence of redelivery. A channel belongs to one thread.
+    Obligations: a published message is confirmed only once the broker is answerable for it, and is
+    sent again by the channel until it is; a delivery stays this channel's until it is acknowledged
+    or rejected; when the channel closes, or its connection is lost, what it still holds goes back
+    to the front of its queue, marked `redelivered`; an `ack` or `reject` for a delivery from before
+    a lost connection does nothing; at most `prefetch` deliveries of a queue are held at once; any
+    message may be delivered more than once; order within a queue holds in the absence of
+    redelivery. Names of queues are those of `domain.topology`. A channel belongs to one thread.
+    Errors are `BrokerUnavailable`.
     """
 
     def declare(self, queue: str) -> None:
-        """Make sure that the queue exists."""
+        """Make sure that a durable queue exists."""
         ...
 
     def consume(self, queue: str, prefetch: int) -> None:
         """Take part in a queue, holding at most `prefetch` unacknowledged deliveries of it."""
         ...
 
-    def publish(self, messages: Sequence[Outgoing], batch: int | None = None) -> None:
+    def leave(self, queue: str) -> None:
+        """Take no further part in a queue; what was not polled goes back, the rest stays ours."""
+        ...
+
+    def subscribe(self, queue: str, exchange: str = "", patterns: Sequence[str] = ()) -> None:
+        """Hear what comes to a temporary queue of our own, bound to patterns of a topic exchange.
+
+        It needs no acknowledgement, and ends with the channel. Messages may be lost.
+        """
+        ...
+
+    def publish(self, messages: Sequence[Outgoing | Notice], batch: int | None = None) -> None:
         """Send messages; `poll` reports `batch` in `Poll.confirmed` when all are confirmed."""
         ...
 
@@ -68,8 +94,11 @@ class Channel(Protocol):
         """The deliveries are dealt with."""
         ...
 
-    def reject(self, tag: int, *, requeue: bool) -> None:
-        """Give a delivery back to its queue, or away for good into `warrener.quarantine`."""
+    def reject(self, tag: int, *, requeue: bool, reason: str = "") -> None:
+        """Give a delivery back to its queue, or away for good into the quarantine, with a reason.
+
+        In the quarantine the message is unchanged; reason and queue are in its headers.
+        """
         ...
 
     def close(self) -> None:
@@ -78,10 +107,15 @@ class Channel(Protocol):
 
 
 class Poll(msgspec.Struct, frozen=True):
-    """What a channel has for its owner."""
+    """What a channel has for its owner.
+
+    `lost` says that the broker has lost what queues held (they had to be declared anew): whatever
+    is still open must be sent again.
+    """
 
     deliveries: Sequence[Delivery] = ()
     confirmed: Sequence[int] = ()
+    lost: bool = False
 
 
 class Broker(Protocol):
@@ -105,11 +139,22 @@ class EventStore(Protocol):
     Obligations: `commit` is atomic and durable over all events and blobs; it raises `Conflict` and
     writes nothing if a version is taken; positions rise without gaps and a reader that has seen
     position p never later sees a new event at or below p; a commit whose outcome was unknown is
-    found by its own events, not reported as a conflict.
+    found by its own events, not reported as a conflict. `published` is kept with a commit and only
+    ever rises.
     """
 
-    def commit(self, events: Sequence[Recorded], blobs: Mapping[str, bytes]) -> int:
-        """Append the events with their blobs; return the position of the last one."""
+    def commit(
+        self, events: Sequence[Recorded], blobs: Mapping[str, bytes], published: int = 0
+    ) -> int:
+        """Append the events with their blobs; return the position of the last one.
+
+        `published` is the position up to which everything that follows from the log was sent; with
+        it alone the log stays as it is.
+        """
+        ...
+
+    def published(self) -> int:
+        """Return the position up to which everything that follows from the log was sent."""
         ...
 
     def stream(self, stream: UUID, after_version: int = 0) -> Iterable[Recorded]:
@@ -126,6 +171,13 @@ class EventStore(Protocol):
 
     def head(self) -> int:
         """Return the last position, 0 for an empty log."""
+        ...
+
+    def open_roots(self) -> Iterable[UUID]:
+        """Return the root jobs that were submitted and have not ended, the oldest first.
+
+        What it costs follows from how many are open and not from how many there ever were.
+        """
         ...
 
     def blob(self, name: str) -> bytes:

@@ -18,7 +18,7 @@ from eventsourcing.persistence import (
 from eventsourcing.utils import Environment, EnvType
 
 from warrener.domain.errors import Conflict, StoredDataError, StoreUnavailable
-from warrener.domain.events import Recorded
+from warrener.domain.events import Recorded, roots_of
 from warrener.domain.ports import Positioned
 
 T = TypeVar("T")
@@ -28,9 +28,10 @@ Projector = Callable[[T | None, Iterable[Recorded]], T | None]
 class LogRecorder(Protocol):
     """What the log asks of an application recorder of the library, beside the library's interface.
 
-    Obligations: `insert_events` takes `blobs` (name -> bytes) and writes them with the events in
-    one durable transaction; it returns positions that rise without gaps in the order of commits;
-    it raises `IntegrityError` and writes nothing if a version is taken or skips its predecessor.
+    Obligations: `insert_events` takes `blobs` (name -> bytes), `opened` and `ended` (ids of jobs)
+    and `published`, and writes them with the events in one durable transaction; it returns
+    positions that rise without gaps in the order of commits; it raises `IntegrityError` and writes
+    nothing if a version is taken or skips its predecessor.
     """
 
     @property
@@ -40,6 +41,14 @@ class LogRecorder(Protocol):
 
     def find_position(self, originator_id: UUID, originator_version: int) -> int | None:
         """Return the position of one event, None if there is none."""
+        ...
+
+    def select_published(self) -> int:
+        """Return the highest `published` that `insert_events` was told, 0 without any."""
+        ...
+
+    def select_open_roots(self) -> Sequence[UUID]:
+        """Return the root jobs that are open by what `insert_events` was told, oldest first."""
         ...
 
     def select_blob(self, name: str) -> bytes | None:
@@ -88,16 +97,21 @@ class EventLog:
         self._encode = cast(Callable[[Recorded], StoredEvent], recorder.mapper.to_stored_event)
         self._decode = cast(Callable[[StoredEvent], Recorded], recorder.mapper.to_domain_event)
 
-    def commit(self, events: Sequence[Recorded], blobs: Mapping[str, bytes]) -> int:
+    def commit(
+        self, events: Sequence[Recorded], blobs: Mapping[str, bytes], published: int = 0
+    ) -> int:
         """Append the events with their blobs; return the position of the last one.
 
         Raises `Conflict` if a version is taken or the one before is missing, and
         `StoreUnavailable` if it is not known to be written; committing the same again is safe.
         """
         stored = [self._encode(recorded) for recorded in events]
+        opened, ended = roots_of(events)
         with _translated():
             try:
-                positions = self._recorder.insert_events(stored, blobs=blobs)
+                positions = self._recorder.insert_events(
+                    stored, blobs=blobs, opened=opened, ended=ended, published=published
+                )
             except IntegrityError as error:
                 found = self._find(stored)
                 if found is None:
@@ -139,6 +153,16 @@ class EventLog:
         """Return the last position, 0 for an empty log."""
         with _translated():
             return self._recorder.max_notification_id() or 0
+
+    def published(self) -> int:
+        """Return the position up to which everything that follows from the log was sent."""
+        with _translated():
+            return self._log.select_published()
+
+    def open_roots(self) -> Iterable[UUID]:
+        """Return the root jobs that were submitted and have not ended, the oldest first."""
+        with _translated():
+            return self._log.select_open_roots()
 
     def blob(self, name: str) -> bytes:
         """Return a blob by its hash; raises `StoredDataError` if it is not there."""

@@ -1,7 +1,9 @@
 """The social report as a Python function; `social-report.yaml` says the same as data.
 
-warrener run ops/examples/social_report.py:social_report --param account=ada --param twitter=@ada
-warrener graph ops/examples/social_report.py:social_report
+It runs, and can be drawn, just as the file can:
+
+    warrener run ops/examples/social_report.py:social_report --param account=ada
+    warrener graph ops/examples/social_report.py:social_report
 """
 
 from __future__ import annotations

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from warrener.adapters.memory import QUARANTINE, MemoryBroker
+from warrener.adapters.memory import MemoryBroker
 from warrener.domain.errors import BrokerUnavailable
-from warrener.domain.ports import Broker, Channel, Delivery, Outgoing
+from warrener.domain.ports import Broker, Channel, Delivery, Notice, Outgoing
+from warrener.domain.topology import CONTROL, EVENTS, FLEET, QUARANTINE, orders_queue
 
 BROKERS: dict[str, Callable[[], Broker]] = {"memory": MemoryBroker}
 WAIT_SECONDS = 5.0
+WORK = orders_queue("work")
 
 
 @pytest.fixture(params=sorted(BROKERS))
@@ -24,18 +26,18 @@ def broker(request: pytest.FixtureRequest) -> Broker:
 @pytest.fixture
 def sender(broker: Broker) -> Iterator[Channel]:
     channel = broker.channel()
-    channel.declare("work")
+    channel.declare(WORK)
     yield channel
     channel.close()
 
 
-def consumer(broker: Broker, prefetch: int = 100, queue: str = "work") -> Channel:
+def consumer(broker: Broker, prefetch: int = 100, queue: str = WORK) -> Channel:
     channel = broker.channel()
     channel.consume(queue, prefetch)
     return channel
 
 
-def send(channel: Channel, *names: str, queue: str = "work") -> None:
+def send(channel: Channel, *names: str, queue: str = WORK) -> None:
     """Publish a message for each name, and wait until they are confirmed."""
     channel.publish([Outgoing(queue, name.encode(), name) for name in names], 1)
     assert confirmations(channel, 1) == [1]
@@ -72,7 +74,7 @@ def test_messages_come_in_the_order_they_were_sent(broker: Broker, sender: Chann
 
     assert ids(found) == names
     assert [delivery.body for delivery in found] == [name.encode() for name in names]
-    assert {delivery.queue for delivery in found} == {"work"}
+    assert {delivery.queue for delivery in found} == {WORK}
     assert not any(delivery.redelivered for delivery in found)
 
 
@@ -84,7 +86,7 @@ def test_a_message_waits_for_a_consumer_that_comes_later(broker: Broker, sender:
 
 def test_batches_are_confirmed_by_their_numbers_once(sender: Channel) -> None:
     for batch in (7, 8, 9):
-        sender.publish([Outgoing("work", b"x", f"{batch}")], batch)
+        sender.publish([Outgoing(WORK, b"x", f"{batch}")], batch)
 
     assert sorted(confirmations(sender, 3)) == [7, 8, 9]
     assert list(sender.poll(0).confirmed) == []
@@ -247,9 +249,9 @@ def test_a_closed_channel_refuses_everything(broker: Broker, sender: Channel) ->
 
     uses: list[Callable[[], object]] = [
         lambda: channel.poll(1),
-        lambda: channel.publish([Outgoing("work", b"x", "m")]),
+        lambda: channel.publish([Outgoing(WORK, b"x", "m")]),
         lambda: channel.declare("more"),
-        lambda: channel.consume("work", 1),
+        lambda: channel.consume(WORK, 1),
         lambda: channel.ack([held.tag]),
         lambda: channel.reject(held.tag, requeue=True),
     ]
@@ -307,7 +309,7 @@ def test_messages_sent_and_taken_by_many_threads_come_exactly_once(
     def produce(number: int) -> None:
         channel = broker.channel()
         for n in range(200):
-            channel.publish([Outgoing("work", b"", f"{number}/{n}")], n)
+            channel.publish([Outgoing(WORK, b"", f"{number}/{n}")], n)
         assert len(confirmations(channel, 200)) == 200
         channel.close()
 
@@ -319,3 +321,77 @@ def test_messages_sent_and_taken_by_many_threads_come_exactly_once(
         thread.join(WAIT_SECONDS)
 
     assert sorted(taken) == sorted(f"{k}/{n}" for k in range(4) for n in range(200))
+
+
+def test_a_notice_reaches_those_who_subscribed_to_its_key_and_nobody_else(broker: Broker) -> None:
+    one, two, other = broker.channel(), broker.channel(), broker.channel()
+    one.subscribe("warrener.reply.one", FLEET, ["worker.*"])
+    two.subscribe("warrener.reply.two", FLEET, ["worker.hello", "worker.#"])
+    other.subscribe("warrener.reply.other", CONTROL, ["#"])
+    sender = broker.channel()
+
+    sender.publish(
+        [Notice(FLEET, "worker.hello", b"a", "1"), Notice(FLEET, "step", b"b", "2")], batch=7
+    )
+
+    assert confirmations(sender, 1) == [7]
+    assert [(d.body, d.tag) for d in receive(one, 1)] == [(b"a", 0)]
+    assert [d.body for d in receive(two, 1)] == [b"a"]
+    assert receive(other, 0) == []
+
+
+def test_a_notice_that_nobody_waits_for_is_confirmed(broker: Broker) -> None:
+    sender = broker.channel()
+
+    sender.publish([Notice(EVENTS, "job.succeeded", b"{}", "1")], batch=1)
+
+    assert confirmations(sender, 1) == [1]
+
+
+def test_a_temporary_queue_can_be_written_to_by_its_name(broker: Broker) -> None:
+    client, sender = broker.channel(), broker.channel()
+    client.subscribe("warrener.reply.me")
+
+    sender.publish([Outgoing("warrener.reply.me", b"hello", "1")], batch=1)
+
+    (delivery,) = receive(client, 1)
+    assert (delivery.body, delivery.message_id) == (b"hello", "1")
+    client.ack([delivery.tag])
+
+
+def test_after_leaving_a_queue_what_was_polled_stays_and_the_rest_goes_to_others(
+    broker: Broker, sender: Channel
+) -> None:
+    leaving = consumer(broker, prefetch=2)
+    send(sender, "a", "b", "c")
+    (first,) = receive_at_most(leaving, 1)
+
+    leaving.leave(WORK)
+
+    staying = consumer(broker)
+    assert sorted(ids(receive(staying, 2))) == ["b", "c"]
+    leaving.ack([first.tag])
+    leaving.close()
+    assert receive(staying, 0) == []
+
+
+def test_a_rejected_message_comes_into_the_quarantine_unchanged_with_its_reason(
+    broker: Broker, sender: Channel
+) -> None:
+    receiver = consumer(broker)
+    send(sender, "odd")
+    (delivery,) = receive(receiver, 1)
+
+    receiver.reject(delivery.tag, requeue=False, reason="it is odd")
+
+    (kept,) = receive(consumer(broker, queue=QUARANTINE), 1)
+    assert (kept.body, kept.message_id) == (b"odd", "odd")
+
+
+def receive_at_most(channel: Channel, count: int) -> list[Delivery]:
+    """Wait for deliveries, taking no more than so many."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    found: list[Delivery] = []
+    while not found and time.monotonic() < deadline:
+        found += channel.poll(count, 0.1).deliveries
+    return found

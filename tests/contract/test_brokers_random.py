@@ -10,8 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from warrener.adapters.memory import QUARANTINE, MemoryBroker
+from warrener.adapters.memory import MemoryBroker
 from warrener.domain.ports import Channel, Delivery, Outgoing
+from warrener.domain.topology import QUARANTINE
 
 QUEUES = ("a", "b")
 EVERY_MESSAGE = 100_000

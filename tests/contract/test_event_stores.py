@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,12 @@ from support.events import recorded, run_of, stream_id
 from warrener.adapters.memory import MemoryEventStore
 from warrener.adapters.sqlite_events import open_sqlite
 from warrener.domain.errors import Conflict, StoredDataError
-from warrener.domain.events import Recorded
+from warrener.domain.events import JobSubmitted, JobSucceeded, Parent, Recorded
+from warrener.domain.payloads import Payload
 from warrener.domain.ports import EventStore
 from warrener.services.event_log import EventLog
 
+AT = datetime(2030, 1, 1, tzinfo=UTC)
 STORES: dict[str, Callable[[Path], EventStore]] = {
     "memory": lambda _folder: MemoryEventStore(),
     "sqlite": lambda folder: EventLog(open_sqlite(str(folder / "log.db"))),
@@ -205,3 +208,50 @@ def _next(sizes: dict[int, int], versions: dict[int, int], text: str) -> Iterabl
         for _ in range(size):
             versions[stream] += 1
             yield recorded(stream, versions[stream], text)
+
+
+def submitted(number: int, parent: int | None = None) -> Recorded:
+    event = JobSubmitted(
+        at=AT,
+        cause="test",
+        name="job",
+        version=1,
+        definition="0" * 64,
+        params=Payload(json="{}"),
+        params_digest="",
+        root=stream_id(parent or number),
+        parent=None if parent is None else Parent(stream_id(parent), stream_id(99), "step"),
+    )
+    return Recorded(stream_id(number), 1, event)
+
+
+def test_root_jobs_are_open_from_their_submission_to_their_end(store: EventStore) -> None:
+    store.commit([submitted(2), submitted(1)], {})
+    store.commit([submitted(3), submitted(4, parent=1)], {})
+    assert set(store.open_roots()) == {stream_id(1), stream_id(2), stream_id(3)}
+    assert list(store.open_roots())[-1] == stream_id(3)
+
+    store.commit([Recorded(stream_id(1), 2, JobSucceeded(at=AT, cause="test"))], {})
+
+    assert list(store.open_roots()) == [stream_id(2), stream_id(3)]
+
+
+def test_a_refused_commit_opens_no_job_and_moves_nothing(store: EventStore) -> None:
+    store.commit([submitted(1)], {}, published=1)
+
+    with pytest.raises(Conflict):
+        store.commit([submitted(2), submitted(1, parent=2)], {}, published=5)
+
+    assert list(store.open_roots()) == [stream_id(1)]
+    assert store.published() == 1
+
+
+def test_the_place_of_the_outbox_only_rises(store: EventStore) -> None:
+    assert store.published() == 0
+
+    store.commit(run_of(1, 1, 3), {}, published=2)
+    store.commit([], {}, published=3)
+    store.commit(run_of(2, 1, 1), {}, published=1)
+    store.commit(run_of(2, 2, 2), {})
+
+    assert (store.published(), store.head()) == (3, 5)
