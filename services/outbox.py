@@ -11,6 +11,7 @@ from warrener.domain import ids
 from warrener.domain.events import Recorded, StepReleased
 from warrener.domain.messages import RunStep
 from warrener.domain.ports import EventStore, Outgoing
+from warrener.domain.topology import orders_queue
 from warrener.services.working_set import WorkingSet, payload_bytes
 
 
@@ -56,4 +57,4 @@ class Outbox:
             context=context,
         )
         body = self._encode(message)
-        return Outgoing(event.queue, body, ids.message_id(step, event.attempt, "run"))
+        return Outgoing(orders_queue(event.queue), body, ids.message_id(step, event.attempt, "run"))

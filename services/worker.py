@@ -16,6 +16,7 @@ from warrener.domain import ids
 from warrener.domain.messages import PROTOCOL_VERSION, RunStep
 from warrener.domain.payloads import PAYLOAD_BYTES_MAX
 from warrener.domain.ports import Channel, Clock, Delivery, Outgoing
+from warrener.domain.topology import orders_queue
 from warrener.services.runners import Finished, InlineRunner, Runner, Task
 from warrener.services.worker_threads import ThreadRunner
 
@@ -50,7 +51,7 @@ class Worker:
         self._waiting: deque[Task] = deque()
         self._unconfirmed: dict[int, list[int]] = {}  # batch -> tags of its orders
         self._batches = count(1)
-        for queue in queues:
+        for queue in map(orders_queue, queues):
             channel.declare(queue)
             channel.consume(queue, self._prefetch)
 

@@ -24,12 +24,13 @@ from warrener.domain.events import Error
 from warrener.domain.flow import Flow
 from warrener.domain.messages import RunStep, StepReport
 from warrener.domain.ports import Delivery, Outgoing
+from warrener.domain.topology import orders_queue, results_queue
 from warrener.services.controller import Chance, Controller
 from warrener.services.reactor import Reactor
 from warrener.services.submission import Source, submission
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
-INBOX = "warrener.results.0"
+INBOX = results_queue()
 TURNS_MAX = 20_000
 RESTART_SECONDS = 5.0
 
@@ -50,7 +51,7 @@ class World:
         self.roots: list[UUID] = []
         self.restarts = 0
         self.client = self.broker.channel()
-        self.client.declare("default")
+        self.client.declare(orders_queue("default"))
         self.start_reactor()
         self.workers = [SimulatedWorker(self, answer, f"worker-{n}") for n in range(workers)]
 
@@ -153,7 +154,7 @@ class SimulatedWorker:
 
     def _join(self) -> None:
         self._channel = self._world.broker.channel()
-        self._channel.consume("default", 2)
+        self._channel.consume(orders_queue("default"), 2)
 
     def _report(self, delivery: Delivery) -> None:
         order = msgspec.json.decode(delivery.body, type=RunStep)

@@ -15,10 +15,13 @@ from warrener.adapters.memory import MemoryBroker
 from warrener.domain import ids
 from warrener.domain.messages import StepReport
 from warrener.domain.ports import Delivery, Outgoing, Poll
+from warrener.domain.topology import QUARANTINE, orders_queue
 from warrener.services.endpoints import Registry
 from warrener.services.worker import InlineRunner, ThreadRunner, Worker, decode_order
 
 REGISTRY = Registry()
+
+WORK = orders_queue("default")
 
 
 @endpoint("work.double", registry=REGISTRY)
@@ -65,7 +68,7 @@ class StubChannel:
         self.closed = True
 
     def deliver(self, tag, body):
-        self.incoming.append(Delivery(tag, "default", body, f"message-{tag}"))
+        self.incoming.append(Delivery(tag, WORK, body, f"message-{tag}"))
 
 
 @pytest.fixture
@@ -185,7 +188,7 @@ def test_a_turn_without_work_says_so(worker):
 
 
 def test_the_worker_takes_little_more_than_it_has_slots_for(channel, worker):
-    assert channel.consumed == {"default": 10}
+    assert channel.consumed == {WORK: 10}
 
 
 def test_closing_leaves_the_channel_so_that_orders_go_back(channel, worker):
@@ -265,17 +268,17 @@ def test_through_a_broker_nothing_is_left_once_the_reports_are_fetched():
     )
     client.consume("results", 100)
     orders = [order("work.double", _path=f"s{n}", number=n) for n in range(20)]
-    client.publish([Outgoing("default", body_of(run), run.path) for run in orders])
-    client.publish([Outgoing("default", b"no order", "odd")])
+    client.publish([Outgoing(WORK, body_of(run), run.path) for run in orders])
+    client.publish([Outgoing(WORK, b"no order", "odd")])
 
     while worker.turn():
         pass
 
     found = [msgspec.json.decode(d.body, type=StepReport) for d in client.poll(100).deliveries]
     assert [result_of(report) for report in found] == [2 * n for n in range(20)]
-    assert (broker.depth("default"), broker.depth("warrener.quarantine")) == (0, 1)
+    assert (broker.depth(WORK), broker.depth(QUARANTINE)) == (0, 1)
     worker.close()
-    assert broker.depth("default") == 0
+    assert broker.depth(WORK) == 0
 
 
 def test_what_a_worker_has_not_done_goes_back_to_the_queue_when_it_closes():
@@ -287,11 +290,11 @@ def test_what_a_worker_has_not_done_goes_back_to_the_queue_when_it_closes():
     runner = ThreadRunner(1, clock, registry=registry)
     worker = Worker(broker.channel(), runner, ["default"], 1, name="w", clock=clock)
     bodies = [body_of(order("work.wait", _path=f"s{n}")) for n in range(3)]
-    broker.channel().publish([Outgoing("default", body, str(n)) for n, body in enumerate(bodies)])
+    broker.channel().publish([Outgoing(WORK, body, str(n)) for n, body in enumerate(bodies)])
     worker.turn()
-    assert broker.depth("default") == 0
+    assert broker.depth(WORK) == 0
 
     worker.close()
     gate.set()
 
-    assert broker.depth("default") == 3
+    assert broker.depth(WORK) == 3
