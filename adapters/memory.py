@@ -16,7 +16,7 @@ from warrener.adapters.codec import EventMapper
 from warrener.domain.errors import BrokerUnavailable, Conflict, StoredDataError
 from warrener.domain.events import Recorded, roots_of
 from warrener.domain.ports import Delivery, Notice, Outgoing, Poll, Positioned
-from warrener.domain.topology import QUARANTINE, matches
+from warrener.domain.topology import QUARANTINE, is_temporary, matches
 
 SUBSCRIBED_MAX = 10_000  # messages of subscriptions that wait for their owner
 
@@ -124,6 +124,8 @@ class MemoryBroker:
     def _places(self, message: Outgoing | Notice) -> list[tuple[_Queue, Outgoing]]:
         """Return the queues that get a message, with what each gets."""
         if isinstance(message, Outgoing):
+            if message.queue not in self._queues and is_temporary(message.queue):
+                return []  # its owner has gone
             return [(self.queue(message.queue), message)]
         names = {
             queue: None

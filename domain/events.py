@@ -243,6 +243,7 @@ class StepFailed(StepEvent, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class StepCancelled(StepEvent, frozen=True, kw_only=True, omit_defaults=True):
-    """The step was begun and will not be finished."""
+    """The step was begun and will not be finished. `attempt` is the one that was out, if any."""
 
     reason: str = ""
+    attempt: int | None = None

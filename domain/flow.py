@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 from uuid import UUID
 
@@ -90,12 +91,13 @@ class ReleaseWindow:
     """How many orders of one queue may be out: the slots, and what they finish in a round trip.
 
     Twice the slots at least, so that a slot that falls free finds its next order waiting; more
-    where steps are short, by the measured rate of completion times `LOOK_AHEAD_SECONDS`.
+    where steps are short, by the measured rate of completion times `LOOK_AHEAD_SECONDS`. One order
+    may be out even where no slot is known, for a worker that does not announce itself.
     """
 
-    def __init__(self, slots: int, size_max: int = WINDOW_MAX) -> None:
-        """Begin for a number of worker slots, with no rate known."""
-        self.slots = slots
+    def __init__(self, slots: Callable[[], int], size_max: int = WINDOW_MAX) -> None:
+        """Take what tells the present number of slots; no rate is known yet."""
+        self._slots = slots
         self._size_max = size_max
         self.out = 0
         self._rate = 0.0
@@ -105,7 +107,7 @@ class ReleaseWindow:
     @property
     def size(self) -> int:
         """Return the present size of the window."""
-        return min(self._size_max, max(2 * self.slots, int(self._rate * LOOK_AHEAD_SECONDS)))
+        return min(self._size_max, max(1, 2 * self._slots(), int(self._rate * LOOK_AHEAD_SECONDS)))
 
     @property
     def room(self) -> int:
@@ -182,6 +184,8 @@ class Flow:
     def _lane(self, queue: str) -> _Lane:
         lane = self._lanes.get(queue)
         if lane is None:
-            lane = _Lane(self._policy(), ReleaseWindow(self._slots(queue), self._window_max))
+            lane = _Lane(
+                self._policy(), ReleaseWindow(partial(self._slots, queue), self._window_max)
+            )
             self._lanes[queue] = lane
         return lane

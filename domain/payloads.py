@@ -13,6 +13,7 @@ from warrener.domain.ids import content_hash
 
 INLINE_BYTES_MAX = 64 * 1024
 PAYLOAD_BYTES_MAX = 16 * 1024 * 1024
+MESSAGE_BYTES_MAX = PAYLOAD_BYTES_MAX + 64 * 1024  # a payload with what is around it on the wire
 DEPTH_MAX = 100
 INTEGER_MAX = 2**63 - 1
 INTEGER_MIN = -(2**63)

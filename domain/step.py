@@ -27,10 +27,11 @@ from warrener.domain.events import (
     StepStarted,
     StepSucceeded,
 )
-from warrener.domain.messages import StepReport
+from warrener.domain.messages import Beat, StepReport
 from warrener.domain.payloads import Payload
 from warrener.domain.states import STEP_MOVES
 
+OUT = frozenset({"released", "running"})  # an order for the attempt is out
 NEVER_RETRIED = frozenset({"bad-input", "bad-result", "payload-too-large", "expression-error"})
 ASKED_TO_WAIT = RetryRule(on="*", max=None, wait="retry-after")
 
@@ -91,10 +92,11 @@ def may(step: Step, move: str) -> bool:
     return (step.state, move) in STEP_MOVES
 
 
-def answers(step: Step, report: StepReport) -> bool:
-    """Say whether a report is about the attempt that is out, and from whoever was given it."""
+def answers(step: Step, report: StepReport | Beat) -> bool:
+    """Say whether this is about the attempt that is out, and from whoever was given it."""
     return (
-        step.state in {"released", "running"}
+        step.state in OUT
+        and report.job == step.job
         and report.attempt == step.attempt
         and report.token == step.token
     )
@@ -140,6 +142,15 @@ def decide_failure(
         due=now + timedelta(seconds=wait),
         rule=number,
         worker=report.worker,
+    )
+
+
+def decide_start(step: Step, beat: Beat, now: datetime, cause: str) -> StepStarted | None:
+    """Record the first sign of life of the attempt that is out; later ones change nothing."""
+    if not may(step, "start"):
+        return None
+    return StepStarted(
+        at=now, cause=cause, job=step.job, path=step.path, attempt=step.attempt, worker=beat.worker
     )
 
 

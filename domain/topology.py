@@ -98,6 +98,11 @@ def exchange_of(queue: str) -> str:
     return queue if queue in {QUARANTINE, POISON} else ""
 
 
+def is_temporary(queue: str) -> bool:
+    """Say whether a queue is a worker's, reactor's or client's own, gone when they are."""
+    return queue.startswith((worker_queue(""), reactor_queue(""), reply_queue("")))
+
+
 def durable_queue(name: str) -> Queue:
     """Return how a durable queue is to be declared."""
     dead_letter = {QUARANTINE: None, POISON: None, ORDERS: POISON}

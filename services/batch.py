@@ -9,7 +9,9 @@ from uuid import UUID
 import msgspec
 
 from warrener.domain.events import Error, Event, Recorded
+from warrener.domain.job import Job
 from warrener.domain.payloads import Payload, to_payload
+from warrener.domain.ports import Outgoing
 
 
 class Aggregate(Protocol):
@@ -32,6 +34,13 @@ class Ended(msgspec.Struct, frozen=True):
     steps: dict[str, int]
 
 
+class Refusal(msgspec.Struct, frozen=True):
+    """A command that was not carried out, by its message id, and why."""
+
+    command: str
+    reason: str
+
+
 class Batch:
     """Collects the outcome of one turn, in the order in which it was decided."""
 
@@ -40,7 +49,9 @@ class Batch:
         self.now = now
         self.blobs: dict[str, bytes] = {}
         self.ended: list[Ended] = []
-        self.refused: list[str] = []
+        self.left: dict[UUID, Job] = {}  # all jobs that ended in this batch
+        self.refused: list[Refusal] = []
+        self.replies: list[Outgoing] = []  # to clients, in answer to their commands
         self._slots: list[Recorded | None] = []
 
     @property

@@ -16,17 +16,29 @@ from warrener.domain import ids
 from warrener.domain import step as steps
 from warrener.domain.errors import PayloadError, WarrenerError
 from warrener.domain.events import Error, StepRetryScheduled
+from warrener.domain.fleet import Fleet
 from warrener.domain.flow import Flow, Ready
-from warrener.domain.messages import CancelJob, InboxMessage, StepReport, SubmitJob
+from warrener.domain.job import Job
+from warrener.domain.messages import (
+    Beat,
+    CancelJob,
+    CommandReply,
+    InboxMessage,
+    StepReport,
+    SubmitJob,
+    WaitJob,
+    WorkerState,
+)
 from warrener.domain.payloads import decode_json
-from warrener.domain.ports import EventStore, Outgoing
+from warrener.domain.ports import EventStore, Notice, Outgoing, Positioned
 from warrener.domain.step import Step
 from warrener.services import children
-from warrener.services.batch import Batch
+from warrener.services.batch import Batch, Refusal
 from warrener.services.outbox import Outbox
 from warrener.services.recovery import Recovery
 from warrener.services.release import release_all
 from warrener.services.turn import Turn
+from warrener.services.waiters import Waiters, reply
 from warrener.services.working_set import WorkingSet
 
 
@@ -41,28 +53,40 @@ class Controller:
     """Decides for the jobs it has been given."""
 
     def __init__(
-        self, store: EventStore, new_flow: Callable[[], Flow], chance: Chance, reply_to: str
+        self,
+        store: EventStore,
+        new_flow: Callable[[], Flow],
+        chance: Chance,
+        reply_to: str,
+        *,
+        fleet: Fleet | None = None,
+        announces: bool = True,
     ) -> None:
-        """Begin with no job in memory; `reply_to` is the queue that workers report to."""
+        """Begin with no job in memory; `reply_to` is the queue that workers report to.
+
+        `fleet` hears what workers announce; without `announces` no events are published.
+        """
         self._store = store
         self._new_flow = new_flow
         self._chance = chance
         self._reply_to = reply_to
-        self.ignored = 0  # reports that were late, doubled or forged
+        self._announces = announces
+        self.fleet = fleet or Fleet()
+        self.waiters = Waiters(store)
+        self.ignored = 0  # reports and beats that were late, doubled or forged
         self.forget()
 
     def forget(self) -> None:
         """Throw away everything in memory, as after a conflict; `recover` loads it again."""
         self.memory = WorkingSet(self._store)
         self.flow = self._new_flow()
-        self.outbox = Outbox(self.memory, self._store, self._reply_to)
+        self.outbox = Outbox(self.memory, self._store, self._reply_to, announces=self._announces)
 
-    def recover(self, roots: Iterable[UUID], now: datetime) -> list[Outgoing]:
-        """Load the trees of these roots from the log; return the orders to send again."""
+    def recover(self, roots: Iterable[UUID], now: datetime) -> None:
+        """Load the trees of these roots from the log."""
         recovery = Recovery(self.memory, self.flow, now)
         for root in roots:
             recovery.load_tree(root)
-        return [self.outbox.order(step, event) for step, event in recovery.open_releases]
 
     def next_due(self) -> datetime | None:
         """Return when the next timer is due."""
@@ -75,6 +99,7 @@ class Controller:
         for message_id, message in messages:
             self._take(turn, message_id, message)
             turn.drain()
+        self.fleet.expire(now)
         for step in self.memory.take_due(now):
             self._wake(step)
         turn.cause = "release"
@@ -82,9 +107,18 @@ class Controller:
         turn.finish()
         return batch
 
-    def orders(self, batch: Batch) -> list[Outgoing]:
-        """Return what must be published once the batch is committed."""
-        return self.outbox.orders(batch.events, batch.blobs)
+    def outgoing(self, batch: Batch, position: int) -> list[Outgoing | Notice]:
+        """Return what must be published once the batch is committed up to `position`."""
+        events = batch.events
+        first = position - len(events) + 1
+        positioned = [Positioned(first + place, event) for place, event in enumerate(events)]
+
+        def job_of(job: UUID) -> Job | None:
+            active = self.memory.jobs.get(job)
+            return batch.left.get(job) if active is None else active.job
+
+        follows = self.outbox.follows(positioned, job_of, batch.blobs)
+        return [*follows, *batch.replies, *self.waiters.answer(batch.ended)]
 
     # --- messages --------------------------------------------------------------------------------
 
@@ -93,29 +127,45 @@ class Controller:
             case StepReport():
                 turn.cause = f"report:{message_id}"
                 self._report(turn, message)
-            case SubmitJob():
+            case Beat():
+                turn.cause = f"beat:{message_id}"
+                self._beat(turn, message)
+            case WorkerState():
+                self.fleet.hear(message, turn.batch.now)
+            case SubmitJob() | CancelJob() | WaitJob():
                 turn.cause = f"command:{message_id}"
-                self._submit(turn, message)
-            case CancelJob():
-                turn.cause = f"command:{message_id}"
-                self._cancel(turn, message)
+                self._command(turn, message_id, message)
 
-    def _submit(self, turn: Turn, message: SubmitJob) -> None:
+    def _command(
+        self, turn: Turn, message_id: str, message: SubmitJob | CancelJob | WaitJob
+    ) -> None:
+        """Carry out a command, and answer it if it asks for that."""
+        job = ids.job_id(message.key) if isinstance(message, SubmitJob) else message.job
         try:
-            children.submit(turn, message)
+            if isinstance(message, SubmitJob):
+                children.submit(turn, message)
+            elif isinstance(message, CancelJob):
+                self._cancel(turn, message)
+            else:
+                self.waiters.add(turn.batch, message, running=job in self.memory.jobs)
+                return
         except (WarrenerError, msgspec.MsgspecError) as error:
-            turn.batch.refused.append(f"cannot submit: {error}")
+            reason = f"cannot {_VERBS[type(message)]}: {error}"
+            turn.batch.refused.append(Refusal(message_id, reason))
+            refusal = Error(code="refused", message=reason)
+            reply(turn.batch, message, CommandReply(command=message_id, job=job, error=refusal))
+        else:
+            reply(turn.batch, message, CommandReply(command=message_id, job=job))
 
     def _cancel(self, turn: Turn, message: CancelJob) -> None:
         active = self.memory.jobs.get(message.job)
         if active is None:
-            turn.batch.refused.append(f"cannot cancel job {message.job}: it is not running")
-        elif active.job.parent is not None:
-            turn.batch.refused.append(
-                f"cannot cancel job {message.job} alone: cancel its root {active.tree.root}"
+            raise WarrenerError(f"job {message.job} is not running")
+        if active.job.parent is not None:
+            raise WarrenerError(
+                f"job {message.job} was started by another: cancel its root {active.tree.root}"
             )
-        else:
-            turn.cancel_job(active, message.reason)
+        turn.cancel_job(active, message.reason)
 
     def _report(self, turn: Turn, report: StepReport) -> None:
         step = self.memory.steps.get(report.step)
@@ -126,6 +176,15 @@ class Controller:
             self._success(turn, step, report)
         else:
             self._failure(turn, step, report)
+
+    def _beat(self, turn: Turn, beat: Beat) -> None:
+        step = self.memory.steps.get(beat.step)
+        if step is None or not steps.answers(step, beat):
+            self.ignored += 1
+            return
+        started = steps.decide_start(step, beat, turn.batch.now, turn.cause)
+        if started is not None:
+            turn.record_step(step, started)
 
     def _success(self, turn: Turn, step: Step, report: StepReport) -> None:
         data = bytes(report.result)
@@ -156,6 +215,9 @@ class Controller:
     def _wake(self, step: Step) -> None:
         name, index = ids.split_path(step.path)
         self.flow.add(step.queue, Ready(step.job, name, index))
+
+
+_VERBS = {SubmitJob: "submit", CancelJob: "cancel", WaitJob: "wait"}
 
 
 def _as_failure(report: StepReport, error: Error) -> StepReport:

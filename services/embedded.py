@@ -3,41 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from warrener.domain import ids
-from warrener.domain import job as jobs
 from warrener.domain.errors import UnknownJob, UsageError
-from warrener.domain.events import Error, JobEnded, JobSubmitted, Recorded
+from warrener.domain.events import JobSubmitted
 from warrener.domain.flow import Flow
 from warrener.domain.messages import DEFAULT_QUEUE, SubmitJob
 from warrener.domain.ports import Broker, Clock, EventStore, Outgoing
-from warrener.domain.states import JOB_ENDED
+from warrener.domain.topology import inbox_queue, results_queue
 from warrener.services.controller import Chance, Controller
+from warrener.services.outcomes import Outcome, outcome
 from warrener.services.reactor import Reactor
 from warrener.services.worker import Runner, Worker
-from warrener.services.working_set import read_payload
 
-INBOX = "warrener.results.0"
 IDLE_SECONDS_MAX = 0.25
 PROGRESS_SECONDS = 0.1
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """How a job ended; `steps` counts the steps of its whole tree by state."""
-
-    job: UUID
-    name: str
-    version: int
-    state: str
-    result: Any
-    error: Error | None
-    steps: dict[str, int]
-    elapsed_seconds: float
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -70,11 +53,13 @@ class Embedded:
         self._clock = clock
         self._inbox = broker.channel()
         self.reactor = Reactor(
-            Controller(store, lambda: Flow(lambda _: slots), chance, INBOX),
+            Controller(
+                store, lambda: Flow(lambda _: slots), chance, results_queue(), announces=False
+            ),
             store,
             broker.channel(),
             clock,
-            inbox=INBOX,
+            inboxes=[results_queue(), inbox_queue()],
         )
         self.worker = Worker(
             broker.channel(), runner, tuple(queues), slots, name="embedded", clock=clock
@@ -83,11 +68,11 @@ class Embedded:
     def submit(self, message: SubmitJob) -> UUID:
         """Submit a job; submitting the same key again gives the same job."""
         body = msgspec.json.encode(message)
-        self._inbox.publish([Outgoing(INBOX, body, f"submit/{message.key}")])
+        self._inbox.publish([Outgoing(inbox_queue(), body, f"submit/{message.key}")])
         job = ids.job_id(message.key)
         batch = self.reactor.turn()
         if batch is not None and batch.refused:
-            raise UsageError("\n".join(batch.refused))
+            raise UsageError("\n".join(refusal.reason for refusal in batch.refused))
         if job not in self.reactor.controller.memory.jobs:
             self.reactor.own([job])
         return job
@@ -138,28 +123,3 @@ class Embedded:
         if due is None:
             return IDLE_SECONDS_MAX
         return min(IDLE_SECONDS_MAX, max(0.0, (due - self._clock.now()).total_seconds()))
-
-
-def outcome(store: EventStore, job: UUID) -> Outcome:
-    """Return how a job ended, from the log."""
-    events = list(store.stream(job))
-    state = jobs.project(None, events)
-    if state is None or not isinstance(events[0].event, JobSubmitted):
-        raise UnknownJob(f"no job {job} in the store")
-    last = events[-1].event
-    if state.state not in JOB_ENDED or not isinstance(last, JobEnded):
-        raise UsageError(f"job {job} has not ended: it is {state.state}")
-    return Outcome(
-        job=job,
-        name=state.name,
-        version=events[0].event.version,
-        state=state.state,
-        result=read_payload(state.result, store),
-        error=state.error,
-        steps=last.steps,
-        elapsed_seconds=_seconds(events[0], events[-1].event.at),
-    )
-
-
-def _seconds(first: Recorded, end: datetime) -> float:
-    return (end - first.event.at).total_seconds()

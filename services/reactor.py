@@ -14,23 +14,38 @@ import msgspec
 import structlog
 
 from warrener.domain.errors import Conflict
+from warrener.domain.ids import message_id
 from warrener.domain.messages import PROTOCOL_VERSION, InboxMessage
-from warrener.domain.ports import Channel, Clock, Delivery, EventStore, Outgoing
+from warrener.domain.payloads import MESSAGE_BYTES_MAX
+from warrener.domain.ports import Channel, Clock, Delivery, EventStore, Notice, Outgoing
+from warrener.domain.topology import POISON, is_temporary
 from warrener.services.batch import Batch
 from warrener.services.controller import Controller
+from warrener.services.poison import NoOrder, poisoned
 
 BATCH_SIZE_MAX = 1_000
+UNCONFIRMED_BATCHES_MAX = 100  # beyond these the reactor waits for the broker
 CONFLICTS_MAX = 10
 
 log = structlog.get_logger()
+
+_DECODE = msgspec.json.Decoder(InboxMessage).decode
 
 
 def _no_fault(point: str) -> None:
     """Tests put crashes here; see `adapters.faults`."""
 
 
+class Sent(msgspec.Struct):
+    """A batch on its way: the deliveries to acknowledge, and how far the log is sent with it."""
+
+    tags: list[int]
+    position: int
+    confirmed: bool = False
+
+
 class Reactor:
-    """Runs a controller over one inbox queue and one log."""
+    """Runs a controller over its inbox queues and one log."""
 
     def __init__(
         self,
@@ -39,10 +54,10 @@ class Reactor:
         channel: Channel,
         clock: Clock,
         *,
-        inbox: str,
+        inboxes: Sequence[str],
         at_point: Callable[[str], None] = _no_fault,
     ) -> None:
-        """Take part in the queue `inbox`; `recover` must come before the first turn."""
+        """Take part in the queues `inboxes`; `own` or `take_over` come before the first turn."""
         self.controller = controller
         self.quarantined = 0
         self._store = store
@@ -50,90 +65,176 @@ class Reactor:
         self._clock = clock
         self._at_point = at_point
         self._roots: dict[UUID, None] = {}
-        self._decoder = msgspec.json.Decoder(InboxMessage)
         self._batches = 0
-        self._unconfirmed: dict[int, list[int]] = {}  # batch -> deliveries to acknowledge
-        channel.declare(inbox)
-        channel.consume(inbox, BATCH_SIZE_MAX)
+        self._sent: dict[int, Sent] = {}  # by number, in order
+        self._published = store.published()
+        self._last_position = store.head()
+        self._inboxes = frozenset(inboxes)
+        for inbox in inboxes:
+            channel.declare(inbox)
+            channel.consume(inbox, BATCH_SIZE_MAX)
 
     def own(self, roots: Iterable[UUID]) -> None:
-        """Load jobs from the log and go on with them; open attempts are sent again."""
-        known = list(roots)
-        self._roots.update(dict.fromkeys(known))
-        self._publish(self.controller.recover(known, self._clock.now()), [])
+        """Load jobs from the log and go on with them; all open attempts are sent again."""
+        self._load(roots)
+        self._publish(self.controller.outbox.open_orders(), [], self._store.head())
+
+    def take_over(self) -> None:
+        """Load all jobs of the log that have not ended, and send what may not have been sent.
+
+        What was confirmed before is still with the broker, unless that says it lost its queues.
+        """
+        self._load(self._store.open_roots())
+        self._catch_up()
+
+    @property
+    def idle(self) -> bool:
+        """Say whether nothing that was sent waits for confirmation."""
+        return not self._sent
 
     def turn(self, timeout_seconds: float = 0.0) -> Batch | None:
         """Do one turn; return its batch, None if there was nothing to do."""
-        poll = self._channel.poll(BATCH_SIZE_MAX, timeout_seconds)
-        self._acknowledge(poll.confirmed)
+        count_max = BATCH_SIZE_MAX if len(self._sent) < UNCONFIRMED_BATCHES_MAX else 0
+        poll = self._channel.poll(count_max, timeout_seconds)
+        self._confirm(poll.confirmed)
+        if poll.lost:
+            log.warning("broker.lost", action="all open attempts are sent again")
+            self._publish(self.controller.outbox.open_orders(), [], self._published)
         now = self._clock.now()
         due = self.controller.next_due()
         if not poll.deliveries and (due is None or due > now):
             return None
         messages = self._decode(poll.deliveries)
-        batch = self._decide_and_commit(messages, now)
+        batch, position = self._decide_and_commit(messages, now)
         self._remember_roots(batch)
-        tags = [delivery.tag for delivery, _ in messages]
+        tags = [d.tag for d, _ in messages if d.tag and d.queue != POISON]
         self._at_point("before-publish")
-        self._publish(self.controller.orders(batch), tags)
+        self._publish(self.controller.outgoing(batch, position), tags, position)
         self._at_point("after-publish")
+        for delivery, _ in messages:
+            if delivery.queue == POISON:
+                self._channel.reject(delivery.tag, requeue=False, reason="delivered too often")
         return batch
 
+    def note_published(self) -> None:
+        """Keep in the log how far it is sent, when nothing else is to be committed."""
+        if self._published > self._store.published():
+            self._store.commit([], {}, self._published)
+
+    def _load(self, roots: Iterable[UUID]) -> None:
+        known = list(roots)
+        self._roots.update(dict.fromkeys(known))
+        self.controller.recover(known, self._clock.now())
+
+    def _catch_up(self) -> None:
+        head = self._store.head()
+        self._publish(self.controller.outbox.catch_up(self._published), [], head)
+
     def _decode(self, deliveries: Sequence[Delivery]) -> list[tuple[Delivery, InboxMessage]]:
-        messages = []
+        messages: list[tuple[Delivery, InboxMessage]] = []
         for delivery in deliveries:
             try:
-                message = self._decoder.decode(delivery.body)
-                if message.v != PROTOCOL_VERSION:
-                    raise msgspec.ValidationError(f"unknown protocol version {message.v}")
-            except (msgspec.MsgspecError, RecursionError) as error:
+                if delivery.queue == POISON:
+                    self._poisoned(delivery, messages)
+                else:
+                    messages.append((delivery, decode_message(delivery.body)))
+            except (msgspec.MsgspecError, NoOrder) as error:
                 self._quarantine(delivery, str(error))
-            else:
-                messages.append((delivery, message))
         return messages
+
+    def _poisoned(self, delivery: Delivery, messages: list[tuple[Delivery, InboxMessage]]) -> None:
+        """Have the attempt of a poisoned order ended by the reactor that waits for it."""
+        report, reply_to = poisoned(delivery.body, self._clock.now())
+        log.warning("step.poisoned", job=str(report.job), step=str(report.step))
+        if reply_to in self._inboxes:
+            messages.append((delivery, report))
+            return
+        name = message_id(report.step, report.attempt, "report")
+        self._channel.publish([Outgoing(reply_to, msgspec.json.encode(report), name)])
+        self._channel.reject(delivery.tag, requeue=False, reason="delivered too often")
 
     def _quarantine(self, delivery: Delivery, reason: str) -> None:
         self.quarantined += 1
         log.warning("message.quarantined", message=delivery.message_id, reason=reason)
-        self._channel.reject(delivery.tag, requeue=False)
+        self._channel.reject(delivery.tag, requeue=False, reason=reason)
 
     def _decide_and_commit(
         self, messages: Sequence[tuple[Delivery, InboxMessage]], now: datetime
-    ) -> Batch:
+    ) -> tuple[Batch, int]:
+        """Return the committed batch and the position of the log after it."""
         named = [(delivery.message_id, message) for delivery, message in messages]
         for _ in range(CONFLICTS_MAX):
             batch = self.controller.handle(named, now)
             self._at_point("before-commit")
             try:
-                if batch.events:
-                    self._store.commit(batch.events, batch.blobs)
+                position = self._commit(batch)
             except Conflict as conflict:
                 log.warning("commit.conflict", reason=str(conflict))
                 self.controller.forget()
-                self._publish(self.controller.recover(self._roots, now), [])
+                self.controller.recover(self._roots, now)
+                self._catch_up()
                 continue
             self._at_point("after-commit")
-            for reason in batch.refused:
-                log.warning("command.refused", reason=reason)
-            return batch
+            for refusal in batch.refused:
+                log.warning("command.refused", command=refusal.command, reason=refusal.reason)
+            return batch, position
         raise Conflict(f"gave up after {CONFLICTS_MAX} conflicts in a row: who else writes here?")
+
+    def _commit(self, batch: Batch) -> int:
+        events = batch.events
+        if not events:
+            return self._last_position
+        self._last_position = self._store.commit(events, batch.blobs, self._published)
+        return self._last_position
 
     def _remember_roots(self, batch: Batch) -> None:
         self._roots.update(dict.fromkeys(self.controller.memory.trees))
         for ended in batch.ended:
             self._roots.pop(ended.job, None)
 
-    def _publish(self, orders: list[Outgoing], tags: list[int]) -> None:
-        if not orders:
+    # --- sending ---------------------------------------------------------------------------------
+
+    def _publish(
+        self, messages: Sequence[Outgoing | Notice], tags: list[int], position: int
+    ) -> None:
+        """Send what follows from the log up to a position; then `tags` can be acknowledged."""
+        if not messages and not self._sent:
+            self._published = max(self._published, position)
             self._channel.ack(tags)
             return
-        for queue in {order.queue: None for order in orders}:
-            self._channel.declare(queue)
         self._batches += 1
-        self._unconfirmed[self._batches] = tags
-        self._channel.publish(orders, self._batches)
+        self._sent[self._batches] = Sent(tags, position)
+        if messages:
+            for queue in {m.queue: None for m in messages if isinstance(m, Outgoing)}:
+                if not is_temporary(queue):  # else it is a client's own, and perhaps gone
+                    self._channel.declare(queue)
+            self._channel.publish(messages, self._batches)
+        else:
+            self._confirm([self._batches])
 
-    def _acknowledge(self, confirmed: Sequence[int]) -> None:
-        for batch in confirmed:
-            self._at_point("before-ack")
-            self._channel.ack(self._unconfirmed.pop(batch, []))
+    def _confirm(self, batches: Sequence[int]) -> None:
+        """Acknowledge what led to batches that are confirmed now; note how far the log is sent."""
+        for number in batches:
+            sent = self._sent.get(number)
+            if sent is not None and not sent.confirmed:
+                self._at_point("before-ack")
+                sent.confirmed = True
+                self._channel.ack(sent.tags)
+        while self._sent:
+            number = next(iter(self._sent))
+            if not self._sent[number].confirmed:
+                break
+            self._published = max(self._published, self._sent.pop(number).position)
+
+
+def decode_message(body: bytes) -> InboxMessage:
+    """Return the message of an inbox; raises an error of msgspec's family on anything else."""
+    if len(body) > MESSAGE_BYTES_MAX:
+        raise msgspec.ValidationError(f"{len(body)} bytes are over {MESSAGE_BYTES_MAX}")
+    try:
+        message: InboxMessage = _DECODE(body)
+    except (RecursionError, UnicodeDecodeError) as error:
+        raise msgspec.DecodeError(f"{type(error).__name__}: {error}") from error
+    if message.v != PROTOCOL_VERSION:
+        raise msgspec.ValidationError(f"unknown protocol version {message.v}")
+    return message

@@ -9,7 +9,7 @@ from warrener.domain import ids
 from warrener.domain import job as jobs
 from warrener.domain import step as steps
 from warrener.domain.errors import StoredDataError, UnknownJob
-from warrener.domain.events import JobEvent, StepOpened, StepReleased, StepSucceeded
+from warrener.domain.events import JobEvent, StepOpened, StepSucceeded
 from warrener.domain.flow import Flow, Ready
 from warrener.domain.messages import DEFAULT_QUEUE
 from warrener.domain.payloads import PAYLOAD_BYTES_MAX
@@ -33,7 +33,6 @@ class Recovery:
         self._flow = flow
         self._now = now
         self._children: list[UUID] = []
-        self.open_releases: list[tuple[UUID, StepReleased]] = []
 
     def load_tree(self, root: UUID) -> None:
         """Load a root job and all jobs below it that have not ended."""
@@ -83,8 +82,7 @@ class Recovery:
     def _load_step(self, active: ActiveJob, path: str) -> bool:
         """Load a begun step into memory; say whether it had begun."""
         step_id = ids.step_id(active.job.id, path)
-        events = list(self._memory.store.stream(step_id))
-        step = steps.project(None, events)
+        step = steps.project(None, self._memory.store.stream(step_id))
         if step is None or step.state in STEP_ENDED:
             return False
         self._memory.steps[step_id] = step
@@ -93,9 +91,7 @@ class Recovery:
         elif step.state == "retrying":
             self._wait(step)
         elif step.state != "waiting":
-            released = [r.event for r in events if isinstance(r.event, StepReleased)]
             self._flow.released(step.queue)
-            self.open_releases.append((step_id, released[-1]))
         return True
 
     def _wait(self, step: Step) -> None:

@@ -36,12 +36,10 @@ from warrener.domain.graph import Advance, Effect, render, value_error
 from warrener.domain.job import Job
 from warrener.domain.messages import DEFAULT_QUEUE
 from warrener.domain.payloads import Payload
-from warrener.domain.step import Step
+from warrener.domain.step import OUT, Step
 from warrener.services import children, fan_outs
 from warrener.services.batch import Batch, Ended
 from warrener.services.working_set import ActiveJob, WorkingSet
-
-OUT = frozenset({"released", "running"})
 
 
 class Turn:
@@ -164,7 +162,13 @@ class Turn:
         self._left_queue(step)
         self.record_step(
             step,
-            StepCancelled(at=self.batch.now, cause=self.cause, job=step.job, path=step.path),
+            StepCancelled(
+                at=self.batch.now,
+                cause=self.cause,
+                job=step.job,
+                path=step.path,
+                attempt=step.attempt if step.state in OUT else None,
+            ),
         )
         if step.child in self.memory.jobs:
             self.cancel_job(self.memory.jobs[step.child], "the job above it was stopped")
@@ -243,6 +247,7 @@ class Turn:
 
     def _leave(self, active: ActiveJob, totals: dict[str, int]) -> None:
         self.memory.remove(active)
+        self.batch.left[active.job.id] = active.job
         job, parent = active.job, active.job.parent
         if parent is None:
             ended = Ended(job.id, job.state, job.result, job.error, totals)

@@ -16,7 +16,8 @@ from warrener.services.cli.output import StdoutClosed, duration, plain, table
 from warrener.services.cli.session import Session
 
 if TYPE_CHECKING:
-    from warrener.services.embedded import Embedded, Outcome
+    from warrener.services.embedded import Embedded
+    from warrener.services.outcomes import Outcome
     from warrener.services.shapes import SlowStep
 
 SLOWEST: Final = 5

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from warrener.domain.ports import EventStore
     from warrener.services.cli.requests import Task
     from warrener.services.cli.session import Session
-    from warrener.services.embedded import Embedded, Outcome, Progress
+    from warrener.services.embedded import Embedded, Progress
+    from warrener.services.outcomes import Outcome
     from warrener.services.wiring import Mode
 
 Tick = Callable[["Embedded"], None]

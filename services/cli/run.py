@@ -26,7 +26,7 @@ from warrener.services.cli.session import Session
 
 if TYPE_CHECKING:
     from warrener.services.cli.requests import Request
-    from warrener.services.embedded import Outcome
+    from warrener.services.outcomes import Outcome
     from warrener.services.wiring import Mode
 
 _EXAMPLES = """Examples:

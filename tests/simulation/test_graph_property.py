@@ -16,7 +16,7 @@ from warrener.domain import ids
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.events import StepFailed
 from warrener.domain.states import STEP_ENDED
-from warrener.services.embedded import outcome as outcome_of
+from warrener.services.outcomes import outcome as outcome_of
 
 CASES = 2_000
 

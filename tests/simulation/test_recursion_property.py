@@ -11,7 +11,7 @@ from support.scale import scaled
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import PermanentError
 from warrener.domain.states import JOB_ENDED
-from warrener.services.embedded import outcome
+from warrener.services.outcomes import outcome
 
 CASES = 1_000
 

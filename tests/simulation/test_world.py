@@ -24,7 +24,7 @@ from warrener.domain.events import (
 )
 from warrener.domain.messages import RunStep
 from warrener.domain.states import JOB_ENDED
-from warrener.services.embedded import outcome
+from warrener.services.outcomes import outcome
 from warrener.services.submission import Source
 
 SEEDS = 500

@@ -18,7 +18,8 @@ from warrener.domain.events import Error
 from warrener.domain.flow import Flow
 from warrener.domain.job import Job
 from warrener.domain.messages import RunStep, StepReport
-from warrener.domain.ports import EventStore
+from warrener.domain.ports import EventStore, Notice, Outgoing
+from warrener.domain.topology import ORDERS
 from warrener.services.batch import Batch
 from warrener.services.controller import Chance, Controller
 from warrener.services.submission import Source, submission
@@ -37,6 +38,7 @@ class Driver:
         chance = Chance(token=lambda: f"{next(tokens):032x}", jitter=lambda: 0.5)
         self.controller = Controller(self.store, lambda: Flow(lambda _: PLENTY), chance, "results")
         self.orders: list[RunStep] = []
+        self.sent: list[Outgoing | Notice] = []  # all but the orders
         self.batches: list[Batch] = []
 
     def submit(
@@ -54,11 +56,13 @@ class Driver:
     def handle(self, message_id: str, *messages: Any) -> Batch:
         """Have messages decided, committed and published."""
         batch = self.controller.handle([(message_id, message) for message in messages], self.now)
-        if batch.events:
-            self.store.commit(batch.events, batch.blobs)
+        position = self.store.commit(batch.events, batch.blobs) if batch.events else 0
         self.batches.append(batch)
-        for order in self.controller.orders(batch):
-            self.orders.append(msgspec.json.decode(order.body, type=RunStep))
+        for sent in self.controller.outgoing(batch, position):
+            if isinstance(sent, Outgoing) and sent.queue.startswith(ORDERS):
+                self.orders.append(msgspec.json.decode(sent.body, type=RunStep))
+            else:
+                self.sent.append(sent)
         return batch
 
     def wait(self, seconds: float) -> Batch:

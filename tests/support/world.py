@@ -43,6 +43,7 @@ class World:
     def __init__(self, seed: int, answer: Answer, faults: Faults, workers: int = 3) -> None:
         self.random = Random(seed)
         self.faults = faults
+        self.forgetful = bool(faults.drop)  # the broker loses what it confirmed
         self.clock = VirtualClock(START)
         self.log = MemoryEventStore()
         self.store = FaultyEventStore(self.log, self.random, faults)
@@ -61,9 +62,17 @@ class World:
         controller = Controller(self.store, lambda: Flow(lambda _: 4), chance, INBOX)
         self.channel = self.broker.channel()
         self.reactor = Reactor(
-            controller, self.store, self.channel, self.clock, inbox=INBOX, at_point=self.points
+            controller,
+            self.store,
+            self.channel,
+            self.clock,
+            inboxes=[INBOX],
+            at_point=self.points,
         )
-        self.reactor.own([root for root in self.roots if self.log.last(root) is not None])
+        if self.forgetful:
+            self.reactor.own([root for root in self.roots if self.log.last(root) is not None])
+        else:
+            self.reactor.take_over()
 
     def submit(self, source: Source, params: dict[str, Any], key: str) -> UUID:
         """Ask for a job, as often as it takes until it is in the log."""

@@ -58,7 +58,7 @@ def test_a_fan_out_of_any_size_is_one_entry() -> None:
 
 
 def test_a_window_keeps_twice_the_slots_out_at_first() -> None:
-    window = ReleaseWindow(slots=3)
+    window = ReleaseWindow(lambda: 3)
     for _ in range(6):
         window.released()
 
@@ -66,7 +66,7 @@ def test_a_window_keeps_twice_the_slots_out_at_first() -> None:
 
 
 def test_a_window_widens_with_the_measured_rate_and_narrows_again() -> None:
-    window = ReleaseWindow(slots=2)
+    window = ReleaseWindow(lambda: 2)
     sizes = []
     for milliseconds in (1, 500):  # 1,000 steps a second, then 2
         for tick in range(1_000):
@@ -79,7 +79,7 @@ def test_a_window_widens_with_the_measured_rate_and_narrows_again() -> None:
 
 
 def test_a_window_is_bounded_and_survives_a_clock_that_jumps_back() -> None:
-    window = ReleaseWindow(slots=1)
+    window = ReleaseWindow(lambda: 1)
     for tick in range(100_000):
         window.released()
         window.completed(START - timedelta(microseconds=tick))
