@@ -103,6 +103,13 @@ class CancelStep(Message, frozen=True, kw_only=True, omit_defaults=True, tag="Ca
     attempt: int
 
 
+class CallWorkers(Message, frozen=True, kw_only=True, omit_defaults=True, tag="CallWorkers"):
+    """A reactor has started and asks who is there: every worker beats at once.
+
+    Routing key `worker.call`.
+    """
+
+
 class Command(Message, frozen=True, kw_only=True, omit_defaults=True):
     """Base of what clients ask for. With `reply_to` the reactor answers with `CommandReply`."""
 
@@ -174,6 +181,7 @@ class EventNotice(Message, frozen=True, kw_only=True, omit_defaults=True, tag="E
     error: Error | None = None
 
 
+ControlMessage = CancelStep | CallWorkers
 FleetMessage = WorkerHello | WorkerBeat | WorkerBye
 InboxMessage = StepReport | Beat | SubmitJob | CancelJob | WaitJob | FleetMessage
 ReplyMessage = CommandReply | JobOutcome

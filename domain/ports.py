@@ -126,6 +126,32 @@ class Broker(Protocol):
         ...
 
 
+class Leases(Protocol):
+    """Who may write which partition.
+
+    Obligations: of several who ask at the same time for a lease that is free or has run out, one
+    gets it; a holder that asks again in time keeps it. Clocks may differ: the unique keys of the
+    log refuse a second writer in any case, a lease only keeps two from hindering each other.
+    Errors are `StoreUnavailable`.
+    """
+
+    def take(self, partition: int, holder: str, now: datetime, seconds: float) -> bool:
+        """Take or keep the lease until `now + seconds`; say whether it is the holder's now."""
+        ...
+
+    def give_up(self, partition: int, holder: str) -> None:
+        """Let go of the lease, if it is the holder's."""
+        ...
+
+    def holder(self, partition: int) -> tuple[str, datetime] | None:
+        """Return who took the lease last and until when, None if nobody did or it was given up."""
+        ...
+
+    def close(self) -> None:
+        """Release connections."""
+        ...
+
+
 class Positioned(msgspec.Struct, frozen=True):
     """A recorded event and its position in the log, counted from 1 without gaps."""
 
