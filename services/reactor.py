@@ -7,7 +7,7 @@ before everything that follows from it is published and confirmed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
@@ -26,6 +26,7 @@ from warrener.services.poison import NoOrder, poisoned
 BATCH_SIZE_MAX = 1_000
 UNCONFIRMED_BATCHES_MAX = 100  # beyond these the reactor waits for the broker
 CONFLICTS_MAX = 10
+DRAIN_POLL_SECONDS = 0.05
 
 log = structlog.get_logger()
 
@@ -116,10 +117,17 @@ class Reactor:
                 self._channel.reject(delivery.tag, requeue=False, reason="delivered too often")
         return batch
 
-    def note_published(self) -> None:
-        """Keep in the log how far it is sent, when nothing else is to be committed."""
+    def drain(self, timeout_seconds: float) -> bool:
+        """Wait until what was sent is confirmed, taking nothing new; say whether it is.
+
+        How far the log is sent is kept in the store, so that the next reactor sends nothing twice.
+        """
+        deadline = self._clock.now() + timedelta(seconds=timeout_seconds)
+        while not self.idle and self._clock.now() < deadline:
+            self._confirm(self._channel.poll(0, DRAIN_POLL_SECONDS).confirmed)
         if self._published > self._store.published():
             self._store.commit([], {}, self._published)
+        return self.idle
 
     def _load(self, roots: Iterable[UUID]) -> None:
         known = list(roots)

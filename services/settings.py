@@ -24,6 +24,7 @@ PREFIX: Final = "WARRENER_"
 LOG_FORMATS: Final = ("console", "json")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 MEMORY: Final = ":memory:"
+MEMORY_BROKER: Final = "memory:"
 
 _OTHER_VARIABLES = frozenset({"DEBUG"})  # read elsewhere; no settings
 # Kubernetes sets these for every service whose name begins with "warrener".

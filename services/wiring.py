@@ -5,25 +5,36 @@ Connections open here. Imports stand inside the functions so that a command load
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
 from warrener.domain.errors import StoreUnavailable
-from warrener.services.settings import MEMORY, Settings, check_broker_url, data_folder, sqlite_path
+from warrener.services.settings import (
+    MEMORY,
+    MEMORY_BROKER,
+    Settings,
+    check_broker_url,
+    data_folder,
+    sqlite_path,
+)
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from warrener.domain.ports import Broker, Clock, EventStore
+    from warrener.domain.ports import Broker, Clock, EventStore, Leases
     from warrener.projections.ports import ViewStore
+    from warrener.services.controller import Chance
     from warrener.services.embedded import Embedded
     from warrener.services.projector import Progress
     from warrener.services.queries import Queries
+    from warrener.services.reactor_daemon import ReactorDaemon
     from warrener.services.runners import Runner
 
 Mode = Literal["processes", "threads", "inline"]
@@ -64,6 +75,59 @@ def open_clock() -> Clock:
     return SystemClock()
 
 
+def open_leases(url: str) -> Leases:
+    """Open the leases beside the event store at this URL."""
+    path = sqlite_path(url, "store")
+    if path == MEMORY:
+        from warrener.adapters.memory_leases import MemoryLeases
+
+        return MemoryLeases()
+    from warrener.adapters.sqlite_leases import SqliteLeases
+
+    return SqliteLeases(path)
+
+
+def open_chance() -> Chance:
+    """Return the random sources of this machine."""
+    from warrener.services.controller import Chance
+
+    return Chance(lambda: secrets.token_hex(16), random.Random().random)
+
+
+def process_name() -> str:
+    """Return a name for a daemon that is given none: its host and process id."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+@contextmanager
+def open_reactor(
+    settings: Settings,
+    store: EventStore,
+    *,
+    name: str | None = None,
+    lease_seconds: float = 15.0,
+    on_ready: Callable[[], None] = lambda: None,
+    on_turn: Callable[[], None] = lambda: None,
+) -> Iterator[ReactorDaemon]:
+    """Put a reactor daemon together over a store that is open already."""
+    from warrener.services.reactor_daemon import Identity, ReactorDaemon
+
+    leases = open_leases(settings.store_url)
+    try:
+        yield ReactorDaemon(
+            Identity(name or process_name(), lease_seconds=lease_seconds),
+            store,
+            leases,
+            open_broker(settings.broker_url),
+            clock=open_clock(),
+            chance=open_chance(),
+            on_ready=on_ready,
+            on_turn=on_turn,
+        )
+    finally:
+        leases.close()
+
+
 @contextmanager
 def open_queries(
     settings: Settings, store: EventStore, on_progress: Progress | None = None
@@ -82,7 +146,6 @@ def open_queries(
 
 def open_embedded(
     store: EventStore,
-    settings: Settings,
     *,
     queues: Iterable[str],
     workers: int,
@@ -93,17 +156,16 @@ def open_embedded(
 
     `workers` processes (or threads) run the endpoints of `modules`; in-line they run one by one.
     """
-    from warrener.services.controller import Chance
     from warrener.services.embedded import Embedded
 
     clock = open_clock()
     slots = INLINE_ORDERS if mode == "inline" else workers
     return Embedded(
         store,
-        open_broker(settings.broker_url),
+        open_broker(MEMORY_BROKER),  # whatever the fleet's is: this job runs here
         _open_runner(mode, workers, modules, clock),
         clock,
-        Chance(lambda: secrets.token_hex(16), random.Random().random),
+        open_chance(),
         slots=slots,
         queues=queues,
     )

@@ -31,11 +31,9 @@ import endpoints  # noqa: F401  (registers the endpoints)
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.flow import Flow
 from warrener.services.controller import Chance, Controller
-from warrener.services.settings import Settings
 from warrener.services.submission import Source, submission
 from warrener.services.wiring import open_clock, open_embedded, open_store
 
-SETTINGS = Settings(store_url="", views_url="")
 BUDGET = {"steps": 10_000_000}
 
 
@@ -82,7 +80,6 @@ def run(
     store = open_store(f"sqlite:///{path}")
     embedded = open_embedded(
         store,
-        SETTINGS,
         queues=["default"],
         workers=1,
         modules=[],

@@ -13,7 +13,7 @@ from warrener.services.cli.output import plain, table
 from warrener.services.cli.session import Session
 
 if TYPE_CHECKING:
-    from warrener.services.cli.what import Work
+    from warrener.services.sources import Work
 
 _EXAMPLES = """Examples:
 
@@ -34,7 +34,7 @@ def check(
     as_json: options.AsJson = False,
 ) -> None:
     """Validate a job and those that it starts: every problem, with its place and a hint."""
-    from warrener.services.cli.what import load
+    from warrener.services.sources import load
 
     session = Session(as_json=as_json, runs_users_code=True)
     try:

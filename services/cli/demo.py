@@ -87,7 +87,7 @@ def _run(
     from warrener.services import census
     from warrener.services.cli.execution import execute
     from warrener.services.cli.requests import Request, new_task
-    from warrener.services.cli.what import load
+    from warrener.services.sources import load
 
     request = Request(params=census.params(path), labels={"demo": "census"})
     session.output.note(f"counting {request.params['folder']}")

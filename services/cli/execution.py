@@ -42,7 +42,6 @@ def execute(
     with wiring.hold_job(session.settings, task.root), _stoppable():
         embedded = wiring.open_embedded(
             store,
-            session.settings,
             queues=task.source.queues(),
             workers=workers or cpus(),
             modules=[module.name for module in task.modules],

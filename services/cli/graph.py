@@ -8,7 +8,7 @@ import typer
 
 from warrener.services.cli import options
 from warrener.services.cli.session import Session, job_named
-from warrener.services.cli.what import is_file, is_python
+from warrener.services.sources import is_file, is_python
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +47,7 @@ def graph(
     """Draw the graph of a definition, or of a job with the states of its steps."""
     session = Session(as_json=as_json, store=store, runs_users_code=True)
     if is_file(what) or is_python(what):
-        from warrener.services.cli.what import load
+        from warrener.services.sources import load
 
         _draw(session, load(what, endpoints or ()).source.main, form)
         return

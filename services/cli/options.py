@@ -15,6 +15,15 @@ Store = Annotated[
         "--store", metavar="URL", help="Event store, such as sqlite:///jobs.db.", show_default=False
     ),
 ]
+Broker = Annotated[
+    str | None,
+    typer.Option(
+        "--broker",
+        metavar="URL",
+        help="Message broker, such as amqp://user:password@host:5672/vhost.",
+        show_default=False,
+    ),
+]
 Log = Annotated[
     str | None,
     typer.Option(

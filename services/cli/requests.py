@@ -17,7 +17,7 @@ from warrener.domain.messages import SubmitJob
 from warrener.domain.ports import EventStore
 from warrener.services.cli.parts import part_of, recorded_steps
 from warrener.services.cli.values import RESERVED
-from warrener.services.cli.what import Module, Work, load, load_modules
+from warrener.services.sources import Module, Work, load, load_modules
 from warrener.services.submission import Part, Source, submission
 from warrener.services.working_set import read_payload
 

@@ -26,16 +26,23 @@ class Session:
         *,
         as_json: bool,
         store: str | None = None,
+        broker: str | None = None,
         log: str | None = None,
+        log_level: str = "warning",
         runs_users_code: bool = False,
     ) -> None:
-        """Read the settings and set the log up; `runs_users_code` keeps stdout for the answer."""
+        """Read the settings and set the log up; `runs_users_code` keeps stdout for the answer.
+
+        `log_level` holds unless the settings name one.
+        """
         from warrener.services.cli.logs import configure
 
         self.store_flag = store
-        self.settings: Settings = settings_of.load({"store_url": store, "log": log})
+        self.settings: Settings = settings_of.load(
+            {"store_url": store, "broker_url": broker, "log": log}
+        )
         self.output = Output(as_json=as_json, keep_stdout=runs_users_code)
-        configure(self.settings.log, "error" if as_json else "warning")
+        configure(self.settings.log, "error" if as_json else log_level)
 
     @property
     def keeps_jobs(self) -> bool:

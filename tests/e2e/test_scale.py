@@ -11,7 +11,6 @@ from warrener import endpoint
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.payloads import INLINE_BYTES_MAX
 from warrener.services.embedded import Embedded
-from warrener.services.settings import Settings
 from warrener.services.submission import Source, submission
 from warrener.services.wiring import INLINE_ORDERS, open_embedded, open_store
 
@@ -45,10 +44,7 @@ def test_a_fan_out_of_100_000_items_grows_neither_events_nor_the_working_set(
     tmp_path: Path,
 ) -> None:
     store = open_store(f"sqlite:///{tmp_path}/jobs.db")
-    settings = Settings(store_url="", views_url="")
-    embedded = open_embedded(
-        store, settings, queues=["default"], workers=1, modules=[], mode="inline"
-    )
+    embedded = open_embedded(store, queues=["default"], workers=1, modules=[], mode="inline")
     definition = msgspec.convert(WIDE, JobDefinition)
     numbers = list(range(ITEMS))
     job = embedded.submit(submission(Source(definition), {"numbers": numbers}, key="wide"))

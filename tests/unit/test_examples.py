@@ -10,7 +10,7 @@ import pytest
 from support.cli import Cli
 
 from warrener.domain.definition.model import JobDefinition
-from warrener.services.cli.what import load
+from warrener.services.sources import load
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "ops" / "examples"

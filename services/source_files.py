@@ -13,8 +13,8 @@ from warrener.domain.definition.check import check
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.definition.yaml_face import parse
 from warrener.domain.errors import DefinitionError, Problem, UsageError
-from warrener.services.cli.what import FILE_SUFFIXES, Module, Work, load_modules
 from warrener.services.endpoints import REGISTRY
+from warrener.services.sources import FILE_SUFFIXES, Module, Work, load_modules
 from warrener.services.submission import Source
 
 READ_BYTES_MAX: Final = 1024 * 1024  # more than any file of definitions may have

@@ -51,7 +51,7 @@ def load(what: str, endpoints: Sequence[str] = ()) -> Work:
     """Load and check; raises `DefinitionError` with every problem, `UsageError` for the rest."""
     modules = tuple(Module.named(name, Path.cwd()) for name in endpoints)
     if is_file(what):
-        from warrener.services.cli.files import load_file
+        from warrener.services.source_files import load_file
 
         return load_file(Path(what), modules)
     if is_python(what):

@@ -1,0 +1,68 @@
+"""`reactor`: the daemon that decides what runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from warrener.services.cli import options
+from warrener.services.cli.failures import DONE
+from warrener.services.cli.session import Session
+
+_EXAMPLES = """Examples:
+
+warrener reactor --broker amqp://controller:secret@rabbit --store sqlite:////var/lib/warrener/jobs.db
+
+WARRENER_BROKER_URL=amqp://localhost warrener reactor --log json"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("reactor", epilog=_EXAMPLES)(reactor)
+
+
+def reactor(
+    *,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="NAME", help="Default: host and process id."),
+    ] = None,
+    lease_seconds: Annotated[
+        float,
+        typer.Option(
+            "--lease-seconds",
+            min=1.0,
+            max=3600.0,
+            metavar="S",
+            help="How long another reactor waits before it takes over from a silent one.",
+        ),
+    ] = 15.0,
+    broker: options.Broker = None,
+    store: options.Store = None,
+    log: options.Log = None,
+) -> None:
+    """Decide what runs: take reports and commands from the broker, keep the log, send orders.
+
+    Any number may run; one works and the others stand by. SIGTERM ends it in good order.
+    """
+    session = Session(as_json=False, store=store, broker=broker, log=log, log_level="info")
+    from warrener.services import wiring
+    from warrener.services.cli.daemons import stopping_on_signals
+    from warrener.services.notify import Notifier
+
+    notifier = Notifier()
+    with (
+        session.store(create=True) as opened,
+        wiring.open_reactor(
+            session.settings,
+            opened,
+            name=name,
+            lease_seconds=lease_seconds,
+            on_ready=notifier.ready,
+            on_turn=notifier.alive,
+        ) as daemon,
+        stopping_on_signals(daemon.stop, notifier.stopping),
+    ):
+        daemon.run()
+    raise typer.Exit(DONE)
