@@ -147,7 +147,8 @@ class Controller:
             elif isinstance(message, CancelJob):
                 self._cancel(turn, message)
             else:
-                self.waiters.add(turn.batch, message, running=job in self.memory.jobs)
+                open_yet = job in self.memory.jobs or job in turn.batch.left
+                self.waiters.add(turn.batch, message, running=open_yet)
                 return
         except (WarrenerError, msgspec.MsgspecError) as error:
             reason = f"cannot {_VERBS[type(message)]}: {error}"

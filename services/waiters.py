@@ -28,7 +28,7 @@ class Waiters:
         self._count = 0
 
     def add(self, batch: Batch, message: WaitJob, *, running: bool) -> None:
-        """Answer at once if the job has ended; else remember who asked.
+        """Answer at once if the log says that the job has ended; else remember who asked.
 
         Raises `UnknownJob` for a job that is not in the log, `UsageError` for one of another
         partition.

@@ -1,0 +1,99 @@
+"""A fleet in one process: a broker in memory, reactor daemons and workers in threads."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Self
+
+from warrener.adapters.clock import SystemClock
+from warrener.adapters.memory import MemoryBroker, MemoryEventStore
+from warrener.adapters.memory_leases import MemoryLeases
+from warrener.domain.ports import Broker, EventStore
+from warrener.domain.topology import topology
+from warrener.services.client import Client
+from warrener.services.controller import Chance
+from warrener.services.endpoints import Registry
+from warrener.services.reactor_daemon import Identity, ReactorDaemon
+from warrener.services.runners import InlineRunner
+from warrener.services.worker import Worker
+
+WAIT_SECONDS = 20.0
+
+
+def eventually(holds: Callable[[], Any], what: str = "") -> Any:
+    """Wait until something holds, and return it."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not (found := holds()):
+        assert time.monotonic() < deadline, f"in vain: {what or holds}"
+        threading.Event().wait(0.005)
+    return found
+
+
+class Fleet:
+    """Starts and stops the parties."""
+
+    def __init__(self, registry: Registry, broker: Broker | None = None) -> None:
+        self.registry = registry
+        self.broker = broker or MemoryBroker()
+        self.store: EventStore = MemoryEventStore()
+        self.leases = MemoryLeases()
+        self.clock = SystemClock()
+        self._ends: list[Callable[[], None]] = []
+        declarer = self.broker.channel()
+        for queue in topology():
+            declarer.declare(queue.name)
+        declarer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for end in reversed(self._ends):
+            end()
+
+    def reactor(self, name: str = "r1", lease_seconds: float = 15.0) -> ReactorDaemon:
+        """Start a reactor."""
+        daemon = ReactorDaemon(
+            Identity(name, lease_seconds=lease_seconds),
+            self.store,
+            self.leases,
+            self.broker,
+            clock=self.clock,
+            chance=Chance(lambda: secrets.token_hex(16), lambda: 0.0),
+        )
+        self._run(daemon.run, daemon.stop)
+        return daemon
+
+    def worker(self, name: str = "w1", queues: tuple[str, ...] = ("default",)) -> Worker:
+        """Start a worker."""
+        stopping = threading.Event()
+        runner = InlineRunner(self.clock, registry=self.registry)
+        worker = Worker(self.broker.channel(), runner, queues, 2, name=name, clock=self.clock)
+
+        def work() -> None:
+            while not stopping.is_set():
+                worker.turn(0.02)
+            worker.close()
+
+        self._run(work, stopping.set)
+        return worker
+
+    def client(self) -> Client:
+        """Open a client."""
+        client = Client(broker=self.broker)
+        self._ends.append(client.close)
+        return client
+
+    def _run(self, work: Callable[[], None], stop: Callable[[], None]) -> None:
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+
+        def end() -> None:
+            stop()
+            thread.join(WAIT_SECONDS)
+            assert not thread.is_alive()
+
+        self._ends.append(end)
