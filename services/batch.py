@@ -51,6 +51,7 @@ class Batch:
         self.ended: list[Ended] = []
         self.left: dict[UUID, Job] = {}  # all jobs that ended in this batch
         self.refused: list[Refusal] = []
+        self.ignored = 0  # reports and beats about no attempt that is out
         self.replies: list[Outgoing] = []  # to clients, in answer to their commands
         self._slots: list[Recorded | None] = []
 

@@ -105,6 +105,7 @@ class Controller:
         turn.cause = "release"
         release_all(turn, self._chance.token)
         turn.finish()
+        self.ignored += batch.ignored
         return batch
 
     def outgoing(self, batch: Batch, position: int) -> list[Outgoing | Notice]:
@@ -171,7 +172,7 @@ class Controller:
     def _report(self, turn: Turn, report: StepReport) -> None:
         step = self.memory.steps.get(report.step)
         if step is None or not steps.answers(step, report):
-            self.ignored += 1
+            turn.batch.ignored += 1
             return
         if report.outcome == "succeeded":
             self._success(turn, step, report)
@@ -181,7 +182,7 @@ class Controller:
     def _beat(self, turn: Turn, beat: Beat) -> None:
         step = self.memory.steps.get(beat.step)
         if step is None or not steps.answers(step, beat):
-            self.ignored += 1
+            turn.batch.ignored += 1
             return
         started = steps.decide_start(step, beat, turn.batch.now, turn.cause)
         if started is not None:

@@ -56,19 +56,26 @@ class Reactor:
         clock: Clock,
         *,
         inboxes: Sequence[str],
+        exclusive: bool = False,
         at_point: Callable[[str], None] = _no_fault,
     ) -> None:
-        """Take part in the queues `inboxes`; `own` or `take_over` come before the first turn."""
+        """Take part in the queues `inboxes`; `own` or `take_over` come before the first turn.
+
+        `exclusive` says that nobody else should write this log: if somebody does all the same, what
+        is in memory is out of date and is loaded again before anything is refused or ignored.
+        """
         self.controller = controller
         self.quarantined = 0
         self._store = store
         self._channel = channel
         self._clock = clock
+        self._exclusive = exclusive
         self._at_point = at_point
         self._roots: dict[UUID, None] = {}
         self._batches = 0
         self._sent: dict[int, Sent] = {}  # by number, in order
         self._published = store.published()
+        self._overtaken = False
         self._last_position = store.head()
         self._inboxes = frozenset(inboxes)
         for inbox in inboxes:
@@ -85,7 +92,7 @@ class Reactor:
 
         What was confirmed before is still with the broker, unless that says it lost its queues.
         """
-        self._load(self._store.open_roots())
+        self._load(list(self._store.open_roots()))
         self._catch_up()
 
     @property
@@ -115,7 +122,14 @@ class Reactor:
         for delivery, _ in messages:
             if delivery.queue == POISON:
                 self._channel.reject(delivery.tag, requeue=False, reason="delivered too often")
+        if self._overtaken:
+            log.warning("log.overtaken", reason="another reactor has written to this log")
+            self._load_again()
         return batch
+
+    def close(self) -> None:
+        """Leave; what is not acknowledged goes back to its queue."""
+        self._channel.close()
 
     def drain(self, timeout_seconds: float) -> bool:
         """Wait until what was sent is confirmed, taking nothing new; say whether it is.
@@ -175,12 +189,11 @@ class Reactor:
             batch = self.controller.handle(named, now)
             self._at_point("before-commit")
             try:
+                self._check_up_to_date(batch)
                 position = self._commit(batch)
             except Conflict as conflict:
                 log.warning("commit.conflict", reason=str(conflict))
-                self.controller.forget()
-                self.controller.recover(self._roots, now)
-                self._catch_up()
+                self._load_again()
                 continue
             self._at_point("after-commit")
             for refusal in batch.refused:
@@ -188,12 +201,34 @@ class Reactor:
             return batch, position
         raise Conflict(f"gave up after {CONFLICTS_MAX} conflicts in a row: who else writes here?")
 
+    def _check_up_to_date(self, batch: Batch) -> None:
+        """Raise `Conflict` if a batch says no to something by what may be out of date.
+
+        A report about an attempt that another reactor ordered must not be taken for a stray one.
+        """
+        doubtful = self._exclusive and (batch.ignored or batch.refused)
+        if doubtful and self._store.head() != self._last_position:
+            raise Conflict("another reactor has written to this log")
+
     def _commit(self, batch: Batch) -> int:
+        """Commit a batch; return the position of the log after it."""
         events = batch.events
         if not events:
             return self._last_position
-        self._last_position = self._store.commit(events, batch.blobs, self._published)
-        return self._last_position
+        expected = self._last_position + len(events)
+        position = self._store.commit(events, batch.blobs, self._published)
+        self._overtaken = self._exclusive and position != expected
+        self._last_position = position
+        return position
+
+    def _load_again(self) -> None:
+        """Throw away what is in memory and load it from the log, with the jobs of others."""
+        self._overtaken = False
+        self.controller.forget()
+        self._last_position = self._store.head()
+        roots = self._store.open_roots() if self._exclusive else self._roots
+        self._load(list(roots))
+        self._catch_up()
 
     def _remember_roots(self, batch: Batch) -> None:
         self._roots.update(dict.fromkeys(self.controller.memory.trees))

@@ -139,7 +139,9 @@ class ReactorDaemon:
             fleet=fleet,
         )
         inboxes = [results_queue(partition), inbox_queue(partition), POISON]
-        reactor = Reactor(controller, self._store, channel, self._clock, inboxes=inboxes)
+        reactor = Reactor(
+            controller, self._store, channel, self._clock, inboxes=inboxes, exclusive=True
+        )
         channel.subscribe(reactor_queue(self.identity.name), FLEET, ["worker.*"])
         body, name = msgspec.json.encode(CallWorkers()), f"call/{self.identity.name}"
         channel.publish([Notice(CONTROL, "worker.call", body, name)])

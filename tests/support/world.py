@@ -58,21 +58,26 @@ class World:
 
     def start_reactor(self) -> None:
         """Start the reactor, as after a crash: everything it knows comes from the log."""
+        self.reactor = self.new_reactor()
+
+    def new_reactor(self) -> Reactor:
+        """Return a reactor that has taken over what the log holds."""
         chance = Chance(lambda: f"{self.random.getrandbits(128):032x}", self.random.random)
         controller = Controller(self.store, lambda: Flow(lambda _: 4), chance, INBOX)
-        self.channel = self.broker.channel()
-        self.reactor = Reactor(
+        reactor = Reactor(
             controller,
             self.store,
-            self.channel,
+            self.broker.channel(),
             self.clock,
             inboxes=[INBOX],
+            exclusive=True,
             at_point=self.points,
         )
         if self.forgetful:
-            self.reactor.own([root for root in self.roots if self.log.last(root) is not None])
+            reactor.own([root for root in self.roots if self.log.last(root) is not None])
         else:
-            self.reactor.take_over()
+            reactor.take_over()
+        return reactor
 
     def submit(self, source: Source, params: dict[str, Any], key: str) -> UUID:
         """Ask for a job, as often as it takes until it is in the log."""
@@ -100,7 +105,7 @@ class World:
     def restart(self) -> None:
         """End the reactor as a kill would, and start another."""
         self.restarts += 1
-        self.channel.close()
+        self.reactor.close()
         self.clock.advance(RESTART_SECONDS)
         self.start_reactor()
 
