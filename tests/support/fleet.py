@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import secrets
 import threading
-import time
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Self
 
 from warrener.adapters.clock import SystemClock
 from warrener.adapters.memory import MemoryBroker, MemoryEventStore
@@ -21,15 +20,6 @@ from warrener.services.runners import InlineRunner
 from warrener.services.worker import Worker
 
 WAIT_SECONDS = 20.0
-
-
-def eventually(holds: Callable[[], Any], what: str = "") -> Any:
-    """Wait until something holds, and return it."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not (found := holds()):
-        assert time.monotonic() < deadline, f"in vain: {what or holds}"
-        threading.Event().wait(0.005)
-    return found
 
 
 class Fleet:

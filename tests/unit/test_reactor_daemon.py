@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from support.fleet import Fleet, eventually
+from support.fleet import Fleet
+from support.log_checks import eventually
 
 from warrener import endpoint
 from warrener.domain import ids
