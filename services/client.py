@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -92,6 +92,33 @@ class Client:
         self._ask(message, f"submit/{message.key}", answer_seconds)
         return ids.job_id(message.key)
 
+    def send_all(self, messages: Sequence[SubmitJob]) -> list[UUID]:
+        """Submit many messages at once; when this returns, the broker has them all.
+
+        What the reactor refuses is told by `wait` only.
+        """
+        outgoing = [
+            Outgoing(inbox_queue(), msgspec.json.encode(message), f"submit/{message.key}")
+            for message in messages
+        ]
+        self._publish(outgoing, f"{len(outgoing)} submissions")
+        return [ids.job_id(message.key) for message in messages]
+
+    def wait_all(
+        self, jobs: Sequence[UUID], timeout_seconds: float | None = None
+    ) -> dict[UUID, Outcome]:
+        """Wait until all of these root jobs have ended; see `wait`."""
+        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        asking = [WaitJob(job=job, reply_to=self._queue) for job in jobs]
+        bodies = [msgspec.json.encode(message) for message in asking]
+        self._publish([Outgoing(inbox_queue(), b, f"wait/{uuid4()}") for b in bodies], "waiting")
+        found: dict[UUID, Outcome] = {}
+        for job in jobs:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            known = self._until(partial(self._outcomes.get, job), _soon(left))
+            found[job] = self._outcomes.pop(job) if known else self.wait(job, left)
+        return found
+
     def wait(self, job: UUID, timeout_seconds: float | None = None) -> Outcome:
         """Wait until a root job has ended; raises `TimeoutError` if it has not by then."""
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
@@ -140,14 +167,16 @@ class Client:
 
     def _send(self, command: SubmitJob | CancelJob | WaitJob, name: str) -> str:
         """Send a command and wait until the broker is answerable for it; return its id."""
+        self._publish([Outgoing(inbox_queue(), msgspec.json.encode(command), name)], name)
+        return name
+
+    def _publish(self, outgoing: Sequence[Outgoing], what: str) -> None:
         self._batches += 1
         batch = self._batches
-        outgoing = Outgoing(inbox_queue(), msgspec.json.encode(command), name)
-        self._channel.publish([outgoing], batch)
+        self._channel.publish(outgoing, batch)
         if not self._until(lambda: batch in self._confirmed, time.monotonic() + CONFIRM_SECONDS):
-            raise BrokerUnavailable(f"the broker did not confirm {name} in {CONFIRM_SECONDS:.0f} s")
+            raise BrokerUnavailable(f"the broker did not confirm {what} in {CONFIRM_SECONDS:.0f} s")
         self._confirmed.discard(batch)
-        return name
 
     def _until(self, found: Callable[[], T], deadline: float) -> T | None:
         """Take what arrives until something is found; None if it is not by the deadline."""
@@ -217,6 +246,12 @@ class AsyncClient:
         if self._client is None:
             self._client = Client(self._url, broker=self._broker)
         return self._client
+
+
+def _soon(left: float | None) -> float:
+    """Return until when to wait for an answer that was asked for, before asking once more."""
+    now = time.monotonic()
+    return now + ASK_AGAIN_SECONDS if left is None else now + min(left, ASK_AGAIN_SECONDS)
 
 
 def _open(url: str | None) -> Broker:

@@ -18,6 +18,7 @@ from warrener.domain.definition import tracing
 from warrener.domain.definition.durations import seconds
 from warrener.domain.definition.handles import refuse
 from warrener.domain.definition.model import RetryRule
+from warrener.domain.messages import DEFAULT_QUEUE
 from warrener.services.plans import Plan
 
 P = ParamSpec("P")
@@ -160,6 +161,10 @@ class Registry:
     def names(self) -> list[str]:
         """Return all names, sorted."""
         return sorted(self._endpoints)
+
+    def queues(self) -> dict[str, str]:
+        """Return the queue that each endpoint's steps go to unless they name one, by name."""
+        return {name: self._endpoints[name].queue or DEFAULT_QUEUE for name in self.names()}
 
     def nearest(self, name: str) -> str:
         """Say in words what is known in place of an unknown name."""

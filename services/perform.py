@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
@@ -15,14 +16,25 @@ from warrener.domain.events import Error
 from warrener.domain.messages import RunStep, StepReport
 from warrener.domain.ports import Clock
 from warrener.domain.retry import WAIT_SECONDS_MAX
-from warrener.services.endpoints import REGISTRY, Registry
+from warrener.services.endpoints import REGISTRY, Endpoint, Registry
 from warrener.services.plans import Misfit
 
 TRACEBACK_CHARACTERS_MAX = 16 * 1024
 MESSAGE_CHARACTERS_MAX = 2_000
 CODE_CHARACTERS_MAX = 100
+NOTE_CHARACTERS_MAX = 200
 
-_order: ContextVar[RunStep | None] = ContextVar("warrener_order", default=None)
+
+class Pulse(msgspec.Struct, eq=False):
+    """What an attempt says of itself while it runs, and what it is told. Threads share it."""
+
+    begun: float | None = None  # on the clock of `time.monotonic`
+    share: float | None = None
+    note: str | None = None
+    cancelled: bool = False
+
+
+_running: ContextVar[tuple[RunStep, Pulse] | None] = ContextVar("warrener_running", default=None)
 
 
 class CurrentStep(msgspec.Struct, frozen=True):
@@ -35,6 +47,26 @@ class CurrentStep(msgspec.Struct, frozen=True):
     token: str
     labels: dict[str, str]
     root: UUID
+    pulse: Pulse = msgspec.field(default_factory=Pulse)
+
+    @property
+    def cancelled(self) -> bool:
+        """Say whether nobody waits for this attempt any more, so that it should end soon."""
+        return self.pulse.cancelled
+
+    def progress(self, share: float | None = None, note: str | None = None) -> None:
+        """Tell how far the attempt has come: a share from 0 to 1, a few words, or both.
+
+        It costs next to nothing; the worker hands the newest on with its next beat. Raises
+        `ValueError` or `TypeError` for a share that is no number.
+        """
+        if share is not None:
+            share = float(share)
+            if math.isnan(share):
+                raise ValueError("progress: the share is not a number")
+            self.pulse.share = min(max(share, 0.0), 1.0)
+        if note is not None:
+            self.pulse.note = _bounded(note, NOTE_CHARACTERS_MAX)
 
 
 class Fate(msgspec.Struct, frozen=True):
@@ -48,9 +80,10 @@ class Fate(msgspec.Struct, frozen=True):
 
 def current_step() -> CurrentStep:
     """Return the step that is running in this thread or task."""
-    order = _order.get()
-    if order is None:
+    running = _running.get()
+    if running is None:
         raise UsageError("current_step() was called outside a step: only a worker runs steps")
+    order, pulse = running
     return CurrentStep(
         job=order.job,
         step=order.step,
@@ -59,13 +92,32 @@ def current_step() -> CurrentStep:
         token=order.token,
         labels=dict(order.context.get("labels", {})),
         root=UUID(str(order.context.get("root", order.job))),
+        pulse=pulse,
     )
 
 
-def perform(order: RunStep, worker: str, clock: Clock, registry: Registry = REGISTRY) -> StepReport:
-    """Run one attempt of a step and report it; only `KeyboardInterrupt` goes through."""
+def perform(
+    order: RunStep,
+    worker: str,
+    clock: Clock,
+    registry: Registry = REGISTRY,
+    pulse: Pulse | None = None,
+) -> StepReport:
+    """Run one attempt of a step and report it; only `KeyboardInterrupt` goes through.
+
+    An attempt whose pulse says that it is cancelled is not begun.
+    """
     started_at = clock.now()
-    fate = _call(order, registry)
+    fate = _call(order, registry, pulse or Pulse())
+    return report(order, worker, fate, started_at=started_at, ended_at=clock.now())
+
+
+async def perform_async(
+    order: RunStep, worker: str, clock: Clock, registry: Registry, pulse: Pulse
+) -> StepReport:
+    """Run one attempt in the loop that runs this; whatever the endpoint raises is reported."""
+    started_at = clock.now()
+    fate = await _await(order, registry, pulse)
     return report(order, worker, fate, started_at=started_at, ended_at=clock.now())
 
 
@@ -88,14 +140,12 @@ def report(
     )
 
 
-def _call(order: RunStep, registry: Registry) -> Fate:
+def _call(order: RunStep, registry: Registry, pulse: Pulse) -> Fate:
     endpoint = registry.get(order.endpoint)
-    if endpoint is None:
-        message = (
-            f"this worker knows no endpoint {order.endpoint}: {registry.nearest(order.endpoint)}"
-        )
-        return failed(order, "failed", "unknown-endpoint", message)
-    token = _order.set(order)
+    if endpoint is None or pulse.cancelled:
+        return _not_begun(order, registry, endpoint)
+    pulse.begun = time.monotonic()
+    token = _running.set((order, pulse))
     try:
         return Fate("succeeded", endpoint.plan.call(order.args))
     except KeyboardInterrupt:
@@ -103,7 +153,27 @@ def _call(order: RunStep, registry: Registry) -> Fate:
     except BaseException as error:  # SystemExit and cancellation of a task, too
         return fate_of(order, error)
     finally:
-        _order.reset(token)
+        _running.reset(token)
+
+
+async def _await(order: RunStep, registry: Registry, pulse: Pulse) -> Fate:
+    endpoint = registry.get(order.endpoint)
+    if endpoint is None or pulse.cancelled:
+        return _not_begun(order, registry, endpoint)
+    pulse.begun = time.monotonic()
+    _running.set((order, pulse))  # in the context of this task alone
+    try:
+        return Fate("succeeded", await endpoint.plan.call_async(order.args))
+    except BaseException as error:
+        return fate_of(order, error)
+
+
+def _not_begun(order: RunStep, registry: Registry, endpoint: Endpoint[..., Any] | None) -> Fate:
+    if endpoint is not None:
+        return failed(order, "failed", "cancelled", "the attempt was cancelled before it began")
+    name = _bounded(order.endpoint, CODE_CHARACTERS_MAX)
+    message = f"this worker knows no endpoint {name}: {registry.nearest(order.endpoint)}"
+    return failed(order, "failed", "unknown-endpoint", message)
 
 
 def fate_of(order: RunStep, error: BaseException) -> Fate:

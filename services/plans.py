@@ -37,6 +37,7 @@ class Plan:
         self._name = name
         self._function = function
         self._signature = signature
+        self.is_async = inspect.iscoroutinefunction(function)
         hints = _hints(name, function)
         self._result_type = hints.get("return", Any)
         parameters = signature.parameters.values()
@@ -50,11 +51,22 @@ class Plan:
 
         Raises `Misfit`, and whatever the function raises.
         """
-        positional, named = self._arguments(args)
-        result = self._function(*positional, **named)
+        result = self._begin(args)
         if isinstance(result, CoroutineType):
             result = _loop().run_until_complete(result)
         return self._encoded(result)
+
+    async def call_async(self, args: bytes | msgspec.Raw) -> msgspec.Raw:
+        """Do what `call` does in the running event loop."""
+        result = self._begin(args)
+        if isinstance(result, CoroutineType):
+            result = await result
+        return self._encoded(result)
+
+    def _begin(self, args: bytes | msgspec.Raw) -> Any:
+        """Call the function; what a coroutine function returns is still to be awaited."""
+        positional, named = self._arguments(args)
+        return self._function(*positional, **named)
 
     def _arguments(self, args: bytes | msgspec.Raw) -> tuple[list[Any], dict[str, Any]]:
         try:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
-from warrener.domain.errors import StoreUnavailable
+from warrener.domain.errors import StoreUnavailable, UsageError
 from warrener.services.settings import (
     MEMORY,
     MEMORY_BROKER,
@@ -172,11 +172,26 @@ def open_embedded(
 
 
 def hold_job(settings: Settings, root: UUID) -> AbstractContextManager[None]:
-    """Hold the right to work on a root job; raises `UsageError` if another process holds it."""
+    """Hold the right to work on a root job here; raises `UsageError` if somebody else does."""
     from warrener.adapters.run_lock import run_lock
 
     path = sqlite_path(settings.store_url)
-    return nullcontext() if path == MEMORY else run_lock(path, root)
+    if path == MEMORY:
+        return nullcontext()
+    _refuse_beside_a_reactor(settings)
+    return run_lock(path, root)
+
+
+def _refuse_beside_a_reactor(settings: Settings) -> None:
+    leases = open_leases(settings.store_url)
+    try:
+        holder = leases.holder(0)
+    finally:
+        leases.close()
+    if holder is not None and holder[1] > open_clock().now():
+        raise UsageError(
+            f"the reactor {holder[0]} works on this store: use `warrener submit`, or another --store"
+        )
 
 
 def _open_runner(mode: Mode, workers: int, modules: Sequence[str], clock: Clock) -> Runner:

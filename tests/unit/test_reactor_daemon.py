@@ -12,6 +12,7 @@ from support.fleet import Fleet
 from support.log_checks import eventually
 
 from warrener import endpoint
+from warrener.adapters.clock import SystemClock
 from warrener.domain import ids
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import UsageError
@@ -21,6 +22,9 @@ from warrener.domain.ports import Outgoing
 from warrener.domain.topology import POISON, QUARANTINE, inbox_queue, orders_queue, results_queue
 from warrener.services.client import AsyncClient
 from warrener.services.endpoints import Registry
+from warrener.services.settings import Settings
+from warrener.services.submission import Source, submission
+from warrener.services.wiring import hold_job, open_leases
 
 REGISTRY = Registry()
 DIAMOND: dict[str, Any] = {
@@ -191,3 +195,30 @@ def test_an_order_that_the_broker_gave_up_on_fails_its_step_for_good():
         assert (outcome.state, outcome.error.code) == ("failed", "poison")
         eventually(lambda: fleet.broker.depth(QUARANTINE) == 1)
         assert msgspec.json.decode(delivery.body, type=RunStep).job == submitted
+
+
+def test_many_jobs_are_submitted_and_waited_for_at_once():
+    with Fleet(REGISTRY) as fleet:
+        fleet.reactor()
+        fleet.worker()
+        client = fleet.client()
+        messages = [submission(Source(job()), {"n": n}, key=f"k{n}") for n in range(50)]
+
+        outcomes = client.wait_all(client.send_all(messages), timeout_seconds=20)
+
+    assert [outcome.result for outcome in outcomes.values()] == [8 * n for n in range(50)]
+
+
+def test_a_run_beside_a_reactor_on_the_same_store_is_refused(tmp_path):
+    settings = Settings(store_url=f"sqlite:///{tmp_path}/jobs.db", views_url="")
+    leases = open_leases(settings.store_url)
+    now = SystemClock().now()
+    assert leases.take(0, "r1", now, 60)
+
+    with pytest.raises(UsageError, match="the reactor r1 works on this store"):
+        hold_job(settings, ids.job_id("k"))
+
+    leases.give_up(0, "r1")
+    with hold_job(settings, ids.job_id("k")):
+        pass
+    leases.close()
