@@ -190,7 +190,8 @@ def _refuse_beside_a_reactor(settings: Settings) -> None:
         leases.close()
     if holder is not None and holder[1] > open_clock().now():
         raise UsageError(
-            f"the reactor {holder[0]} works on this store: use `warrener submit`, or another --store"
+            f"the reactor {holder[0]} works on this store:"
+            " use `warrener submit`, or another --store"
         )
 
 

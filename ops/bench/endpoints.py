@@ -13,3 +13,18 @@ def echo(x: int) -> int:
 @endpoint("bench.count")
 def count(xs: list[int]) -> int:
     return len(xs)
+
+
+@endpoint("bench.text")
+def text(x: str) -> str:
+    return x
+
+
+@endpoint("bench.join")
+def join(x: str, y: str) -> str:
+    return x or y
+
+
+@endpoint("bench.length")
+def length(xs: list[str]) -> int:
+    return len(xs)
