@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
+from msgspec import Meta
 
 from warrener.domain.events import Error, GivenStep, Selection
 
 PROTOCOL_VERSION = 1
 DEFAULT_QUEUE = "default"
+
+# What is checked beside the types; `outcome` is text, so that it is one type everywhere else.
+Outcome = Annotated[
+    str, Meta(pattern="^(succeeded|failed|retry_later|permanent|user_action)$(?!\\n)")
+]
+Name = Annotated[str, Meta(min_length=1, max_length=200)]  # part of names of queues
+Attempt = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Slots = Annotated[int, Meta(ge=0, le=100_000)]
+Seconds = Annotated[float, Meta(ge=0.01, le=86_400)]
+Priority = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+Time = Annotated[datetime, Meta(tz=True)]
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
@@ -27,11 +39,11 @@ class RunStep(Message, frozen=True, kw_only=True, omit_defaults=True, tag="RunSt
     step: UUID
     path: str
     endpoint: str
-    attempt: int
+    attempt: Attempt
     token: str
     args: msgspec.Raw
-    reply_to: str
-    deadline: datetime | None = None
+    reply_to: Annotated[str, Meta(min_length=1, max_length=255)]
+    deadline: Time | None = None
     context: dict[str, Any] = {}  # root, labels, traceparent
 
 
@@ -40,15 +52,15 @@ class StepReport(Message, frozen=True, kw_only=True, omit_defaults=True, tag="St
 
     job: UUID
     step: UUID
-    attempt: int
+    attempt: Attempt
     token: str
-    worker: str
-    outcome: str  # succeeded | failed | retry_later | permanent | user_action
+    worker: Name
+    outcome: Outcome
     result: msgspec.Raw = msgspec.Raw(b"null")
     error: Error | None = None
     retry_after: float | None = None
-    started_at: datetime
-    ended_at: datetime
+    started_at: Time
+    ended_at: Time
 
 
 class Beat(Message, frozen=True, kw_only=True, omit_defaults=True, tag="Beat"):
@@ -59,10 +71,10 @@ class Beat(Message, frozen=True, kw_only=True, omit_defaults=True, tag="Beat"):
 
     job: UUID
     step: UUID
-    attempt: int
+    attempt: Attempt
     token: str
-    worker: str
-    at: datetime
+    worker: Name
+    at: Time
     progress: float | None = None
     note: str | None = None
 
@@ -70,14 +82,14 @@ class Beat(Message, frozen=True, kw_only=True, omit_defaults=True, tag="Beat"):
 class WorkerState(Message, frozen=True, kw_only=True, omit_defaults=True):
     """What workers announce on the fleet exchange: whom they serve, and with how many slots."""
 
-    worker: str
+    worker: Name
     host: str
     pid: int
-    endpoints: tuple[str, ...]
-    queues: tuple[str, ...]  # as definitions call them
-    slots: int
-    busy: int = 0
-    beat_seconds: float = 10.0  # when to expect the next sign of life
+    endpoints: Annotated[tuple[Name, ...], Meta(max_length=10_000)]
+    queues: Annotated[tuple[Name, ...], Meta(max_length=1_000)]  # as definitions call them
+    slots: Slots
+    busy: Slots = 0
+    beat_seconds: Seconds = 10.0  # when to expect the next sign of life
 
 
 class WorkerHello(WorkerState, frozen=True, kw_only=True, omit_defaults=True, tag="WorkerHello"):
@@ -100,7 +112,7 @@ class CancelStep(Message, frozen=True, kw_only=True, omit_defaults=True, tag="Ca
 
     job: UUID
     step: UUID
-    attempt: int
+    attempt: Attempt
 
 
 class CallWorkers(Message, frozen=True, kw_only=True, omit_defaults=True, tag="CallWorkers"):
@@ -124,7 +136,7 @@ class SubmitJob(Command, frozen=True, kw_only=True, omit_defaults=True, tag="Sub
     params: msgspec.Raw
     library: dict[str, str] = {}
     labels: dict[str, str] = {}
-    priority: int = 0
+    priority: Priority = 0
     fair: str | None = None
     selection: Selection | None = None
     given: dict[str, GivenStep] = {}
@@ -172,7 +184,7 @@ class EventNotice(Message, frozen=True, kw_only=True, omit_defaults=True, tag="E
 
     event: str  # job.succeeded, job.failed, job.cancelled, step.failed, step.retrying
     position: int
-    at: datetime
+    at: Time
     job: UUID
     root: UUID
     name: str  # of the job's definition

@@ -45,13 +45,13 @@ def encode_json(value: Any) -> bytes:
 
 def decode_json(data: bytes | str) -> Any:
     """Decode and check JSON from outside; raises `PayloadError` that says what is wrong."""
-    raw = data.encode() if isinstance(data, str) else data
-    check_size(len(raw))
     try:
+        raw = data.encode() if isinstance(data, str) else data
+        check_size(len(raw))
         value = msgspec.json.decode(raw)
     except RecursionError:
         raise PayloadError("bad-json", f"nested deeper than {DEPTH_MAX} levels") from None
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeError) as error:  # text that UTF-8 cannot carry
         raise PayloadError("bad-json", f"not JSON: {error}") from error
     if raw.count(b"[") + raw.count(b"{") > DEPTH_MAX or _LONG_NUMBER.search(raw):
         _check_bounds(value, DEPTH_MAX)
