@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -10,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from warrener.domain.events import Error, GivenStep, Selection
+from warrener.domain.payloads import MESSAGE_BYTES_MAX
 
 PROTOCOL_VERSION = 1
 DEFAULT_QUEUE = "default"
@@ -197,3 +199,25 @@ ControlMessage = CancelStep | CallWorkers
 FleetMessage = WorkerHello | WorkerBeat | WorkerBye
 InboxMessage = StepReport | Beat | SubmitJob | CancelJob | WaitJob | FleetMessage
 ReplyMessage = CommandReply | JobOutcome
+
+
+def decoder(kind: Any) -> Callable[[bytes], Any]:
+    """Return the function that decodes messages from outside: a type of message, or a union.
+
+    It raises an error of msgspec's family on everything else, be it too large, too deep, not UTF-8
+    or of another version of the protocol.
+    """
+    decode = msgspec.json.Decoder(kind).decode
+
+    def checked(body: bytes) -> Any:
+        if len(body) > MESSAGE_BYTES_MAX:
+            raise msgspec.ValidationError(f"{len(body)} bytes are over {MESSAGE_BYTES_MAX}")
+        try:
+            message = decode(body)
+        except (RecursionError, UnicodeDecodeError) as error:
+            raise msgspec.DecodeError(f"{type(error).__name__}: {error}") from error
+        if message.v != PROTOCOL_VERSION:
+            raise msgspec.ValidationError(f"unknown protocol version {message.v}")
+        return message
+
+    return checked
