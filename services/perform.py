@@ -172,7 +172,7 @@ def _not_begun(order: RunStep, registry: Registry, endpoint: Endpoint[..., Any] 
     if endpoint is not None:
         return failed(order, "failed", "cancelled", "the attempt was cancelled before it began")
     name = _bounded(order.endpoint, CODE_CHARACTERS_MAX)
-    message = f"this worker knows no endpoint {name}: {registry.nearest(order.endpoint)}"
+    message = f"this worker knows no endpoint {name}: {registry.nearest(name)}"
     return failed(order, "failed", "unknown-endpoint", message)
 
 

@@ -1,4 +1,4 @@
-"""Runners: how a worker gets its orders performed. In-line here; threads and processes beside."""
+"""Runners: how a worker gets its orders performed. In-line here; the others have own modules."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ import msgspec
 from warrener.domain.messages import RunStep
 from warrener.domain.ports import Clock
 from warrener.services.endpoints import REGISTRY, Registry
-from warrener.services.perform import perform
+from warrener.services.perform import Pulse, perform
 
 INLINE_SLICE_SECONDS = 0.005
 
 _ENCODE = msgspec.json.Encoder().encode
 
 
-class Task(msgspec.Struct, frozen=True):
+class Task(msgspec.Struct, eq=False):
     """An order in hand: `tag` is the delivery's, `body` the order as it came."""
 
     tag: int
     order: RunStep
     body: bytes
+    pulse: Pulse = msgspec.field(default_factory=Pulse)
 
 
 class Finished(msgspec.Struct, frozen=True):
@@ -36,9 +37,10 @@ class Finished(msgspec.Struct, frozen=True):
 class Runner(Protocol):
     """Performs orders.
 
-    Obligations: every task that was submitted comes back from `finished` exactly once, whatever
-    becomes of it (until `close`); `submit` does not wait for the task of another; a runner belongs
-    to one thread.
+    Obligations: every task that was submitted comes back exactly once, from `finished` or from
+    `withdraw`, whatever becomes of it (until `close`); `submit` does not wait for the task of
+    another; once a task has begun its pulse says since when, and what its endpoint says of its
+    progress; a runner belongs to one thread.
     """
 
     def room(self) -> int:
@@ -55,6 +57,14 @@ class Runner(Protocol):
 
     def finished(self, timeout_seconds: float = 0.0) -> Sequence[Finished]:
         """Return the tasks that are done; waits up to the timeout for the first one."""
+        ...
+
+    def cancel(self, task: Task) -> None:
+        """Let a submitted task know that it is cancelled, so that it comes back soon."""
+        ...
+
+    def withdraw(self) -> Sequence[Task]:
+        """Give back the tasks that nobody has begun."""
         ...
 
     def close(self) -> None:
@@ -88,13 +98,20 @@ class InlineRunner:
         """Perform the task."""
         if not self._done:
             self._since = time.monotonic()
-        report = perform(task.order, self._worker, self._clock, self._registry)
+        report = perform(task.order, self._worker, self._clock, self._registry, task.pulse)
         self._done.append(Finished(task, _ENCODE(report)))
 
     def finished(self, timeout_seconds: float = 0.0) -> Sequence[Finished]:  # noqa: ARG002
         """Return what was performed since the last call."""
         done, self._done = self._done, []
         return done
+
+    def cancel(self, task: Task) -> None:
+        """Nothing runs while somebody asks for this."""
+
+    def withdraw(self) -> Sequence[Task]:
+        """Nothing waits: a task is performed when it comes."""
+        return ()
 
     def close(self) -> None:
         """Nothing is left to stop."""

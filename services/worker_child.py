@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 import sys
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Thread
 
 import msgspec
 
 from warrener.domain.errors import UsageError
 from warrener.domain.messages import RunStep
+from warrener.services.child_memory import peak_bytes
+from warrener.services.endpoints import REGISTRY
 from warrener.services.modules import load_endpoint_modules
 from warrener.services.perform import perform
-from warrener.services.worker_link import HELLO, ORDER, READY, REPORT, UNFIT, FrameBuffer, frame
+from warrener.services.worker_link import (
+    FULL,
+    HELLO,
+    ORDER,
+    READY,
+    REPORT,
+    UNFIT,
+    FrameBuffer,
+    Hello,
+    frame,
+)
+from warrener.services.worker_side import ORPHAN_SECONDS, SideThread
 
-ORPHAN_SECONDS = 2.0  # how long a step may go on once the worker is gone
+__all__ = ["ORPHAN_SECONDS", "main"]
+
 UNFIT_EXIT_CODE = 3
 
 _CHUNK_BYTES = 256 * 1024
-
-
-class Hello(msgspec.Struct, frozen=True):
-    """What a child is told first."""
-
-    worker: str
-    modules: list[str]
-    base: str
 
 
 class SystemClock:
@@ -43,56 +46,61 @@ class SystemClock:
         return datetime.now(UTC)
 
 
-def main(descriptor: int) -> int:
-    """Serve the worker at the other end of this socket until it closes; return the exit code."""
-    _settle(descriptor)
-    with socket.socket(fileno=descriptor) as link:
-        Thread(target=_end_with_the_worker, args=(descriptor,), daemon=True).start()
+def main(orders: int, side: int) -> int:
+    """Serve the worker at the other end of these sockets until it closes; return the exit code."""
+    _settle(orders, side)
+    with socket.socket(fileno=orders) as link:
         try:
-            return _serve(link)
+            return _serve(link, socket.socket(fileno=side))
         except (BrokenPipeError, ConnectionResetError):
             return 0
 
 
-def _settle(descriptor: int) -> None:
-    """Leave signals to the worker: it ends its children by closing the socket.
+def _settle(*descriptors: int) -> None:
+    """Leave signals to the worker: it ends its children by closing the sockets.
 
     The handlers do nothing (rather than SIG_IGN, which programs started from here would inherit).
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
-    os.set_inheritable(descriptor, False)
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
 
-def _end_with_the_worker(descriptor: int) -> None:
-    """Leave no orphan: a step that outlives its worker is cut short."""
-    poll = select.poll()
-    poll.register(descriptor, 0)  # tells of a hang-up only
-    poll.poll()
-    time.sleep(ORPHAN_SECONDS)
-    os._exit(1)
-
-
-def _serve(link: socket.socket) -> int:
+def _serve(link: socket.socket, side: socket.socket) -> int:
     frames = _frames(link)
     first = next(frames, None)
     if first is None or first[0] != HELLO:
         return 0
     hello = msgspec.json.decode(first[1], type=Hello)
+    thread = SideThread(side, hello.pulse_seconds)
+    thread.start()
     try:
         load_endpoint_modules(hello.modules, Path(hello.base))
     except UsageError as error:
         link.sendall(frame(UNFIT, str(error).encode("utf-8", "backslashreplace")))
         return UNFIT_EXIT_CODE
-    link.sendall(frame(READY, b""))
+    link.sendall(frame(READY, msgspec.json.encode(REGISTRY.queues())))
+    _work(link, frames, thread, hello)
+    return 0
+
+
+def _work(
+    link: socket.socket, frames: Iterator[tuple[bytes, bytes]], side: SideThread, hello: Hello
+) -> None:
     decode, encode, clock = msgspec.json.Decoder(RunStep).decode, msgspec.json.encode, SystemClock()
     for kind, body in frames:
         if kind == ORDER:
-            link.sendall(frame(REPORT, encode(perform(decode(body), hello.worker, clock))))
-    return 0
+            order = decode(body)
+            pulse = side.begin(order)
+            made = perform(order, hello.worker, clock, pulse=pulse)
+            side.end()
+            link.sendall(frame(REPORT, encode(made)))
+            if hello.memory_bytes_max is not None and peak_bytes() > hello.memory_bytes_max:
+                link.sendall(frame(FULL, b""))
 
 
 def _frames(link: socket.socket) -> Iterator[tuple[bytes, bytes]]:

@@ -1,4 +1,8 @@
-"""Frames between a worker and its child processes, over a socket pair."""
+"""Frames between a worker and its child processes, over two socket pairs.
+
+One carries the orders and is served by the thread that performs them; over the other the child can
+be told, and can tell, something meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,13 @@ import socket
 from collections import deque
 from collections.abc import Iterator
 from itertools import count
+from uuid import UUID
 
-ORDER, REPORT, HELLO, READY, UNFIT = b"O", b"R", b"H", b"U", b"F"
+import msgspec
+
+HELLO, READY, UNFIT = b"H", b"U", b"F"  # at the start: what to load, done so, cannot
+ORDER, REPORT, FULL = b"O", b"R", b"M"  # then: work, its outcome, memory used up
+CANCEL, PULSE = b"C", b"P"  # on the second pair, for another thread of the child
 
 _HEADER_BYTES = 5  # kind, then the length of the body in four bytes
 _CHUNK_BYTES = 256 * 1024
@@ -17,6 +26,32 @@ _CHUNKS_AT_ONCE_MAX = 64
 def frame(kind: bytes, body: bytes) -> bytes:
     """Return the bytes of one frame."""
     return b"".join((kind, len(body).to_bytes(4, "big"), body))
+
+
+class Hello(msgspec.Struct, frozen=True):
+    """What a child is told first. `memory_bytes_max` only where the worker cannot measure it."""
+
+    worker: str
+    modules: list[str]
+    base: str
+    pulse_seconds: float = 5.0  # how often the child may tell of progress
+    memory_bytes_max: int | None = None
+
+
+class Progress(msgspec.Struct, frozen=True, array_like=True):
+    """What an attempt in a child says of itself."""
+
+    step: UUID
+    attempt: int
+    share: float | None
+    note: str | None
+
+
+class Cancel(msgspec.Struct, frozen=True, array_like=True):
+    """Which attempt nobody waits for any more."""
+
+    step: UUID
+    attempt: int
 
 
 class FrameBuffer:

@@ -69,3 +69,40 @@ def fail(how: str) -> None:
         "later": RetryLater(after=30, code="throttled"),
         "user": UserActionRequired("reconnect", message="Reconnect your page"),
     }[how]
+
+
+@endpoint("basic.hold_until_cancelled")
+def hold_until_cancelled(file: Path) -> str:
+    current_step().progress(0.25, "a quarter")
+    file.write_text(str(os.getpid()))
+    while not current_step().cancelled:
+        time.sleep(0.005)
+    return "stopped by myself"
+
+
+@endpoint("basic.wait_for_ever")
+async def wait_for_ever(file: Path) -> None:
+    import asyncio
+
+    current_step().progress(note="waiting")
+    file.write_text(str(os.getpid()))
+    try:
+        await asyncio.sleep(3600)
+    finally:
+        file.write_text("cancelled" if current_step().cancelled else "odd")
+
+
+_kept: list[bytes] = []
+
+
+@endpoint("basic.keep")
+def keep(mib: int) -> int:
+    _kept.append(b"x" * (mib * 1024 * 1024))
+    return os.getpid()
+
+
+@endpoint("basic.keep_and_hang")
+def keep_and_hang(mib: int) -> None:
+    keep(mib)
+    while True:
+        time.sleep(0.05)

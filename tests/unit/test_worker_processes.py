@@ -59,7 +59,7 @@ def test_an_order_behind_one_that_dies_goes_to_another_process():
 
     runner.submit(task(1, order("basic.die")))
     runner.submit(task(2, order("basic.where")))
-    held = [len(child.tasks) for child in runner._children]
+    held = [len(child.tasks) for child in runner.crew.children]
     found = reports(runner, 2)
 
     assert held == [2]
@@ -111,7 +111,7 @@ def test_processes_are_started_only_as_they_are_needed(runner):
     where(runner, 1)
     where(runner, 2)
 
-    assert len(runner._children) == 1
+    assert len(runner.crew.children) == 1
 
 
 def test_a_killed_process_is_replaced(runner):
