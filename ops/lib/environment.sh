@@ -123,12 +123,7 @@ ensure_venv_module() {
     package="$(venv_package)"
     [ -n "$package" ] ||
         die "$python has no venv and ensurepip modules: name another Python with PYTHON=/path/to/python3"
-    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-        die "$package is missing: apt install $package"
-    fi
-    say "$package is missing: installing it with apt-get ..."
-    quietly "$package is missing, and apt-get could not install it (see above): apt install $package" \
-        apt_install "$package"
+    install_packages "$package" "apt install $package" "$package"
 }
 
 # The system's package that completes $python; nothing if $python is not the system's.
@@ -144,11 +139,44 @@ venv_package() {
     fi
 }
 
-# A fresh container has no package lists yet, hence the second try.
-apt_install() {
+# install_packages WHAT REMEDY PACKAGE...: with apt-get, for root; others are told the remedy.
+install_packages() {
+    local what="$1" remedy="$2"
+    shift 2
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        die "$what is missing: $remedy"
+    fi
+    say "$what is missing: installing it with apt-get ..."
+    quietly "$what is missing, and apt-get could not install it (see above): $remedy" \
+        apt_install "$@"
+}
+
+# A fresh container has no package lists yet, hence the second try. A subshell, for its trap.
+apt_install() (
     export DEBIAN_FRONTEND=noninteractive
-    apt-get install --yes --no-install-recommends "$1" ||
-        { apt-get update && apt-get install --yes --no-install-recommends "$1"; }
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    forbid_starts
+    local install=(apt-get -o DPkg::Lock::Timeout=120 install --yes --no-install-recommends "$@")
+    "${install[@]}" || { apt-get update && "${install[@]}"; }
+)
+
+# Until the shell ends, no package starts its daemon: what is installed here is used by the tests
+# alone, with settings of their own, and without systemd a start can fail or hang. policy-rc.d is
+# Debian's way to say so. One that is there is put back; one that kill -9 left behind is ours.
+forbid_starts() {
+    local policy="${DPKG_ROOT:-}/usr/sbin/policy-rc.d"
+    local mark="# by ops/test of Warrener, while it installs a package; remove it if none is running"
+    if [ -e "$policy" ] && ! grep -qF "$mark" "$policy"; then
+        mv -f "$policy" "$policy.kept"
+    fi
+    if [ -e "$policy.kept" ]; then
+        trap "mv -f '$policy.kept' '$policy'" EXIT
+    else
+        trap "rm -f '$policy'" EXIT
+    fi
+    printf '#!/bin/sh\n%s\nexit 101\n' "$mark" >"$policy"
+    chmod 755 "$policy"
 }
 
 # quietly SENTENCE COMMAND...: the command's output is shown only if it fails, and then the sentence.

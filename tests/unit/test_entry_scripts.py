@@ -12,7 +12,19 @@ from subprocess import PIPE, CompletedProcess, Popen
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = (
+    "ops/demo",
+    "ops/test",
+    "ops/lib/environment.sh",
+    "ops/lib/programs.sh",
+    ".ci/run",
+    "pyproject.toml",
+)
 TOOLS = ("python", "warrener", "ruff", "mypy", "lint-imports")
+
+# What the tests need beside Python, and what the scripts themselves use.
+PROGRAMS = ("rabbitmq-server", "node", "npm")
+COMMANDS = "bash cat cp chmod date dirname flock grep id mkdir mktemp mv nproc readlink rm tail"
 
 # Notes every call that would do something, and fails where FAILING names it.
 STAND_IN = """#!/bin/bash
@@ -23,6 +35,8 @@ case "$*" in
 "-I -c "*) exit 0 ;;
 "-m venv "*) mkdir -p "$3/bin"; for tool in TOOLS; do cp "$0" "$3/bin/$tool"; done ;;
 esac
+[ "$name" = id ] && echo 0 && exit
+[ "$name $1" = "apt-get -o" ] && shift 2 && cp "$DPKG_ROOT/usr/sbin/policy-rc.d" "$CALLS.policy"
 [ "$1" = -m ] && name="$2" && shift 2
 { printf %s "$name"; printf " <%s>" "$@"; echo; } >>"$CALLS"
 [ "${FAILING:-}" = "$name" ] || exit 0
@@ -67,19 +81,23 @@ class Checkout:
         return [line.split()[0] for line in lines]
 
 
+def stand_in(path: Path) -> None:
+    path.write_text(STAND_IN.replace("TOOLS", " ".join(TOOLS)))
+    path.chmod(0o755)
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Checkout:
     root = tmp_path / "a checkout"
     for name in ("ops/lib", "warrener", "domain", ".ci"):
         (root / name).mkdir(parents=True)
-    for name in ("ops/demo", "ops/test", "ops/lib/environment.sh", ".ci/run", "pyproject.toml"):
+    for name in SCRIPTS:
         shutil.copy(ROOT / name, root / name)
     (root / "warrener" / "domain").symlink_to("../domain")
     pythons = tmp_path / "pythons"
     pythons.mkdir()
-    for name in ("python3", *(f"python3.{minor}" for minor in range(11, 15))):
-        (pythons / name).write_text(STAND_IN.replace("TOOLS", " ".join(TOOLS)))
-        (pythons / name).chmod(0o755)
+    for name in ("python3", *(f"python3.{minor}" for minor in range(11, 15)), *PROGRAMS):
+        stand_in(pythons / name)
     return Checkout(root, pythons, tmp_path / "calls")
 
 
@@ -232,6 +250,103 @@ def test_a_run_without_a_failure_says_so_last(checkout: Checkout) -> None:
 def test_continuous_integration_fails_when_pytest_finds_no_tests(checkout: Checkout) -> None:
     assert checkout.run(".ci/run").returncode == 0
     assert checkout.run(".ci/run", FAILING="pytest").returncode == 1
+
+
+@dataclass(frozen=True)
+class BareMachine:
+    """A machine without the programs that the tests need; `policy` says if daemons may start."""
+
+    checkout: Checkout
+    commands: Path
+    system: Path
+
+    @property
+    def policy(self) -> Path:
+        return self.system / "usr" / "sbin" / "policy-rc.d"
+
+    def run_tests(self, **variables: str) -> CompletedProcess[str]:
+        path = f"{self.checkout.pythons}:{self.commands}"
+        variables = {"PATH": path, "DPKG_ROOT": str(self.system)} | variables
+        return self.checkout.run("ops/test", **variables)
+
+
+@pytest.fixture
+def bare_machine(checkout: Checkout, tmp_path: Path) -> BareMachine:
+    commands, system = tmp_path / "commands", tmp_path / "system"
+    commands.mkdir()
+    (system / "usr" / "sbin").mkdir(parents=True)
+    for name in COMMANDS.split():
+        (commands / name).symlink_to(str(shutil.which(name)))
+    for name in PROGRAMS:
+        (checkout.pythons / name).unlink()
+    for name in ("apt-get", "id"):
+        stand_in(checkout.pythons / name)
+    return BareMachine(checkout, commands, system)
+
+
+def test_root_gets_missing_programs_from_the_distribution(bare_machine: BareMachine) -> None:
+    done = bare_machine.run_tests()
+
+    assert done.returncode == 0, done.stderr
+    lines = bare_machine.checkout.calls_file.read_text().splitlines()
+    options = "<install> <--yes> <--no-install-recommends>"
+    assert lines[0] == f"apt-get {options} <rabbitmq-server>"
+    assert lines[1] == f"apt-get {options} <nodejs> <npm>"
+    assert lines[2].startswith("venv ")
+
+
+@pytest.mark.parametrize("program", ["rabbitmq-server", "node"])
+def test_a_failed_installation_of_a_program_ends_the_run_in_one_sentence(
+    bare_machine: BareMachine, program: str
+) -> None:
+    if program == "node":
+        stand_in(bare_machine.system / "usr" / "sbin" / "rabbitmq-server")
+
+    done = bare_machine.run_tests(FAILING="apt-get")
+
+    assert done.returncode == 1
+    assert "apt-get could not install it" in done.stderr.splitlines()[-1]
+    assert program in done.stderr.splitlines()[-1]
+    assert set(bare_machine.checkout.calls()) == {"apt-get"}
+
+
+def test_who_may_not_install_is_told_what_is_missing_in_one_sentence(
+    bare_machine: BareMachine,
+) -> None:
+    (bare_machine.checkout.pythons / "apt-get").unlink()
+
+    done = bare_machine.run_tests()
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        "ops/test: rabbitmq-server is missing: apt install rabbitmq-server, "
+        "or name a RabbitMQ with WARRENER_TEST_BROKER_URL=amqp://...\n"
+    )
+    assert bare_machine.checkout.calls() == []
+
+
+def test_with_another_broker_no_server_is_installed(bare_machine: BareMachine) -> None:
+    done = bare_machine.run_tests(WARRENER_TEST_BROKER_URL="amqp://localhost")
+
+    assert done.returncode == 0
+    assert "rabbitmq-server" not in bare_machine.checkout.calls_file.read_text()
+
+
+@pytest.mark.parametrize("before", [None, "#!/bin/sh\nexit 0\n"])
+@pytest.mark.parametrize("failing", ["", "apt-get"])
+def test_no_daemon_may_start_during_an_installation_and_the_policy_is_put_back(
+    bare_machine: BareMachine, before: str | None, failing: str
+) -> None:
+    if before:
+        bare_machine.policy.write_text(before)
+
+    bare_machine.run_tests(FAILING=failing)
+
+    meanwhile = bare_machine.checkout.calls_file.with_suffix(".policy").read_text()
+    assert meanwhile.startswith("#!/bin/sh\n")
+    assert meanwhile.endswith("\nexit 101\n")
+    assert (bare_machine.policy.read_text() if bare_machine.policy.exists() else None) == before
+    assert not bare_machine.policy.with_name("policy-rc.d.kept").exists()
 
 
 @pytest.mark.parametrize("scale", ["0", "-1", "1.5", "many"])

@@ -1,0 +1,32 @@
+# Programs that the tests need beside Python; sourced after environment.sh by ops/test.
+#
+#     ensure_rabbitmq   # rabbitmq-server is there, or the tests have another broker
+#     ensure_node       # node and npm are there
+#
+# Where one is missing, root gets it from the distribution; others get one sentence.
+
+ensure_rabbitmq() {
+    [ -z "${WARRENER_TEST_BROKER_URL:-}" ] || return 0
+    has_programs rabbitmq-server && return
+    local units=(rabbitmq-server.service)
+    has_programs epmd || units+=(epmd.socket epmd.service)
+    install_packages rabbitmq-server \
+        "apt install rabbitmq-server, or name a RabbitMQ with WARRENER_TEST_BROKER_URL=amqp://..." \
+        rabbitmq-server
+    # Nor are they to start with the machine: the tests start their own.
+    ! command -v systemctl >/dev/null || systemctl disable "${units[@]}" >/dev/null 2>&1 || true
+}
+
+ensure_node() {
+    has_programs node npm && return
+    install_packages "node or npm" "apt install nodejs npm" nodejs npm
+}
+
+# Whether all of them are there; Debian keeps servers in /usr/sbin, which users have not on PATH.
+has_programs() {
+    local PATH="$PATH:${DPKG_ROOT:-}/usr/sbin"
+    local name
+    for name in "$@"; do
+        command -v "$name" >/dev/null || return 1
+    done
+}
