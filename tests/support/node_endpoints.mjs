@@ -1,0 +1,24 @@
+// Endpoints for the tests of the worker in Node.
+
+import { existsSync } from "node:fs";
+import { setTimeout as pause } from "node:timers/promises";
+
+export const endpoints = {
+  "test.echo": (args) => args,
+  "test.nothing": () => undefined,
+  "test.not_a_number": () => ({ deep: [NaN] }),
+  "test.half_a_character": () => "\ud800",
+  "test.too_large": () => "x".repeat(16 * 1024 * 1024),
+  "test.throw": ({ message }) => {
+    throw new RangeError(message);
+  },
+  "test.throw_text": () => {
+    throw "just text";
+  },
+  // Runs until the file is there, or nobody waits any longer.
+  "test.until": async ({ file }, { signal, progress, order }) => {
+    progress(0.5, order.path);
+    while (!existsSync(file) && !signal.aborted) await pause(10);
+    return signal.aborted ? "aborted" : "seen";
+  },
+};
