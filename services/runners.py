@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -18,13 +18,32 @@ INLINE_SLICE_SECONDS = 0.005
 _ENCODE = msgspec.json.Encoder().encode
 
 
+WAITING: Final = 0  # how far a worker is with a task
+RUNNING: Final = 1  # the runner has it
+REPORTED: Final = 2  # its report waits for confirmation
+
+Attempt = tuple[int, int, str]  # step, number and token: what tells an attempt from all others
+
+
 class Task(msgspec.Struct, eq=False):
-    """An order in hand: `tag` is the delivery's, `body` the order as it came."""
+    """An order in hand: `tag` is the delivery's, `body` the order as it came.
+
+    `joined` are the tags of further deliveries of the same attempt. Runners only touch the pulse.
+    """
 
     tag: int
     order: RunStep
     body: bytes
+    attempt: Attempt
     pulse: Pulse = msgspec.field(default_factory=Pulse)
+    stage: int = WAITING
+    joined: tuple[int, ...] = ()
+    beats: int = 0  # sent so far
+
+
+def attempt_of(order: RunStep) -> Attempt:
+    """Return what tells an order's attempt from all others."""
+    return order.step.int, order.attempt, order.token
 
 
 class Finished(msgspec.Struct, frozen=True):

@@ -1,31 +1,62 @@
 """The worker: takes orders from its queues, has them performed, reports, and then acknowledges.
 
-An order is acknowledged only once its report is confirmed, never the other way round.
+An order is acknowledged only once its report is confirmed, never the other way round. An attempt
+that is delivered again runs no second time while the worker remembers it.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 
 import msgspec
+import structlog
 
 from warrener.domain import ids
-from warrener.domain.messages import PROTOCOL_VERSION, RunStep
-from warrener.domain.payloads import PAYLOAD_BYTES_MAX
-from warrener.domain.ports import Channel, Clock, Delivery, Outgoing
-from warrener.domain.topology import orders_queue
-from warrener.services.runners import Finished, InlineRunner, Runner, Task
+from warrener.domain.messages import (
+    CallWorkers,
+    CancelStep,
+    ControlMessage,
+    RunStep,
+    decoder,
+)
+from warrener.domain.ports import Channel, Clock, Delivery, Notice, Outgoing
+from warrener.domain.topology import CONTROL, RESULTS, orders_queue, worker_queue
+from warrener.services.runners import (
+    REPORTED,
+    RUNNING,
+    WAITING,
+    Attempt,
+    Finished,
+    InlineRunner,
+    Runner,
+    Task,
+    attempt_of,
+)
+from warrener.services.worker_beats import BEAT_SECONDS, Beats
+from warrener.services.worker_memory import Cancellations, ReportCache
 from warrener.services.worker_threads import ThreadRunner
 
-__all__ = ["InlineRunner", "Runner", "ThreadRunner", "Worker"]
+__all__ = ["InlineRunner", "Runner", "ThreadRunner", "Worker", "decode_order"]
 
-ORDER_BYTES_MAX = PAYLOAD_BYTES_MAX + 64 * 1024
-SLICE_SECONDS = 0.005  # how long to wait on one side while the other may have something, too
+# How long to wait on one side while the other may have something, too: the longer the longer
+# nothing has happened.
+SLICE_SECONDS_MIN = 0.0005
+SLICE_SECONDS_MAX = 0.01
+UNCONFIRMED_MIN = 100  # reports that may wait for confirmation, however few slots there are
 
-_DECODE = msgspec.json.Decoder(RunStep).decode
+log = structlog.get_logger()
+
+decode_order: Callable[[bytes], RunStep] = decoder(RunStep)
+_decode_control: Callable[[bytes], CancelStep | CallWorkers] = decoder(ControlMessage)
+_RESULTS = f"{RESULTS}."
+
+
+def _no_fault(point: str) -> None:
+    """Tests put crashes here: before-report, after-report, before-ack."""
 
 
 class Worker:
@@ -40,47 +71,95 @@ class Worker:
         *,
         name: str,
         clock: Clock,
+        beat_seconds: float = BEAT_SECONDS,
+        endpoints: Sequence[str] = (),
+        at_point: Callable[[str], None] = _no_fault,
+        seconds: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take part in the queues; per queue at most `2 * slots + 2` orders are held at once."""
+        """Take part in the queues; per queue at most `2 * slots + 2` orders are held at once.
+
+        `queues` are named as definitions name them. `seconds` is the clock of `time.monotonic`.
+        """
         self.name = name
         self.runner = runner
         self.quarantined = 0
+        self.cancelled = 0
         self._channel = channel
-        self._clock = clock
+        self._at_point = at_point
+        self._seconds = seconds
         self._prefetch = 2 * slots + 2
+        self._unconfirmed_max = max(UNCONFIRMED_MIN, self._prefetch)
+        self._queues = tuple(map(orders_queue, queues))
+        self._tasks: dict[Attempt, Task] = {}  # all in hand, at whatever stage
         self._waiting: deque[Task] = deque()
-        self._unconfirmed: dict[int, list[int]] = {}  # batch -> tags of its orders
+        self._reports = ReportCache()
+        self._cancellations = Cancellations()
         self._batches = count(1)
-        for queue in map(orders_queue, queues):
+        self._unconfirmed: dict[int, list[tuple[Task, Outgoing]]] = {}  # by batch
+        self._signs: int | None = None  # the batch of the last signs of life, while unconfirmed
+        self._draining = False
+        self._beats = Beats(
+            name, queues, slots, clock=clock, beat_seconds=beat_seconds, endpoints=endpoints
+        )
+        channel.subscribe(worker_queue(name), CONTROL, ["step.cancel", "worker.call"])
+        for queue in self._queues:
             channel.declare(queue)
             channel.consume(queue, self._prefetch)
 
     def turn(self, timeout_seconds: float = 0.0) -> bool:
         """Do what there is to do, waiting up to the timeout for it; say whether it was anything."""
+        now = self._seconds()
+        self._give_signs(now)
         if self._pass(0.0, 0.0):
             return True
-        deadline = time.monotonic() + timeout_seconds
-        while (left := deadline - time.monotonic()) > 0:
-            if self._pass(*self._waits(left)):
+        deadline, slice_seconds = now + timeout_seconds, SLICE_SECONDS_MIN
+        while (now := self._seconds()) < deadline:
+            left = min(deadline, self._give_signs(now)) - now
+            if self._pass(*self._waits(left, slice_seconds)):
                 return True
+            slice_seconds = min(2 * slice_seconds, SLICE_SECONDS_MAX)
         return False
+
+    def drain(self) -> None:
+        """Take no more orders; those that have not begun go back, the others go on."""
+        if self._draining:
+            return
+        self._draining = True
+        for queue in self._queues:
+            self._channel.leave(queue)
+        unbegun = [*self.runner.withdraw(), *self._waiting]
+        self._waiting.clear()
+        for task in unbegun:
+            self._give_back(task)
+        self._publish([self._beats.bye(self.runner.busy())], [])
+
+    @property
+    def drained(self) -> bool:
+        """Say whether nothing is in hand, and all that was said is confirmed."""
+        return self._draining and not self._tasks and not self._unconfirmed
+
+    def unfinished(self) -> list[RunStep]:
+        """Return the orders in hand."""
+        return [task.order for task in self._tasks.values()]
 
     def close(self) -> None:
         """Stop; orders that are not done go back to their queues."""
         self.runner.close()
         self._channel.close()
 
-    def _waits(self, left: float) -> tuple[float, float]:
+    # --- the way of an order ---------------------------------------------------------------------
+
+    def _waits(self, left: float, slice_seconds: float) -> tuple[float, float]:
         """Return how long to wait for the channel and for the runner."""
         if not self.runner.busy():
             return left, 0.0
         expecting = self._unconfirmed or self.runner.room()
-        return 0.0, min(left, SLICE_SECONDS) if expecting else left
+        return 0.0, min(left, slice_seconds) if expecting else left
 
     def _pass(self, channel_seconds: float, runner_seconds: float) -> bool:
         polled = self._channel.poll(self._prefetch, channel_seconds)
         for batch in polled.confirmed:
-            self._channel.ack(self._unconfirmed.pop(batch, ()))
+            self._confirm(batch)
         for delivery in polled.deliveries:
             self._receive(delivery)
         self._hand_over()
@@ -91,33 +170,146 @@ class Worker:
         return bool(polled.confirmed or polled.deliveries or done)
 
     def _receive(self, delivery: Delivery) -> None:
-        order = decode_order(delivery.body)
-        if order is None:
-            self.quarantined += 1
-            self._channel.reject(delivery.tag, requeue=False)
+        if not delivery.tag:
+            self._hear(delivery)
+            return
+        try:
+            order = decode_order(delivery.body)
+        except msgspec.MsgspecError as error:
+            self._quarantine(delivery, str(error))
+            return
+        if not order.reply_to.startswith(_RESULTS):
+            self._quarantine(delivery, f"reply_to {order.reply_to!r} is no queue of results")
+            return
+        self._take(delivery, order)
+
+    def _take(self, delivery: Delivery, order: RunStep) -> None:
+        """Take an order in hand, unless its attempt is in hand, reported or cancelled already."""
+        attempt = attempt_of(order)
+        known = self._tasks.get(attempt)
+        if known is not None:
+            known.joined += (delivery.tag,)
+        elif self._cancellations and order in self._cancellations:
+            self._channel.ack([delivery.tag])
+        elif (report := self._reports.get(attempt)) is not None:
+            task = self._tasks[attempt] = Task(delivery.tag, order, b"", attempt, stage=REPORTED)
+            self._publish([report], [(task, report)])
+        elif self._draining:
+            self._channel.reject(delivery.tag, requeue=True)
         else:
-            self._waiting.append(Task(delivery.tag, order, delivery.body))
+            task = self._tasks[attempt] = Task(delivery.tag, order, delivery.body, attempt)
+            self._waiting.append(task)
 
     def _hand_over(self) -> None:
+        unconfirmed = len(self._tasks) - len(self._waiting) - self.runner.busy()
+        if unconfirmed >= self._unconfirmed_max:
+            return
         while self._waiting and self.runner.room() > 0:
-            self.runner.submit(self._waiting.popleft())
+            task = self._waiting.popleft()
+            task.stage = RUNNING
+            self.runner.submit(task)
 
     def _report(self, done: Sequence[Finished]) -> None:
+        reported = []
+        for finished in done:
+            task = finished.task
+            if task.pulse.cancelled:
+                self._drop(task)
+            else:
+                task.stage = REPORTED
+                reported.append((task, outgoing(finished)))
+        if reported:
+            self._at_point("before-report")
+            self._publish([report for _, report in reported], reported)
+            self._at_point("after-report")
+
+    def _confirm(self, batch: int) -> None:
+        if batch == self._signs:
+            self._signs = None
+        reported = self._unconfirmed.pop(batch, ())
+        if not reported:
+            return
+        self._at_point("before-ack")
+        tags: list[int] = []
+        for task, report in reported:
+            del self._tasks[task.attempt]
+            self._reports.add(task.attempt, report)
+            tags += (task.tag, *task.joined)
+        self._channel.ack(tags)
+
+    def _publish(
+        self, messages: Sequence[Outgoing | Notice], reported: list[tuple[Task, Outgoing]]
+    ) -> int:
         batch = next(self._batches)
-        self._unconfirmed[batch] = [finished.task.tag for finished in done]
-        self._channel.publish([outgoing(finished) for finished in done], batch)
+        self._unconfirmed[batch] = reported
+        self._channel.publish(messages, batch)
+        return batch
 
+    # --- what does not come to a report ----------------------------------------------------------
 
-def decode_order(body: bytes) -> RunStep | None:
-    """Return the order, or None if it is not one that this version understands."""
-    if len(body) > ORDER_BYTES_MAX:
-        return None
-    try:
-        order = _DECODE(body)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return None
-    usable = order.v == PROTOCOL_VERSION and order.attempt > 0 and order.reply_to
-    return order if usable else None
+    def _quarantine(self, delivery: Delivery, reason: str) -> None:
+        self.quarantined += 1
+        log.warning("order.quarantined", message=delivery.message_id, reason=reason)
+        self._channel.reject(delivery.tag, requeue=False, reason=reason)
+
+    def _drop(self, task: Task) -> None:
+        """Be done with a cancelled order: nobody waits for its report."""
+        del self._tasks[task.attempt]
+        self._channel.ack([task.tag, *task.joined])
+
+    def _give_back(self, task: Task) -> None:
+        if task.pulse.cancelled:
+            self._drop(task)
+            return
+        del self._tasks[task.attempt]
+        for tag in (task.tag, *task.joined):
+            self._channel.reject(tag, requeue=True)
+
+    # --- control and signs of life ---------------------------------------------------------------
+
+    def _hear(self, delivery: Delivery) -> None:
+        try:
+            message = _decode_control(delivery.body)
+        except msgspec.MsgspecError as error:
+            self.quarantined += 1
+            log.warning("control.ignored", message=delivery.message_id, reason=str(error))
+            return
+        if isinstance(message, CallWorkers):
+            self._beats.call()
+        else:
+            self._cancel(message)
+
+    def _cancel(self, cancel: CancelStep) -> None:
+        self._cancellations.add(cancel)
+        for task in list(self._tasks.values()):
+            order = task.order
+            if (order.step, order.attempt) == (cancel.step, cancel.attempt):
+                self._cancel_task(task)
+
+    def _cancel_task(self, task: Task) -> None:
+        if task.stage == REPORTED:
+            return
+        self.cancelled += 1
+        log.info("step.cancelled", step=str(task.order.step), attempt=task.order.attempt)
+        if task.stage == WAITING:
+            self._waiting.remove(task)
+            self._drop(task)
+        else:
+            self.runner.cancel(task)
+
+    def _give_signs(self, now: float) -> float:
+        """Send the signs of life that are due, and return when the next ones are.
+
+        None follow while the last ones are on their way, so that they do not pile up where the
+        broker is gone.
+        """
+        if self._signs is not None:
+            return math.inf
+        if now >= self._beats.next_at:
+            due = self._beats.due(self._tasks.values(), self.runner.busy(), now)
+            if due:
+                self._signs = self._publish(due, [])
+        return self._beats.next_at
 
 
 def outgoing(finished: Finished) -> Outgoing:

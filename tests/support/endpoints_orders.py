@@ -10,7 +10,8 @@ import msgspec
 
 from warrener.domain.ids import step_id
 from warrener.domain.messages import RunStep, StepReport
-from warrener.services.runners import Finished, Task
+from warrener.domain.topology import results_queue
+from warrener.services.runners import Finished, Task, attempt_of
 
 JOB = UUID("11111111-1111-5111-8111-111111111111")
 BASIC = "support/endpoints_basic.py"  # from the folder of the tests
@@ -36,13 +37,13 @@ def order(endpoint: str, _path: str = "some", _raw: bytes | None = None, **args:
         attempt=2,
         token="secret-token",
         args=msgspec.Raw(msgspec.json.encode(args) if _raw is None else _raw),
-        reply_to="results",
+        reply_to=results_queue(),
         context={"root": str(JOB), "labels": {"team": "red"}},
     )
 
 
 def task(tag: int, run: RunStep) -> Task:
-    return Task(tag, run, msgspec.json.encode(run))
+    return Task(tag, run, msgspec.json.encode(run), attempt_of(run))
 
 
 def report_of(finished: Finished) -> StepReport:

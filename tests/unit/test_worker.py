@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from collections import deque
 
 import msgspec
 import pytest
+from support.by_hand import WORK, HandChannel, HandRunner
 from support.endpoints_orders import SteppingClock, order, result_of, task
 from support.endpoints_waiting import reports
 
@@ -14,14 +15,12 @@ from warrener import endpoint
 from warrener.adapters.memory import MemoryBroker
 from warrener.domain import ids
 from warrener.domain.messages import StepReport
-from warrener.domain.ports import Delivery, Outgoing, Poll
-from warrener.domain.topology import QUARANTINE, orders_queue
+from warrener.domain.ports import Outgoing
+from warrener.domain.topology import CONTROL, QUARANTINE, results_queue, worker_queue
 from warrener.services.endpoints import Registry
 from warrener.services.worker import InlineRunner, ThreadRunner, Worker, decode_order
 
 REGISTRY = Registry()
-
-WORK = orders_queue("default")
 
 
 @endpoint("work.double", registry=REGISTRY)
@@ -29,51 +28,9 @@ def double(number: int) -> int:
     return 2 * number
 
 
-class StubChannel:
-    """A channel whose confirmations come when the test says so."""
-
-    def __init__(self):
-        self.incoming = deque()
-        self.confirmations = deque()
-        self.published: list[Outgoing] = []
-        self.batches = []
-        self.acked = []
-        self.rejected = []
-        self.consumed = {}
-        self.closed = False
-
-    def declare(self, queue):
-        self.consumed.setdefault(queue, 0)
-
-    def consume(self, queue, prefetch):
-        self.consumed[queue] = prefetch
-
-    def publish(self, messages, batch=None):
-        self.published.extend(messages)
-        self.batches.append(batch)
-
-    def poll(self, count_max, timeout_seconds=0.0):
-        deliveries = [self.incoming.popleft() for _ in range(min(count_max, len(self.incoming)))]
-        confirmed = list(self.confirmations)
-        self.confirmations.clear()
-        return Poll(deliveries, confirmed)
-
-    def ack(self, tags):
-        self.acked.extend(tags)
-
-    def reject(self, tag, *, requeue):
-        self.rejected.append((tag, requeue))
-
-    def close(self):
-        self.closed = True
-
-    def deliver(self, tag, body):
-        self.incoming.append(Delivery(tag, WORK, body, f"message-{tag}"))
-
-
 @pytest.fixture
 def channel():
-    return StubChannel()
+    return HandChannel()
 
 
 @pytest.fixture
@@ -94,7 +51,7 @@ def test_a_report_goes_to_the_queue_that_the_order_names_under_the_attempts_id(c
     assert worker.turn()
 
     (message,) = channel.published
-    assert message.queue == "results"
+    assert message.queue == results_queue()
     assert message.message_id == ids.message_id(run.step, run.attempt, "report")
     assert result_of(msgspec.json.decode(message.body, type=StepReport)) == 8
 
@@ -123,24 +80,13 @@ def test_confirmations_in_another_order_acknowledge_their_own_orders(channel, wo
 
 
 def test_reports_of_one_turn_are_published_together(channel, worker):
-    for tag in range(4):
+    for tag in range(1, 5):
         channel.deliver(tag, body_of(order("work.double", _path=f"s{tag}", number=tag)))
 
     worker.turn()
 
     assert len(channel.published) == 4
     assert len(channel.batches) == 1
-
-
-def test_an_order_delivered_twice_is_performed_twice_under_one_message_id(channel, worker):
-    run = body_of(order("work.double", number=4))
-    channel.deliver(1, run)
-    channel.deliver(2, run)
-
-    worker.turn()
-
-    first, second = channel.published
-    assert first.message_id == second.message_id
 
 
 def changed(**fields):
@@ -161,6 +107,9 @@ def changed(**fields):
         changed(attempt="1"),
         changed(attempt=0),
         changed(reply_to=""),
+        changed(reply_to="warrener.inbox.0"),
+        changed(reply_to="elsewhere"),
+        changed(reply_to="warrener.results." + "9" * 300),
         b" " * 17_000_000,
     ],
     ids=lambda body: body[:20].decode("latin1"),
@@ -174,12 +123,31 @@ def test_an_order_that_cannot_be_understood_is_put_away_and_the_next_one_done(
     worker.turn()
 
     assert channel.rejected == [(1, False)]
+    assert channel.reasons[0]
     assert worker.quarantined == 1
     assert len(channel.published) == 1
 
 
 def test_unknown_fields_of_an_order_do_no_harm():
     assert decode_order(changed(added_later=1)) == order("work.double")
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (changed(v=2), "unknown protocol version 2"),
+        (b" " * 17_000_000, "17000000 bytes are over"),
+        (changed(attempt=0), r"\$.attempt"),
+        (changed(reply_to="elsewhere"), "reply_to 'elsewhere' is no queue of results"),
+    ],
+    ids=["version", "size", "field", "reply_to"],
+)
+def test_the_quarantine_is_told_why(channel, worker, body, reason):
+    channel.deliver(1, body)
+
+    worker.turn()
+
+    assert re.search(reason, channel.reasons[0])
 
 
 def test_a_turn_without_work_says_so(worker):
@@ -189,6 +157,12 @@ def test_a_turn_without_work_says_so(worker):
 
 def test_the_worker_takes_little_more_than_it_has_slots_for(channel, worker):
     assert channel.consumed == {WORK: 10}
+
+
+def test_the_worker_hears_control_messages_on_a_queue_of_its_own(channel, worker):
+    assert channel.subscribed == {
+        worker_queue("worker-1"): (CONTROL, ("step.cancel", "worker.call"))
+    }
 
 
 def test_closing_leaves_the_channel_so_that_orders_go_back(channel, worker):
@@ -203,7 +177,7 @@ def test_orders_wait_in_the_worker_while_its_runner_has_no_room(channel):
     endpoint("work.wait", registry=registry)(lambda: gate.wait(10) and None)
     clock = SteppingClock()
     worker = Worker(channel, ThreadRunner(1, clock, registry=registry), ["default"], 1, name="w", clock=clock)  # noqa: E501  # fmt: skip
-    for tag in range(3):
+    for tag in range(1, 4):
         channel.deliver(tag, body_of(order("work.wait", _path=f"s{tag}")))
 
     worker.turn()
@@ -214,6 +188,42 @@ def test_orders_wait_in_the_worker_while_its_runner_has_no_room(channel):
         worker.turn(10)
     assert len(channel.published) == 3
     worker.close()
+
+
+def test_a_bound_of_unconfirmed_reports_holds_up_the_next_orders(channel):
+    runner = HandRunner(slots=200)
+    worker = Worker(channel, runner, ["default"], 4, name="w", clock=SteppingClock())
+    for tag in range(100):
+        channel.deliver(tag + 1, order("any", _path=f"s{tag}"))
+    while worker.turn():
+        for begun in list(runner.running):
+            runner.finish(begun)
+    channel.deliver(101, order("any", _path="next"))
+
+    worker.turn()
+    assert len(runner.submitted) == 100
+    channel.confirm_all()
+    worker.turn()
+
+    assert len(runner.submitted) == 101
+
+
+def test_crashes_can_be_put_before_and_after_the_report_and_before_the_acknowledgement(channel):
+    seen = []
+
+    def at_point(point):
+        seen.append((point, len(channel.published), len(channel.acked)))
+
+    clock = SteppingClock()
+    runner = InlineRunner(clock, registry=REGISTRY)
+    worker = Worker(channel, runner, ["default"], 1, name="w", clock=clock, at_point=at_point)
+    channel.deliver(1, order("work.double", number=1))
+
+    worker.turn()
+    channel.confirm_all()
+    worker.turn()
+
+    assert seen == [("before-report", 0, 0), ("after-report", 1, 0), ("before-ack", 1, 0)]
 
 
 def test_threads_perform_at_the_same_time():
@@ -266,7 +276,7 @@ def test_through_a_broker_nothing_is_left_once_the_reports_are_fetched():
         name="w",
         clock=clock,
     )
-    client.consume("results", 100)
+    client.consume(results_queue(), 100)
     orders = [order("work.double", _path=f"s{n}", number=n) for n in range(20)]
     client.publish([Outgoing(WORK, body_of(run), run.path) for run in orders])
     client.publish([Outgoing(WORK, b"no order", "odd")])
