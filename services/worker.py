@@ -15,16 +15,9 @@ from itertools import count
 import msgspec
 import structlog
 
-from warrener.domain import ids
-from warrener.domain.messages import (
-    CallWorkers,
-    CancelStep,
-    ControlMessage,
-    RunStep,
-    decoder,
-)
+from warrener.domain.messages import CallWorkers, CancelStep, RunStep
 from warrener.domain.ports import Channel, Clock, Delivery, Notice, Outgoing
-from warrener.domain.topology import CONTROL, RESULTS, orders_queue, worker_queue
+from warrener.domain.topology import CONTROL, orders_queue, worker_queue
 from warrener.services.runners import (
     REPORTED,
     RUNNING,
@@ -38,6 +31,13 @@ from warrener.services.runners import (
 )
 from warrener.services.worker_beats import BEAT_SECONDS, Beats
 from warrener.services.worker_memory import Cancellations, ReportCache
+from warrener.services.worker_orders import (
+    decode_control,
+    decode_order,
+    log_step,
+    outgoing,
+    read_order,
+)
 from warrener.services.worker_threads import ThreadRunner
 
 __all__ = ["InlineRunner", "Runner", "ThreadRunner", "Worker", "decode_order"]
@@ -49,10 +49,6 @@ SLICE_SECONDS_MAX = 0.01
 UNCONFIRMED_MIN = 100  # reports that may wait for confirmation, however few slots there are
 
 log = structlog.get_logger()
-
-decode_order: Callable[[bytes], RunStep] = decoder(RunStep)
-_decode_control: Callable[[bytes], CancelStep | CallWorkers] = decoder(ControlMessage)
-_RESULTS = f"{RESULTS}."
 
 
 def _no_fault(point: str) -> None:
@@ -74,18 +70,22 @@ class Worker:
         beat_seconds: float = BEAT_SECONDS,
         endpoints: Sequence[str] = (),
         at_point: Callable[[str], None] = _no_fault,
+        trace: bool = False,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take part in the queues; per queue at most `2 * slots + 2` orders are held at once.
 
-        `queues` are named as definitions name them. `seconds` is the clock of `time.monotonic`.
+        `queues` are named as definitions name them. With `trace` each step is logged at debug
+        level. `seconds` is the clock of `time.monotonic`.
         """
         self.name = name
         self.runner = runner
+        self.reported = 0
         self.quarantined = 0
         self.cancelled = 0
         self._channel = channel
         self._at_point = at_point
+        self._trace = trace
         self._seconds = seconds
         self._prefetch = 2 * slots + 2
         self._unconfirmed_max = max(UNCONFIRMED_MIN, self._prefetch)
@@ -138,6 +138,14 @@ class Worker:
         """Say whether nothing is in hand, and all that was said is confirmed."""
         return self._draining and not self._tasks and not self._unconfirmed
 
+    def counts(self) -> dict[str, int]:
+        """Return what became of orders so far."""
+        return {
+            "reported": self.reported,
+            "cancelled": self.cancelled,
+            "quarantined": self.quarantined,
+        }
+
     def unfinished(self) -> list[RunStep]:
         """Return the orders in hand."""
         return [task.order for task in self._tasks.values()]
@@ -174,14 +182,11 @@ class Worker:
             self._hear(delivery)
             return
         try:
-            order = decode_order(delivery.body)
+            order = read_order(delivery.body)
         except msgspec.MsgspecError as error:
             self._quarantine(delivery, str(error))
-            return
-        if not order.reply_to.startswith(_RESULTS):
-            self._quarantine(delivery, f"reply_to {order.reply_to!r} is no queue of results")
-            return
-        self._take(delivery, order)
+        else:
+            self._take(delivery, order)
 
     def _take(self, delivery: Delivery, order: RunStep) -> None:
         """Take an order in hand, unless its attempt is in hand, reported or cancelled already."""
@@ -207,6 +212,8 @@ class Worker:
         while self._waiting and self.runner.room() > 0:
             task = self._waiting.popleft()
             task.stage = RUNNING
+            if self._trace:
+                log_step("step.started", task.order)
             self.runner.submit(task)
 
     def _report(self, done: Sequence[Finished]) -> None:
@@ -217,6 +224,8 @@ class Worker:
                 self._drop(task)
             else:
                 task.stage = REPORTED
+                if self._trace:
+                    log_step("step.reported", task.order)
                 reported.append((task, outgoing(finished)))
         if reported:
             self._at_point("before-report")
@@ -236,6 +245,7 @@ class Worker:
             self._reports.add(task.attempt, report)
             tags += (task.tag, *task.joined)
         self._channel.ack(tags)
+        self.reported += len(reported)
 
     def _publish(
         self, messages: Sequence[Outgoing | Notice], reported: list[tuple[Task, Outgoing]]
@@ -269,7 +279,7 @@ class Worker:
 
     def _hear(self, delivery: Delivery) -> None:
         try:
-            message = _decode_control(delivery.body)
+            message = decode_control(delivery.body)
         except msgspec.MsgspecError as error:
             self.quarantined += 1
             log.warning("control.ignored", message=delivery.message_id, reason=str(error))
@@ -290,7 +300,7 @@ class Worker:
         if task.stage == REPORTED:
             return
         self.cancelled += 1
-        log.info("step.cancelled", step=str(task.order.step), attempt=task.order.attempt)
+        log_step("step.cancelled", task.order)
         if task.stage == WAITING:
             self._waiting.remove(task)
             self._drop(task)
@@ -310,10 +320,3 @@ class Worker:
             if due:
                 self._signs = self._publish(due, [])
         return self._beats.next_at
-
-
-def outgoing(finished: Finished) -> Outgoing:
-    """Return the report's message; its id is the attempt's, so that duplicates can be told."""
-    order = finished.task.order
-    name = ids.message_id(order.step, order.attempt, "report")
-    return Outgoing(queue=order.reply_to, body=finished.report, message_id=name)
