@@ -21,6 +21,7 @@ Outcome = Annotated[
     str, Meta(pattern="^(succeeded|failed|retry_later|permanent|user_action)$(?!\\n)")
 ]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]  # part of names of queues
+Reply = Annotated[str, Meta(pattern=r"^warrener\.reply\.[A-Za-z0-9._-]{1,200}$(?!\n)")]
 Attempt = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Slots = Annotated[int, Meta(ge=0, le=100_000)]
 Seconds = Annotated[float, Meta(ge=0.01, le=86_400)]
@@ -125,9 +126,12 @@ class CallWorkers(Message, frozen=True, kw_only=True, omit_defaults=True, tag="C
 
 
 class Command(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of what clients ask for. With `reply_to` the reactor answers with `CommandReply`."""
+    """Base of what clients ask for. With `reply_to` the reactor answers with `CommandReply`.
 
-    reply_to: str | None = None
+    That is a queue for replies and no other: the reactor may write to more than clients may.
+    """
+
+    reply_to: Reply | None = None
 
 
 class SubmitJob(Command, frozen=True, kw_only=True, omit_defaults=True, tag="SubmitJob"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import string
 from typing import Any
 
@@ -20,6 +21,7 @@ TYPES: dict[str, type[messages.Message]] = {
 }
 TIMES = ("2024-02-29T23:59:59Z", "2030-01-01T00:00:00.123456+05:30", "1970-01-01T00:00:00-00:00")
 OUTCOMES = ("succeeded", "failed", "retry_later", "permanent", "user_action")
+REPLIES = ("warrener.reply.me", "warrener.reply.client_7-b.2")
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8) | st.text(string.printable, max_size=40)
 ODD_NUMBERS = (0, -1, 2**31, 2**63, -(2**63) - 1, 10**30, 10**400, 1e300, float("nan"))
 
@@ -123,8 +125,12 @@ def _values(info: Any) -> st.SearchStrategy[Any]:
 
 def _texts(info: inspect.StrType) -> st.SearchStrategy[str]:
     if info.pattern is not None:
-        return st.sampled_from(OUTCOMES)  # the only pattern there is
+        return st.sampled_from(_words(info.pattern))
     return TEXT.filter(lambda text: len(text) >= (info.min_length or 0))
+
+
+def _words(pattern: str) -> list[str]:
+    return [word for word in (*OUTCOMES, *REPLIES) if re.search(pattern, word)]
 
 
 def _or(bound: int | None, otherwise: int) -> int:
@@ -147,7 +153,7 @@ def _fixed(info: Any) -> Any:
         case inspect.LiteralType():
             return info.values[0]
         case inspect.StrType():
-            return "x" if info.pattern is None else OUTCOMES[0]
+            return "x" if info.pattern is None else _words(info.pattern)[0]
         case inspect.VarTupleType():
             return [_fixed(info.item_type)]
         case inspect.DictType():

@@ -245,6 +245,21 @@ def test_a_priority_beyond_what_the_views_can_hold_is_refused():
     assert refused(encoded({**SUBMIT, "priority": 2**63}))
 
 
+@pytest.mark.parametrize(
+    "queue",
+    [
+        "warrener.orders.default",
+        "warrener.inbox.0",
+        "warrener.reply.",
+        "warrener.reply.me\n",
+        "warrener.reply." + "x" * 201,
+        "",
+    ],
+)
+def test_a_command_cannot_have_its_answer_sent_to_another_kind_of_queue(queue):
+    assert refused(encoded({**SUBMIT, "reply_to": queue}))
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32", "utf-7"])
 @pytest.mark.parametrize("fields", VALID, ids=lambda fields: fields["type"])
 def test_text_that_is_not_plain_utf_8_is_refused(fields, encoding):
