@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from support.endpoints_orders import order as some_order
 from support.hand_controller import HandController, hand_controller
 from support.node import WORKER, NodeWorker, install
 from support.trees import nasty_tree, unlock
@@ -200,6 +201,7 @@ def test_a_result_that_is_nothing_is_null(controller, start):
 
 def test_what_is_no_order_is_left_to_the_reactor_and_the_worker_goes_on(controller, start):
     start("node-1")
+    elsewhere = msgspec.json.encode(some_order("test.echo"))
     unusable = [
         b"\xff",
         b"{}",
@@ -207,6 +209,7 @@ def test_what_is_no_order_is_left_to_the_reactor_and_the_worker_goes_on(controll
         b"null",
         b"\xef\xbb\xbf{}",
         b'{"type":"RunStep","v":2}',
+        elsewhere.replace(b"warrener.results.0", b"elsewhere"),
     ]
 
     for body in unusable:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec import inspect
 
 from warrener.domain import messages
+from warrener.domain.topology import results_queue
 
 TYPES: dict[str, type[messages.Message]] = {
     kind.__name__: kind
@@ -46,7 +47,7 @@ def encoded(value: Any) -> bytes:
 def whole(kind: type[messages.Message]) -> dict[str, Any]:
     """Return the one fixed message of a type that has all of its fields."""
     made: dict[str, Any] = _fixed(inspect.type_info(kind))
-    return made
+    return made | ({"reply_to": results_queue()} if kind is messages.RunStep else {})
 
 
 @st.composite

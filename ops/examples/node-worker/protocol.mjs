@@ -1,5 +1,6 @@
 // What a worker must get right about messages: which orders it takes, and what a report may carry.
 
+const RESULTS = /^warrener\.results\.\d{1,9}$/; // a report that no queue takes would come back for ever
 const RESULT_BYTES_MAX = 16 * 1024 * 1024;
 const MESSAGE_CHARACTERS_MAX = 2_000;
 const STACK_CHARACTERS_MAX = 16_384;
@@ -37,8 +38,9 @@ export function orderIn(content) {
   try {
     const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(content);
     const order = JSON.parse(text);
-    const usable = order.type === "RunStep" && (order.v ?? 1) === 1 && order.attempt > 0;
-    return usable && order.job && order.step && order.token && order.reply_to ? order : null;
+    const known = order.type === "RunStep" && (order.v ?? 1) === 1;
+    const named = order.job && order.step && order.token && order.attempt > 0;
+    return known && named && RESULTS.test(order.reply_to) ? order : null;
   } catch {
     return null;
   }
