@@ -9,8 +9,8 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from warrener.services.queries import Queries
     from warrener.services.reactor_daemon import ReactorDaemon
     from warrener.services.runners import Runner
+    from warrener.services.worker_daemon import WorkerDaemon, WorkerOptions
 
 Mode = Literal["processes", "threads", "inline"]
 
@@ -169,6 +170,87 @@ def open_embedded(
         slots=slots,
         queues=queues,
     )
+
+
+@contextmanager
+def open_worker(
+    settings: Settings,
+    options: WorkerOptions,
+    *,
+    trace: bool = False,
+    on_ready: Callable[[], None] = lambda: None,
+    on_turn: Callable[[], None] = lambda: None,
+) -> Iterator[WorkerDaemon]:
+    """Load the endpoints, connect, and put a worker daemon together; `trace` logs every step."""
+    from warrener.services.worker import Worker
+    from warrener.services.worker_daemon import WorkerDaemon
+
+    options.check()
+    if settings.broker_url == MEMORY_BROKER:
+        raise UsageError("a worker needs a broker that its reactor reaches: --broker amqp://...")
+    name, clock = options.name or process_name(), open_clock()
+    with ExitStack() as stack:
+        runner, served = _serving_runner(options, name, clock, stack)
+        queues = options.queues or tuple(sorted(set(served.values())))
+        channel = open_broker(settings.broker_url).channel()
+        stack.callback(channel.close)
+        worker = Worker(
+            channel,
+            runner,
+            queues,
+            options.slots,
+            name=name,
+            clock=clock,
+            beat_seconds=options.beat_seconds,
+            endpoints=tuple(served),
+            trace=trace,
+        )
+        yield WorkerDaemon(
+            worker,
+            drain_seconds=options.drain_seconds,
+            facts={
+                "mode": options.mode,
+                "slots": options.slots,
+                "queues": list(queues),
+                "endpoints": len(served),
+            },
+            on_ready=on_ready,
+            on_turn=on_turn,
+        )
+
+
+def _serving_runner(
+    options: WorkerOptions, name: str, clock: Clock, stack: ExitStack
+) -> tuple[Runner, Mapping[str, str]]:
+    """Return a runner that has loaded the endpoints, and their queues by name."""
+    runner: Runner
+    if options.mode == "processes":
+        from warrener.services.worker_crew import Policy
+        from warrener.services.worker_processes import ProcessRunner
+
+        policy = Policy(
+            tasks_max=options.children_tasks_max,
+            memory_bytes_max=options.children_memory_bytes_max,
+            pulse_seconds=options.beat_seconds / 2,
+        )
+        children = ProcessRunner(options.slots, options.modules, clock, worker=name, policy=policy)
+        stack.callback(children.close)
+        served = children.start()
+        runner = children
+    else:
+        from warrener.services.endpoints import REGISTRY
+        from warrener.services.modules import load_endpoint_modules
+        from warrener.services.worker_asyncio import AsyncioRunner
+        from warrener.services.worker_threads import ThreadRunner
+
+        load_endpoint_modules(options.modules)
+        served = REGISTRY.queues()
+        kind = ThreadRunner if options.mode == "threads" else AsyncioRunner
+        runner = kind(options.slots, clock, name)
+        stack.callback(runner.close)
+    if not served:
+        raise UsageError(f"there are no endpoints in {', '.join(options.modules)}")
+    return runner, served
 
 
 def hold_job(settings: Settings, root: UUID) -> AbstractContextManager[None]:

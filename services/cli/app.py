@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from warrener.services.cli import check, demo, doctor, graph, history, jobs, reactor, submit
+from warrener.services.cli import check, demo, doctor, graph, history, jobs, reactor, submit, worker
 from warrener.services.cli import run as running
 from warrener.services.cli.failures import (
     DONE,
@@ -71,7 +71,7 @@ def _root(
     pass
 
 
-for _family in (demo, running, check, graph, jobs, history, submit, reactor, doctor):
+for _family in (demo, running, check, graph, jobs, history, submit, reactor, worker, doctor):
     _family.register(app)
 
 
