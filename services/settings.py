@@ -30,15 +30,14 @@ _OTHER_VARIABLES = frozenset({"DEBUG"})  # read elsewhere; no settings
 # Kubernetes sets these for every service whose name begins with "warrener".
 _KUBERNETES = re.compile(r"(.*_)?(SERVICE_(HOST|PORT)(_.*)?|PORT(_\d+_(TCP|UDP|SCTP)(_.*)?)?)\Z")
 _LATER = {
-    "amqp": "a RabbitMQ broker",
-    "amqps": "a RabbitMQ broker",
     "mongodb": "a MongoDB store",
     "mongodb+srv": "a MongoDB store",
     "postgresql": "a PostgreSQL store",
     "postgres": "a PostgreSQL store",
 }
 _STORES = "what works is sqlite:///PATH and sqlite:///:memory:"
-_BROKERS = "what works is memory:"
+_BROKERS = "what works is memory: and amqp://user:password@host/vhost (or amqps://)"
+_BROKER_SCHEMES = frozenset({"amqp", "amqps"})
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,12 +118,13 @@ def sqlite_path(url: str, what: str = "store") -> str:
 
 
 def check_broker_url(url: str) -> None:
-    """Refuse a broker that cannot be used."""
-    scheme = url.partition(":")[0].lower()
-    if scheme in _LATER:
-        raise UsageError(f"{_LATER[scheme]} is not supported yet: {_BROKERS}")
-    if url != "memory:":
-        raise UsageError(f"{redacted_url(url)!r} is not the URL of a broker: {_BROKERS}")
+    """Refuse what names no broker; the nodes of one broker may be separated by commas."""
+    if url == MEMORY_BROKER:
+        return
+    for node in url.split(","):
+        scheme, colon, rest = node.strip().partition("://")
+        if scheme.lower() not in _BROKER_SCHEMES or not colon or not rest:
+            raise UsageError(f"{redacted_url(node)!r} is not the URL of a broker: {_BROKERS}")
 
 
 def log_parts(text: str) -> tuple[str | None, str | None]:
@@ -142,7 +142,13 @@ def log_parts(text: str) -> tuple[str | None, str | None]:
 
 
 def redacted_url(url: str) -> str:
-    """Return a URL without its password."""
+    """Return a URL, or several separated by commas, without passwords."""
+    return ",".join(map(_redacted, url.split(","))) if "," in url else _redacted(url)
+
+
+def _redacted(url: str) -> str:
+    if "://" not in url:
+        return "***" if "@" in url else url
     try:
         parts = urlsplit(url)
     except ValueError:

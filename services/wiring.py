@@ -28,6 +28,7 @@ from warrener.services.settings import (
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from warrener.domain.broker_admin import BrokerAdmin
     from warrener.domain.ports import Broker, Clock, EventStore, Leases
     from warrener.projections.ports import ViewStore
     from warrener.services.controller import Chance
@@ -62,11 +63,23 @@ def open_views(url: str, *, create: bool = True) -> ViewStore:
 
 
 def open_broker(url: str) -> Broker:
-    """Connect to the broker."""
-    from warrener.adapters.memory import MemoryBroker
-
+    """Return the broker that a URL names; channels connect when they are opened."""
     check_broker_url(url)
-    return MemoryBroker()
+    if url == MEMORY_BROKER:
+        from warrener.adapters.memory import MemoryBroker
+
+        return MemoryBroker()
+    from warrener.adapters.rabbitmq import RabbitBroker
+
+    return RabbitBroker(url)
+
+
+def open_broker_admin(url: str) -> BrokerAdmin:
+    """Return what declares and looks at the topology of the broker that a URL names."""
+    from warrener.adapters.rabbitmq_admin import RabbitAdmin
+    from warrener.adapters.rabbitmq_url import target_of
+
+    return RabbitAdmin(target_of(url))
 
 
 def open_clock() -> Clock:

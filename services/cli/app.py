@@ -12,7 +12,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from warrener.services.cli import check, demo, doctor, graph, history, jobs, reactor, submit, worker
+from warrener.services.cli import (
+    broker,
+    check,
+    demo,
+    doctor,
+    graph,
+    history,
+    jobs,
+    reactor,
+    submit,
+    worker,
+)
 from warrener.services.cli import run as running
 from warrener.services.cli.failures import (
     DONE,
@@ -71,7 +82,19 @@ def _root(
     pass
 
 
-for _family in (demo, running, check, graph, jobs, history, submit, reactor, worker, doctor):
+for _family in (
+    demo,
+    running,
+    check,
+    graph,
+    jobs,
+    history,
+    submit,
+    reactor,
+    worker,
+    broker,
+    doctor,
+):
     _family.register(app)
 
 

@@ -123,9 +123,18 @@ def test_a_store_of_later_is_refused_with_what_works(tmp_path: Path, url: str) -
     assert "secret" not in str(refused.value)
 
 
-def test_a_broker_of_later_is_refused_with_what_works(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="not supported yet: what works is memory:"):
-        load(tmp_path, WARRENER_BROKER_URL="amqp://u:secret@h/")
+@pytest.mark.parametrize("url", ["redis://u:secret@h", "amqp:", "u:secret@h", "amqp://a,http://b"])
+def test_what_is_no_broker_is_refused_with_what_works(tmp_path: Path, url: str) -> None:
+    with pytest.raises(UsageError, match="what works is memory: and amqp://") as refused:
+        load(tmp_path, WARRENER_BROKER_URL=url)
+
+    assert "secret" not in str(refused.value)
+
+
+def test_the_nodes_of_a_broker_may_be_several(tmp_path: Path) -> None:
+    found = load(tmp_path, WARRENER_BROKER_URL="amqp://u:secret@a,amqps://u:secret@b")
+
+    assert found.redacted()["broker_url"] == "amqp://u:***@a,amqps://u:***@b"
 
 
 def test_passwords_and_tokens_are_not_shown() -> None:
