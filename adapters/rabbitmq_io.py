@@ -6,6 +6,7 @@ arrives is put where the owner's `poll` takes it. Neither side ever waits for th
 
 from __future__ import annotations
 
+import logging
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -15,10 +16,11 @@ from typing import Any
 
 import msgspec
 import pika
+import structlog
 from pika import exceptions
 from pika.adapters.select_connection import IOLoop, SelectConnection
 
-from warrener.adapters.rabbitmq_admin import RabbitAdmin
+from warrener.adapters.rabbitmq_admin import RabbitAdmin, why
 from warrener.adapters.rabbitmq_url import Target
 from warrener.domain.errors import BrokerUnavailable
 from warrener.domain.ports import Delivery, Notice, Outgoing
@@ -33,6 +35,10 @@ from warrener.domain.topology import (
 BACKOFF_SECONDS_MIN = 0.05
 BACKOFF_SECONDS_MAX = 5.0
 GENERATION_BITS = 48  # a tag for the owner: the connection's generation, then the broker's tag
+# What goes wrong with a connection is told once, by our own log.
+logging.getLogger("pika").setLevel(logging.CRITICAL)
+log = structlog.get_logger()
+
 _TAG_MASK = (1 << GENERATION_BITS) - 1
 
 
@@ -204,13 +210,15 @@ class RabbitIo(Thread):
         longest = min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN * 2.0 ** min(self._attempts, 20))
         self._loop.call_later(self._chance.uniform(0, longest), self._connect)
 
-    def _not_opened(self, connection: SelectConnection, _error: Any) -> None:
-        self._closed(connection, None)
+    def _not_opened(self, connection: SelectConnection, error: Any) -> None:
+        self._closed(connection, error)
 
-    def _closed(self, connection: SelectConnection, _reason: Any) -> None:
+    def _closed(self, connection: SelectConnection, reason: Any) -> None:
         """One connection is gone: let go of the other, too, and begin anew."""
         if connection is not self._publisher and connection is not self._consumer:
             return
+        if self._out is not None and not self._closing:
+            log.warning("broker.disconnected", broker=self._target.shown, reason=why(reason))
         other = self._consumer if connection is self._publisher else self._publisher
         self._publisher = self._consumer = self._out = self._in = None
         self._backlog.extendleft(reversed(self._pending.values()))
@@ -242,6 +250,8 @@ class RabbitIo(Thread):
 
     def _out_ready(self, channel: Any, _frame: Any) -> None:
         self._out, self._next_tag, self._attempts = channel, 1, 0
+        if self._generation:
+            log.info("broker.connected", broker=self._target.shown, again=self._generation)
         self._send_backlog()
 
     def _consumer_opened(self, connection: Any) -> None:
