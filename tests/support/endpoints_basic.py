@@ -106,3 +106,11 @@ def keep_and_hang(mib: int) -> None:
     keep(mib)
     while True:
         time.sleep(0.05)
+
+
+@endpoint("basic.hold_for_file")
+def hold_for_file(file: Path) -> str:
+    file.write_text(str(os.getpid()))
+    while not file.with_suffix(".go").exists():
+        time.sleep(0.005)
+    return "held"
