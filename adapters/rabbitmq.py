@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from warrener.adapters.rabbitmq_admin import RabbitAdmin, open_connection
 from warrener.adapters.rabbitmq_io import Consumption, Mailbox, RabbitIo
-from warrener.adapters.rabbitmq_url import target_of
+from warrener.adapters.rabbitmq_url import HEARTBEAT_SECONDS, target_of
 from warrener.domain.errors import BrokerUnavailable
 from warrener.domain.ports import Delivery, Notice, Outgoing, Poll
 
@@ -21,9 +21,18 @@ CLOSE_SECONDS = 5.0
 class RabbitBroker:
     """Opens channels on one RabbitMQ, which may have several nodes."""
 
-    def __init__(self, url: str, chance: random.Random | None = None) -> None:
-        """Take the URL; `chance` spreads reconnects. Raises `UsageError` for a URL that is none."""
-        self._target = target_of(url)
+    def __init__(
+        self,
+        url: str,
+        chance: random.Random | None = None,
+        *,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+    ) -> None:
+        """Take the URL; `chance` spreads reconnects. Raises `UsageError` for a URL that is none.
+
+        A party that falls silent loses what it holds after two to three heartbeats.
+        """
+        self._target = target_of(url, heartbeat_seconds)
         self._chance = chance or random.Random()
 
     def channel(self) -> RabbitChannel:

@@ -31,12 +31,16 @@ class Target(msgspec.Struct, frozen=True):
     shown: str  # without user and password, for messages
 
 
-def target_of(url: str) -> Target:
-    """Return what a URL names; raises `UsageError` for what is none, never with its password."""
+def target_of(url: str, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> Target:
+    """Return what a URL names; raises `UsageError` for what is none, never with its password.
+
+    `heartbeat_seconds` holds where the URL names none.
+    """
     parts = [part.strip() for part in url.split(",") if part.strip()]
     if not parts:
         raise UsageError("the broker's URL is empty: give one such as amqp://localhost")
-    options = [_options(part) for part in parts]
+    beat = {"heartbeat": str(max(1, round(heartbeat_seconds)))}
+    options = [beat | _options(part) for part in parts]
     nodes = tuple(_node(part, found) for part, found in zip(parts, options, strict=True))
     kind = options[0].get("queue_type", "quorum")
     if kind not in ("quorum", "classic"):
@@ -76,7 +80,7 @@ def _node(url: str, options: Mapping[str, str]) -> Any:
             credentials=pika.PlainCredentials(
                 unquote(parts.username or "guest"), unquote(parts.password or "guest")
             ),
-            heartbeat=int(options.get("heartbeat", HEARTBEAT_SECONDS)),
+            heartbeat=int(options["heartbeat"]),
             socket_timeout=float(options.get("connection_timeout", CONNECT_SECONDS)),
             stack_timeout=float(options.get("connection_timeout", CONNECT_SECONDS)) + 5,
             blocked_connection_timeout=float(

@@ -29,6 +29,22 @@ class Error(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     path: str | None = None  # of the step that failed, seen from the job that has this error
 
 
+ERROR_CHARACTERS_MAX = 2_000
+TRACEBACK_CHARACTERS_MAX = 16 * 1024
+
+
+def bounded(error: Error) -> Error:
+    """Return an error that came from outside, cut to a length that an event can have."""
+    return Error(
+        code=error.code[:100] or "error",
+        message=error.message[:ERROR_CHARACTERS_MAX],
+        type=error.type and error.type[:200],
+        attempt=error.attempt,
+        traceback=error.traceback and error.traceback[-TRACEBACK_CHARACTERS_MAX:],
+        path=error.path and error.path[:ERROR_CHARACTERS_MAX],
+    )
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Base of all events."""
 

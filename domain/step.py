@@ -26,6 +26,7 @@ from warrener.domain.events import (
     StepRetryScheduled,
     StepStarted,
     StepSucceeded,
+    bounded,
 )
 from warrener.domain.messages import Beat, StepReport
 from warrener.domain.payloads import Payload
@@ -174,7 +175,7 @@ def decide_success(
 def _error_of(report: StepReport) -> Error:
     if report.error is None:
         return Error(code="error", message="the worker gave no reason", attempt=report.attempt)
-    return msgspec.structs.replace(report.error, attempt=report.attempt)
+    return msgspec.structs.replace(bounded(report.error), attempt=report.attempt)
 
 
 def _rule_for(

@@ -10,7 +10,6 @@ import msgspec
 
 from warrener.domain import ids
 from warrener.domain.definition.check import validate_params
-from warrener.domain.definition.model import JobDefinition
 from warrener.domain.definition.params import complete, digest
 from warrener.domain.errors import ExpressionError, PayloadError
 from warrener.domain.events import (
@@ -27,6 +26,7 @@ from warrener.domain.messages import SubmitJob
 from warrener.domain.payloads import Payload
 from warrener.domain.plan import Plan
 from warrener.domain.step import Step
+from warrener.services.admission import admit
 from warrener.services.working_set import ActiveJob
 
 if TYPE_CHECKING:
@@ -38,13 +38,12 @@ def submit(turn: Turn, message: SubmitJob) -> None:
     job_id = ids.job_id(message.key)
     if job_id in turn.memory.jobs or turn.memory.store.last(job_id) is not None:
         return
-    plan = store_definition(turn, message.definition)
-    definition = plan.definition
-    library = {
-        name: store_definition(turn, text).hash for name, text in sorted(message.library.items())
-    }
-    data = bytes(message.params)
-    params = msgspec.json.decode(data)
+    admitted = admit(message, turn.memory.store)
+    plan, params = admitted.plan, admitted.params
+    definition, data = plan.definition, bytes(message.params)
+    store_definition(turn, plan)
+    for other in admitted.library.values():
+        store_definition(turn, other)
     event = JobSubmitted(
         at=turn.batch.now,
         cause=turn.cause,
@@ -58,7 +57,7 @@ def submit(turn: Turn, message: SubmitJob) -> None:
         labels=message.labels,
         priority=message.priority,
         fair=message.fair,
-        library=library,
+        library={name: other.hash for name, other in sorted(admitted.library.items())},
         budget=definition.budget,
         selection=message.selection,
         given=message.given,
@@ -66,15 +65,14 @@ def submit(turn: Turn, message: SubmitJob) -> None:
     open_job(turn, job_id, event, plan, params)
 
 
-def store_definition(turn: Turn, text: str) -> Plan:
-    """Keep a definition in the log, once, and return its plan."""
-    definition = msgspec.json.decode(text, type=JobDefinition)
-    known = turn.memory.plans.get(definition.hash)
-    if known is not None:
-        return known
-    plan = turn.memory.add_plan(definition)
+def store_definition(turn: Turn, plan: Plan) -> None:
+    """Keep a definition in the log, once."""
     stream = ids.definition_id(plan.hash)
+    if plan.hash in turn.memory.plans:
+        return
+    turn.memory.plans[plan.hash] = plan
     if turn.memory.store.last(stream) is None:
+        definition = plan.definition
         event = DefinitionStored(
             at=turn.batch.now,
             cause=turn.cause,
@@ -84,7 +82,6 @@ def store_definition(turn: Turn, text: str) -> Plan:
             json=definition.to_json().decode(),
         )
         turn.batch.append(stream, 1, event)
-    return plan
 
 
 def open_job(turn: Turn, job_id: UUID, event: JobSubmitted, plan: Plan, params: Any) -> None:

@@ -25,6 +25,7 @@ from warrener.domain.messages import (
     ReplyMessage,
     SubmitJob,
     WaitJob,
+    decoder,
 )
 from warrener.domain.ports import Broker, Outgoing
 from warrener.domain.topology import inbox_queue, reply_queue
@@ -39,7 +40,7 @@ POLL_SECONDS = 0.25
 T = TypeVar("T")
 What = JobFunction[..., Any] | JobDefinition | str | Path
 
-_DECODE = msgspec.json.Decoder(ReplyMessage).decode
+_decode: Callable[[bytes], CommandReply | JobOutcome] = decoder(ReplyMessage)
 
 
 class Client:
@@ -192,7 +193,7 @@ class Client:
         self._confirmed.update(poll.confirmed)
         for delivery in poll.deliveries:
             try:
-                message = _DECODE(delivery.body)
+                message = _decode(delivery.body)
             except msgspec.MsgspecError:
                 continue  # nothing of ours: anybody may write to a temporary queue
             if isinstance(message, JobOutcome):

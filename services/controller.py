@@ -14,7 +14,7 @@ import msgspec
 
 from warrener.domain import ids
 from warrener.domain import step as steps
-from warrener.domain.errors import PayloadError, WarrenerError
+from warrener.domain.errors import PayloadError, StoredDataError, UnknownJob, WarrenerError
 from warrener.domain.events import Error, StepRetryScheduled
 from warrener.domain.fleet import Fleet
 from warrener.domain.flow import Flow, Ready
@@ -82,11 +82,17 @@ class Controller:
         self.flow = self._new_flow()
         self.outbox = Outbox(self.memory, self._store, self._reply_to, announces=self._announces)
 
-    def recover(self, roots: Iterable[UUID], now: datetime) -> None:
-        """Load the trees of these roots from the log."""
+    def recover(self, roots: Iterable[UUID], now: datetime) -> dict[UUID, str]:
+        """Load the trees of these roots from the log; return those that are unreadable, and why."""
         recovery = Recovery(self.memory, self.flow, now)
+        unreadable: dict[UUID, str] = {}
         for root in roots:
-            recovery.load_tree(root)
+            try:
+                recovery.load_tree(root)
+            except (StoredDataError, UnknownJob) as error:
+                self.memory.drop_tree(root)
+                unreadable[root] = str(error)
+        return unreadable
 
     def next_due(self) -> datetime | None:
         """Return when the next timer is due."""

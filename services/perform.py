@@ -12,15 +12,13 @@ from uuid import UUID
 import msgspec
 
 from warrener.domain.errors import PermanentError, RetryLater, UsageError, UserActionRequired
-from warrener.domain.events import Error
+from warrener.domain.events import ERROR_CHARACTERS_MAX, TRACEBACK_CHARACTERS_MAX, Error
 from warrener.domain.messages import RunStep, StepReport
 from warrener.domain.ports import Clock
 from warrener.domain.retry import WAIT_SECONDS_MAX
 from warrener.services.endpoints import REGISTRY, Endpoint, Registry
 from warrener.services.plans import Misfit
 
-TRACEBACK_CHARACTERS_MAX = 16 * 1024
-MESSAGE_CHARACTERS_MAX = 2_000
 CODE_CHARACTERS_MAX = 100
 NOTE_CHARACTERS_MAX = 200
 
@@ -217,7 +215,7 @@ def _message(error: BaseException) -> str:
         text = str(error)
     except Exception:
         text = "(the exception's own text cannot be had)"
-    return _bounded(text or type(error).__name__, MESSAGE_CHARACTERS_MAX)
+    return _bounded(text or type(error).__name__, ERROR_CHARACTERS_MAX)
 
 
 def _traceback(error: BaseException) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 import msgspec
 
 from warrener.domain.errors import WarrenerError
 from warrener.domain.events import Error
-from warrener.domain.messages import PROTOCOL_VERSION, RunStep, StepReport
+from warrener.domain.messages import RunStep, StepReport, decoder
+from warrener.domain.topology import RESULTS
 
-_DECODE = msgspec.json.Decoder(RunStep).decode
+_RESULTS = f"{RESULTS}."
+
+_decode: Callable[[bytes], RunStep] = decoder(RunStep)
 
 
 class NoOrder(WarrenerError):
@@ -20,11 +24,11 @@ class NoOrder(WarrenerError):
 def poisoned(body: bytes, now: datetime) -> tuple[StepReport, str]:
     """Return the report that ends a poisoned order's attempt, and the queue that waits for it."""
     try:
-        order = _DECODE(body)
-    except (msgspec.MsgspecError, RecursionError) as error:
+        order = _decode(body)
+    except msgspec.MsgspecError as error:
         raise NoOrder(f"no order: {error}") from error
-    if order.v != PROTOCOL_VERSION:
-        raise NoOrder(f"unknown protocol version {order.v}")
+    if not order.reply_to.startswith(_RESULTS):
+        raise NoOrder(f"reply_to {order.reply_to!r} is no queue of results")
     message = "the order was delivered too often: its workers died, or gave it back every time"
     report = StepReport(
         job=order.job,

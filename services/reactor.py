@@ -13,10 +13,9 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from warrener.domain.errors import Conflict
+from warrener.domain.errors import Conflict, StoredDataError
 from warrener.domain.ids import message_id
-from warrener.domain.messages import PROTOCOL_VERSION, InboxMessage
-from warrener.domain.payloads import MESSAGE_BYTES_MAX
+from warrener.domain.messages import InboxMessage, decoder
 from warrener.domain.ports import Channel, Clock, Delivery, EventStore, Notice, Outgoing
 from warrener.domain.topology import POISON, is_temporary
 from warrener.services.batch import Batch
@@ -26,11 +25,12 @@ from warrener.services.poison import NoOrder, poisoned
 BATCH_SIZE_MAX = 1_000
 UNCONFIRMED_BATCHES_MAX = 100  # beyond these the reactor waits for the broker
 CONFLICTS_MAX = 10
+LOADS_MAX = 10
 DRAIN_POLL_SECONDS = 0.05
 
 log = structlog.get_logger()
 
-_DECODE = msgspec.json.Decoder(InboxMessage).decode
+decode_message: Callable[[bytes], InboxMessage] = decoder(InboxMessage)
 
 
 def _no_fault(point: str) -> None:
@@ -84,7 +84,11 @@ class Reactor:
 
     def own(self, roots: Iterable[UUID]) -> None:
         """Load jobs from the log and go on with them; all open attempts are sent again."""
-        self._load(roots)
+        known = list(roots)
+        self._roots.update(dict.fromkeys(known))
+        unreadable = self.controller.recover(known, self._clock.now())
+        if unreadable:
+            raise StoredDataError("; ".join(unreadable.values()))
         self._publish(self.controller.outbox.open_orders(), [], self._store.head())
 
     def take_over(self) -> None:
@@ -92,8 +96,7 @@ class Reactor:
 
         What was confirmed before is still with the broker, unless that says it lost its queues.
         """
-        self._load(list(self._store.open_roots()))
-        self._catch_up()
+        self._load_again()
 
     @property
     def idle(self) -> bool:
@@ -142,11 +145,6 @@ class Reactor:
         if self._published > self._store.published():
             self._store.commit([], {}, self._published)
         return self.idle
-
-    def _load(self, roots: Iterable[UUID]) -> None:
-        known = list(roots)
-        self._roots.update(dict.fromkeys(known))
-        self.controller.recover(known, self._clock.now())
 
     def _catch_up(self) -> None:
         head = self._store.head()
@@ -222,12 +220,23 @@ class Reactor:
         return position
 
     def _load_again(self) -> None:
-        """Throw away what is in memory and load it from the log, with the jobs of others."""
-        self._overtaken = False
-        self.controller.forget()
-        self._last_position = self._store.head()
-        roots = self._store.open_roots() if self._exclusive else self._roots
-        self._load(list(roots))
+        """Throw away what is in memory and load it from the log, with the jobs of others.
+
+        Somebody who still writes meanwhile would leave us with parts from before and after it.
+        """
+        for _ in range(LOADS_MAX):
+            self._overtaken = False
+            self._last_position = self._store.head()
+            self.controller.forget()
+            roots = list(self._store.open_roots() if self._exclusive else self._roots)
+            unreadable = self.controller.recover(roots, self._clock.now())
+            if not self._exclusive or self._store.head() == self._last_position:
+                break
+        else:
+            raise Conflict(f"the log grew during each of {LOADS_MAX} loads: who else writes here?")
+        self._roots = dict.fromkeys(root for root in roots if root not in unreadable)
+        for root, reason in unreadable.items():
+            log.error("job.unreadable", job=str(root), reason=reason)
         self._catch_up()
 
     def _remember_roots(self, batch: Batch) -> None:
@@ -268,16 +277,3 @@ class Reactor:
             if not self._sent[number].confirmed:
                 break
             self._published = max(self._published, self._sent.pop(number).position)
-
-
-def decode_message(body: bytes) -> InboxMessage:
-    """Return the message of an inbox; raises an error of msgspec's family on anything else."""
-    if len(body) > MESSAGE_BYTES_MAX:
-        raise msgspec.ValidationError(f"{len(body)} bytes are over {MESSAGE_BYTES_MAX}")
-    try:
-        message: InboxMessage = _DECODE(body)
-    except (RecursionError, UnicodeDecodeError) as error:
-        raise msgspec.DecodeError(f"{type(error).__name__}: {error}") from error
-    if message.v != PROTOCOL_VERSION:
-        raise msgspec.ValidationError(f"unknown protocol version {message.v}")
-    return message

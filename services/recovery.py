@@ -36,7 +36,7 @@ class Recovery:
 
     def load_tree(self, root: UUID) -> None:
         """Load a root job and all jobs below it that have not ended."""
-        self._children.append(root)
+        self._children = [root]
         while self._children:
             self._load_job(self._children.pop())
 

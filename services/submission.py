@@ -7,15 +7,14 @@ from typing import Any
 
 import msgspec
 
-from warrener.domain.definition.check import validate_params
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.definition.params import complete
-from warrener.domain.demand import downstream
 from warrener.domain.errors import ParameterError, PayloadError
 from warrener.domain.events import GivenStep, Selection
 from warrener.domain.messages import DEFAULT_QUEUE, SubmitJob
-from warrener.domain.payloads import decode_json, encode_json
-from warrener.domain.plan import Plan, build_plan
+from warrener.domain.payloads import encode_json
+from warrener.domain.plan import build_plan
+from warrener.services.admission import check_part, checked_params
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -56,10 +55,10 @@ def submission(
     plan = build_plan(source.main)
     for definition in source.library.values():
         build_plan(definition)
-    completed = complete(source.main, dict(params))
-    data = _checked(source.main, completed)
+    data = _encoded(source.main, complete(source.main, dict(params)))
+    checked_params(source.main, data)
     if part is not None:
-        _check_part(plan, part)
+        check_part(plan, part.selection, part.given)
     return SubmitJob(
         key=key,
         definition=source.main.to_json().decode(),
@@ -75,34 +74,8 @@ def submission(
     )
 
 
-def _checked(definition: JobDefinition, params: dict[str, Any]) -> bytes:
+def _encoded(definition: JobDefinition, params: dict[str, Any]) -> bytes:
     try:
-        data = encode_json(params)
-        decode_json(data)
+        return encode_json(params)
     except PayloadError as error:
         raise ParameterError(f"the parameters of job {definition.name}: {error}") from error
-    problems = validate_params(definition, params)
-    if problems:
-        raise ParameterError("\n".join(str(problem) for problem in problems))
-    return data
-
-
-def _check_part(plan: Plan, part: Part) -> None:
-    mode, step = part.selection.mode, part.selection.step
-    if step not in plan.steps:
-        known = ", ".join(plan.steps)
-        raise ParameterError(f"job {plan.definition.name} has no step {step!r}; it has {known}")
-    if mode == "upto":
-        return
-    selected = downstream(plan, step) if mode == "downstream" else frozenset({step})
-    missing = sorted(
-        edge.dependency
-        for name in selected
-        for edge in plan.steps[name].edges
-        if edge.dependency not in selected and edge.dependency not in part.given
-    )
-    if missing:
-        raise ParameterError(
-            f"step {step} needs what {', '.join(missing)} gave: take it from a job that ran with"
-            f" --from JOB, or give it with --given {missing[0]}=JSON"
-        )

@@ -62,8 +62,11 @@ def open_views(url: str, *, create: bool = True) -> ViewStore:
     return SqliteViewStore(_prepared(sqlite_path(url, "views"), create))
 
 
-def open_broker(url: str) -> Broker:
-    """Return the broker that a URL names; channels connect when they are opened."""
+def open_broker(url: str, heartbeat_seconds: float | None = None) -> Broker:
+    """Return the broker that a URL names; channels connect when they are opened.
+
+    A party that is silent for two to three heartbeats loses what it holds.
+    """
     check_broker_url(url)
     if url == MEMORY_BROKER:
         from warrener.adapters.memory import MemoryBroker
@@ -71,7 +74,9 @@ def open_broker(url: str) -> Broker:
         return MemoryBroker()
     from warrener.adapters.rabbitmq import RabbitBroker
 
-    return RabbitBroker(url)
+    if heartbeat_seconds is None:
+        return RabbitBroker(url)
+    return RabbitBroker(url, heartbeat_seconds=heartbeat_seconds)
 
 
 def open_broker_admin(url: str) -> BrokerAdmin:
@@ -132,7 +137,7 @@ def open_reactor(
             Identity(name or process_name(), lease_seconds=lease_seconds),
             store,
             leases,
-            open_broker(settings.broker_url),
+            open_broker(settings.broker_url, lease_seconds),  # a frozen one lets go about then
             clock=open_clock(),
             chance=open_chance(),
             on_ready=on_ready,

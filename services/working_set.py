@@ -191,6 +191,15 @@ class WorkingSet:
         if active.job.parent is None:
             self.trees.pop(active.job.id, None)
 
+    def drop_tree(self, root: UUID) -> None:
+        """Let go of all jobs under a root, with their steps."""
+        jobs = [job for job, active in self.jobs.items() if active.tree.root == root]
+        for job in jobs:
+            del self.jobs[job]
+        gone = set(jobs)
+        self.steps = {key: step for key, step in self.steps.items() if step.job not in gone}
+        self.trees.pop(root, None)
+
     def ancestors(self, active: ActiveJob) -> list[ActiveJob]:
         """Return the job and those above it, nearest first."""
         found = [active]

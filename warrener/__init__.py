@@ -19,11 +19,14 @@ if TYPE_CHECKING:
         UserActionRequired,
         WarrenerError,
     )
+    from warrener.services.client import AsyncClient, Client
     from warrener.services.endpoints import Limit, Retry, Timeout, endpoint, wait_for
     from warrener.services.perform import CurrentStep, current_step
 
 __all__ = [
+    "AsyncClient",
     "Budget",
+    "Client",
     "CurrentStep",
     "DefinitionError",
     "JobDefinition",
@@ -55,6 +58,7 @@ _HOMES = {
         "UserActionRequired",
         "WarrenerError",
     ),
+    "services.client": ("AsyncClient", "Client"),
     "services.endpoints": ("Limit", "Retry", "Timeout", "endpoint", "wait_for"),
     "services.perform": ("CurrentStep", "current_step"),
 }

@@ -23,12 +23,11 @@ from warrener import (
 )
 from warrener.domain.definition.model import RetryRule
 from warrener.domain.errors import UsageError
+from warrener.domain.events import ERROR_CHARACTERS_MAX, TRACEBACK_CHARACTERS_MAX
 from warrener.domain.payloads import PAYLOAD_BYTES_MAX
 from warrener.domain.retry import WAIT_SECONDS_MAX
 from warrener.services.endpoints import Registry
 from warrener.services.perform import (
-    MESSAGE_CHARACTERS_MAX,
-    TRACEBACK_CHARACTERS_MAX,
     bounded_seconds,
     perform,
 )
@@ -256,7 +255,7 @@ def test_an_interrupt_from_the_keyboard_goes_through():
 def test_messages_and_tracebacks_are_bounded_and_keep_the_innermost_part():
     report = raising(ValueError("x" * 100_000 + "the end"))
 
-    assert len(report.error.message) == MESSAGE_CHARACTERS_MAX
+    assert len(report.error.message) == ERROR_CHARACTERS_MAX
     assert len(report.error.traceback) <= TRACEBACK_CHARACTERS_MAX + 10
     assert report.error.traceback.rstrip().endswith("the end")
 
