@@ -130,7 +130,7 @@ class RabbitChannel:
             return
         self._open = False
         deadline = time.monotonic() + FLUSH_SECONDS
-        while self._mailbox.unconfirmed > 0 and time.monotonic() < deadline:
+        while self._io.is_alive() and self._mailbox.unconfirmed > 0 and time.monotonic() < deadline:
             self._mailbox.event.wait(0.005)
         self._io.close()
         self._io.join(CLOSE_SECONDS)
@@ -166,6 +166,8 @@ class RabbitChannel:
     def _check(self) -> None:
         if not self._open:
             raise BrokerUnavailable("the channel is closed")
+        if self._mailbox.dead is not None:
+            raise self._mailbox.dead
         error, self._mailbox.error = self._mailbox.error, None
         if error is not None:
             raise error

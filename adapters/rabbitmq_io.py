@@ -10,6 +10,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from threading import Event, Lock, Thread, get_ident
 from typing import Any
@@ -49,7 +50,8 @@ class Mailbox:
         self.arrived: deque[Delivery] = deque()
         self.confirmed: deque[int] = deque()
         self.lost = False
-        self.error: BrokerUnavailable | None = None
+        self.error: BrokerUnavailable | None = None  # told once
+        self.dead: BrokerUnavailable | None = None  # nothing will come any more
         self.published = 0  # messages, counted by the owner
         self.settled = 0  # messages, counted by the I/O thread
         self.lock = Lock()
@@ -170,9 +172,23 @@ class RabbitIo(Thread):
     def run(self) -> None:
         """Connect, and serve the loop until the channel is closed."""
         self._thread_id = get_ident()
-        self._connect()
-        self._loop.start()
-        self._loop.close()
+        try:
+            self._connect()
+            self._loop.start()
+        except Exception as error:  # a fault of ours or of pika's: the owner must know
+            log.exception("broker.thread_died", broker=self._target.shown)
+            self._mailbox.dead = BrokerUnavailable(f"the connection's thread died: {error!r}")
+            self._mailbox.wake()
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Close the sockets, whatever state they are in."""
+        for connection in (self._publisher, self._consumer):
+            with suppress(Exception):
+                connection.close()
+        with suppress(Exception):
+            self._loop.close()
 
     def _run_commands(self) -> None:
         assert get_ident() == self._thread_id
@@ -306,7 +322,7 @@ class RabbitIo(Thread):
     def _add_consumption(self, consumption: Consumption) -> None:
         known = self._consumptions.get(consumption.queue)
         self._consumptions[consumption.queue] = consumption
-        if self._in is None:
+        if not self._consumes():
             return
         if known is not None and known.tag is not None:
             self._in.basic_cancel(known.tag)
@@ -349,14 +365,17 @@ class RabbitIo(Thread):
 
     def _leave(self, queue: str) -> None:
         consumption = self._consumptions.pop(queue, None)
-        if consumption is not None and consumption.tag is not None and self._in is not None:
+        if consumption is not None and consumption.tag is not None and self._consumes():
             self._in.basic_cancel(consumption.tag)
 
     def _current(self, tag: int) -> int | None:
         """Return the broker's tag of a delivery of the present connection, else None."""
         number = tag & _TAG_MASK
         present = tag >> GENERATION_BITS == self._generation and number in self._unacked
-        return number if present and self._in is not None else None
+        return number if present and self._consumes() else None
+
+    def _consumes(self) -> bool:
+        return self._in is not None and self._in.is_open
 
     def _ack(self, tags: Sequence[int]) -> None:
         acked = {number for tag in tags if (number := self._current(tag)) is not None}
@@ -396,11 +415,11 @@ class RabbitIo(Thread):
             self._send(_Pending(message, batch))
 
     def _send_backlog(self) -> None:
-        while self._backlog and self._out is not None:
+        while self._backlog and self._out is not None and self._out.is_open:
             self._send(self._backlog.popleft())
 
     def _send(self, pending: _Pending) -> None:
-        if self._out is None:
+        if self._out is None or not self._out.is_open:
             self._backlog.append(pending)
             return
         message, tag = pending.message, self._next_tag
