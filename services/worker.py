@@ -38,6 +38,7 @@ from warrener.services.worker_orders import (
     outgoing,
     read_order,
 )
+from warrener.services.worker_pace import Pace
 from warrener.services.worker_threads import ThreadRunner
 
 __all__ = ["InlineRunner", "Runner", "ThreadRunner", "Worker", "decode_order"]
@@ -73,7 +74,7 @@ class Worker:
         trace: bool = False,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take part in the queues; per queue at most `2 * slots + 2` orders are held at once.
+        """Take part in the queues; per queue `2 * slots + 2` orders are held, or what is done soon.
 
         `queues` are named as definitions name them. With `trace` each step is logged at debug
         level. `seconds` is the clock of `time.monotonic`.
@@ -87,8 +88,7 @@ class Worker:
         self._at_point = at_point
         self._trace = trace
         self._seconds = seconds
-        self._prefetch = 2 * slots + 2
-        self._unconfirmed_max = max(UNCONFIRMED_MIN, self._prefetch)
+        self._pace = Pace(slots)
         self._queues = tuple(map(orders_queue, queues))
         self._tasks: dict[Attempt, Task] = {}  # all in hand, at whatever stage
         self._waiting: deque[Task] = deque()
@@ -104,12 +104,14 @@ class Worker:
         channel.subscribe(worker_queue(name), CONTROL, ["step.cancel", "worker.call"])
         for queue in self._queues:
             channel.declare(queue)
-            channel.consume(queue, self._prefetch)
+            channel.consume(queue, self._pace.prefetch)
 
     def turn(self, timeout_seconds: float = 0.0) -> bool:
         """Do what there is to do, waiting up to the timeout for it; say whether it was anything."""
         now = self._seconds()
         self._give_signs(now)
+        if self._pace.look(self.reported, now):
+            self._keep_pace()
         if self._pass(0.0, 0.0):
             return True
         deadline, slice_seconds = now + timeout_seconds, SLICE_SECONDS_MIN
@@ -165,7 +167,7 @@ class Worker:
         return 0.0, min(left, slice_seconds) if expecting else left
 
     def _pass(self, channel_seconds: float, runner_seconds: float) -> bool:
-        polled = self._channel.poll(self._prefetch, channel_seconds)
+        polled = self._channel.poll(self._pace.prefetch, channel_seconds)
         for batch in polled.confirmed:
             self._confirm(batch)
         for delivery in polled.deliveries:
@@ -207,7 +209,7 @@ class Worker:
 
     def _hand_over(self) -> None:
         unconfirmed = len(self._tasks) - len(self._waiting) - self.runner.busy()
-        if unconfirmed >= self._unconfirmed_max:
+        if unconfirmed >= max(UNCONFIRMED_MIN, 2 * self._pace.prefetch):
             return
         while self._waiting and self.runner.room() > 0:
             task = self._waiting.popleft()
@@ -254,6 +256,15 @@ class Worker:
         self._unconfirmed[batch] = reported
         self._channel.publish(messages, batch)
         return batch
+
+    def _keep_pace(self) -> None:
+        """Hold more orders or fewer; those that are too many now go back, for others to take."""
+        if self._draining:
+            return
+        for queue in self._queues:
+            self._channel.consume(queue, self._pace.prefetch)
+        while len(self._waiting) > len(self._queues) * self._pace.prefetch:
+            self._give_back(self._waiting.pop())
 
     # --- what does not come to a report ----------------------------------------------------------
 

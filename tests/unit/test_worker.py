@@ -226,6 +226,49 @@ def test_crashes_can_be_put_before_and_after_the_report_and_before_the_acknowled
     assert seen == [("before-report", 0, 0), ("after-report", 1, 0), ("before-ack", 1, 0)]
 
 
+class Crash(Exception):
+    pass
+
+
+def work_off(worker):
+    while worker.turn():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("point", "reports", "runs"),
+    [("before-report", 1, 2), ("after-report", 2, 2), ("before-ack", 2, 2)],
+)
+def test_an_order_outlives_a_worker_that_dies_at_any_point(point, reports, runs):
+    broker, clock, registry, ran = MemoryBroker(), SteppingClock(), Registry(), []
+    endpoint("work", registry=registry)(lambda: ran.append(1))
+    other = broker.channel()
+    other.consume(results_queue(), 100)
+
+    def crash(reached):
+        if reached == point:
+            raise Crash
+
+    def start(name, **more):
+        runner = InlineRunner(clock, registry=registry)
+        return Worker(broker.channel(), runner, ["default"], 1, name=name, clock=clock, **more)
+
+    first = start("first", at_point=crash)
+    other.publish([Outgoing(WORK, body_of(order("work")), "m")])
+    with pytest.raises(Crash):
+        work_off(first)
+    first.close()
+    second = start("second")
+    work_off(second)
+
+    found = other.poll(100).deliveries
+    assert (len(found), len(ran)) == (reports, runs)
+    assert len({delivery.message_id for delivery in found}) == 1
+    assert broker.depth(WORK) == 0
+    second.close()
+    assert broker.depth(WORK) == 0
+
+
 def test_threads_perform_at_the_same_time():
     registry = Registry()
     meeting = threading.Barrier(2, timeout=10)
