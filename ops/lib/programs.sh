@@ -1,7 +1,8 @@
-# Programs that the tests need beside Python; sourced after environment.sh by ops/test.
+# Programs that tests and benchmarks need beside Python; sourced after environment.sh.
 #
 #     ensure_rabbitmq   # rabbitmq-server is there, or the tests have another broker
 #     ensure_node       # node and npm are there
+#     ensure_redis      # redis-server is there; for the benchmarks of others
 #
 # Where one is missing, root gets it from the distribution; others get one sentence.
 
@@ -13,13 +14,23 @@ ensure_rabbitmq() {
     install_packages rabbitmq-server \
         "apt install rabbitmq-server, or name a RabbitMQ with WARRENER_TEST_BROKER_URL=amqp://..." \
         rabbitmq-server
-    # Nor are they to start with the machine: the tests start their own.
-    ! command -v systemctl >/dev/null || systemctl disable "${units[@]}" >/dev/null 2>&1 || true
+    disable_units "${units[@]}"
 }
 
 ensure_node() {
     has_programs node npm && return
     install_packages "node or npm" "apt install nodejs npm" nodejs npm
+}
+
+ensure_redis() {
+    has_programs redis-server && return
+    install_packages redis-server "apt install redis-server" redis-server
+    disable_units redis-server.service
+}
+
+# Nor are they to start with the machine: tests and benchmarks start servers of their own.
+disable_units() {
+    ! command -v systemctl >/dev/null || systemctl disable "$@" >/dev/null 2>&1 || true
 }
 
 # Whether all of them are there; Debian keeps servers in /usr/sbin, which users have not on PATH.
