@@ -22,6 +22,7 @@ from pika import exceptions
 from pika.adapters.select_connection import IOLoop, SelectConnection
 
 from warrener.adapters.rabbitmq_admin import RabbitAdmin, why
+from warrener.adapters.rabbitmq_tuning import join_writes, read_more
 from warrener.adapters.rabbitmq_url import Target
 from warrener.domain.errors import BrokerUnavailable
 from warrener.domain.ports import Delivery, Notice, Outgoing
@@ -196,6 +197,8 @@ class RabbitIo(Thread):
         while self._commands:
             command, arguments = self._commands.popleft()
             command(*arguments)
+        join_writes(self._publisher)
+        join_writes(self._consumer)
 
     # --- connecting ------------------------------------------------------------------------------
 
@@ -255,6 +258,7 @@ class RabbitIo(Thread):
 
     def _publisher_opened(self, connection: Any) -> None:
         if connection is self._publisher:
+            read_more(connection)
             connection.channel(on_open_callback=self._out_opened)
         else:
             connection.close()
@@ -272,6 +276,7 @@ class RabbitIo(Thread):
 
     def _consumer_opened(self, connection: Any) -> None:
         if connection is self._consumer:
+            read_more(connection)
             connection.channel(on_open_callback=self._in_opened)
         else:
             connection.close()

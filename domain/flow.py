@@ -15,7 +15,7 @@ from uuid import UUID
 
 import msgspec
 
-LOOK_AHEAD_SECONDS = 0.05
+LOOK_AHEAD_SECONDS = 0.25
 RATE_INTERVAL_SECONDS = 0.05
 WINDOW_MAX = 1_000
 

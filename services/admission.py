@@ -6,6 +6,7 @@ A message may come from anywhere: what passes here can be worked on without surp
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -26,6 +27,7 @@ from warrener.domain.plan import Plan, build_plan
 from warrener.domain.ports import EventStore
 from warrener.domain.states import STEP_ENDED
 
+PLANS_MAX = 64  # that many definitions are submitted again and again
 KEY_CHARACTERS_MAX = 200  # it is part of a message id, which AMQP bounds
 
 
@@ -41,7 +43,7 @@ def admit(message: SubmitJob, store: EventStore) -> Admitted:
     """Check a submission; raises `UsageError` (definition, parameters, part) or `PayloadError`."""
     if not 0 < len(message.key) <= KEY_CHARACTERS_MAX:
         raise UsageError(f"the key must have 1 to {KEY_CHARACTERS_MAX} characters")
-    plan = build_plan(definition_of(message.definition))
+    plan = plan_of(message.definition)
     library = {name: _named(name, text) for name, text in message.library.items()}
     _check_library(plan, library)
     params = checked_params(plan.definition, bytes(message.params))
@@ -52,12 +54,14 @@ def admit(message: SubmitJob, store: EventStore) -> Admitted:
     return Admitted(plan, library, params)
 
 
-def definition_of(text: str) -> JobDefinition:
-    """Return the definition with this canonical text."""
+@lru_cache(PLANS_MAX)
+def plan_of(text: str) -> Plan:
+    """Return the plan of the definition with this text."""
     try:
-        return msgspec.json.decode(text, type=JobDefinition)
+        definition = msgspec.json.decode(text, type=JobDefinition)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise UsageError(f"the definition cannot be read: {error}") from error
+    return build_plan(definition)
 
 
 def checked_params(definition: JobDefinition, data: bytes) -> dict[str, Any]:
@@ -97,7 +101,7 @@ def check_part(plan: Plan, selection: Selection, given: Mapping[str, GivenStep])
 
 
 def _named(name: str, text: str) -> Plan:
-    plan = build_plan(definition_of(text))
+    plan = plan_of(text)
     if plan.definition.name != name:
         raise UsageError(f"the definition of job {name} is that of {plan.definition.name}")
     return plan
