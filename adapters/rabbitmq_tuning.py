@@ -15,7 +15,7 @@ JOINED_BYTES_MAX = 256 * 1024
 
 def read_more(connection: Any) -> None:
     """Let an open connection read more at once."""
-    transport = getattr(connection, "_transport", None)
+    transport: Any = getattr(connection, "_transport", None)
     if hasattr(transport, "_MAX_RECV_BYTES"):
         transport._MAX_RECV_BYTES = READ_BYTES
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warrener.domain.flow import WINDOW_MAX, Fifo, Flow, Ready, ReleaseWindow
+from warrener.domain.flow import LOOK_AHEAD_SECONDS, WINDOW_MAX, Fifo, Flow, Ready, ReleaseWindow
 
 JOB = UUID(int=1)
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -74,7 +74,7 @@ def test_a_window_widens_with_the_measured_rate_and_narrows_again() -> None:
             window.completed(START + timedelta(milliseconds=milliseconds * tick))
         sizes.append(window.size)
 
-    assert 40 <= sizes[0] <= 60
+    assert 0.8 <= sizes[0] / (1_000 * LOOK_AHEAD_SECONDS) <= 1.2
     assert sizes[1] == 4
 
 
