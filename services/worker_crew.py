@@ -236,7 +236,7 @@ class Crew:
         how = child.end(CLOSE_SECONDS)
         if not child.killed_for:
             self._count_death(child, how)
-        log.warning("child.lost", child=child.name, pid=child.pid, how=how)
+        log.info("child.lost", child=child.name, pid=child.pid, how=how)
         self._on_death(child, how)
 
     def _count_death(self, child: Child, how: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from support.controller_side import ControllerSide
 from support.daemons import Daemon, Daemons
 from support.endpoints_waiting import alive, content, wait_until
 from support.log_checks import eventually
+from support.relay import Relay
 
 from warrener.adapters.rabbitmq import RabbitBroker
 from warrener.domain.messages import RunStep, WorkerBeat, WorkerBye, WorkerHello
@@ -248,6 +250,53 @@ def test_an_attempt_that_is_sent_twice_is_answered_twice_with_the_same_report(
 
     assert side.reports[0] == side.reports[1]
     assert side.report_ids[0] == side.report_ids[1]
+
+
+@MODES
+def test_a_step_that_runs_while_the_connection_is_lost_is_reported_and_runs_once(
+    side: ControllerSide, daemons: Daemons, broker_url: str, tmp_path: Path, mode: str
+) -> None:
+    with Relay(broker_url) as relay:
+        daemon = start(daemons, "--slots", 1, mode, "--broker", relay.url)
+        run, _ = begun(side, "basic.hold_for_file", tmp_path / "pid")
+        (tmp_path / "pid").write_text("once")
+        before = relay.connections
+
+        relay.cut()
+        eventually(lambda: relay.connections > before, "new connections")
+        (tmp_path / "pid.go").touch()
+        assert side.results(1) == {run.step: "held"}
+
+        (after,) = side.send("basic.double", "after", number=2)  # comes behind what comes again
+        side.until(lambda: side.reports[-1].step == after.step, "the next report")
+        assert daemon.stop() == 0
+    assert side.waiting(0) == []
+    assert content(tmp_path / "pid") == ["once"]
+
+
+def test_systemd_is_told_that_a_worker_is_ready_alive_and_stopping(
+    broker_url: str, tmp_path: Path
+) -> None:
+    variables = {
+        "WARRENER_BROKER_URL": broker_url,
+        "NOTIFY_SOCKET": f"{tmp_path}/notify",
+        "WATCHDOG_USEC": "200000",
+    }
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,
+        Daemons(tmp_path, variables) as daemons,
+    ):
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(20)
+        daemon = start(daemons, "--threads")
+
+        assert systemd.recv(100) == b"READY=1"
+        assert systemd.recv(100) == b"WATCHDOG=1"
+        assert daemon.stop() == 0
+        said = [systemd.recv(100)]
+        while said[-1] == b"WATCHDOG=1":
+            said.append(systemd.recv(100))
+        assert said[-1] == b"STOPPING=1"
 
 
 def test_poisonous_input_goes_to_the_quarantine_and_the_worker_goes_on(

@@ -10,6 +10,7 @@ from support.endpoints_orders import BASIC, SteppingClock, order, result_of, tas
 from support.endpoints_waiting import PATIENCE_SECONDS, alive, content, reports, wait_until
 
 from warrener.domain.errors import UsageError
+from warrener.services import worker_crew, worker_processes
 from warrener.services.worker_crew import Policy
 from warrener.services.worker_processes import ProcessRunner
 
@@ -117,6 +118,19 @@ def test_a_process_over_its_memory_ceiling_is_replaced_after_the_task(make):
     report = reports(runner, 1)[2]
 
     assert result_of(report) == first
+    served(runner, lambda: first not in [child.pid for child in runner.crew.children])
+    assert where(runner, 3) != first
+
+
+def test_a_process_looks_after_its_own_memory_where_the_system_does_not_tell(make, monkeypatch):
+    for module in (worker_crew, worker_processes):
+        monkeypatch.setattr(module, "MEASURABLE", False)
+    runner = make(memory_bytes_max=200 * 1024 * 1024)
+    first = where(runner, 1)
+
+    runner.submit(task(2, order("basic.keep", mib=220)))
+    reports(runner, 1)
+
     served(runner, lambda: first not in [child.pid for child in runner.crew.children])
     assert where(runner, 3) != first
 
