@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
-from warrener.adapters.rabbitmq_admin import RabbitAdmin, open_connection
+from warrener.adapters.rabbitmq_admin import RabbitAdmin
 from warrener.adapters.rabbitmq_io import Consumption, Mailbox, RabbitIo
 from warrener.adapters.rabbitmq_url import HEARTBEAT_SECONDS, target_of
 from warrener.domain.errors import BrokerUnavailable
@@ -16,6 +16,7 @@ from warrener.domain.ports import Delivery, Notice, Outgoing, Poll
 UNCONFIRMED_MAX = 100_000  # messages that may wait for the broker
 FLUSH_SECONDS = 5.0
 CLOSE_SECONDS = 5.0
+PREFETCH_MAX = 65_535  # what fits into AMQP's field; 0 would be no limit
 
 
 class RabbitBroker:
@@ -37,11 +38,12 @@ class RabbitBroker:
 
     def channel(self) -> RabbitChannel:
         """Open a channel for one party; raises `BrokerUnavailable` with the reason."""
-        open_connection(self._target).close()  # tells a wrong password from a broker that is away
+        admin = RabbitAdmin(self._target)
+        admin.ensure(())  # tells a wrong password, and a missing topology, from a broker away
         mailbox = Mailbox()
         io = RabbitIo(self._target, mailbox, self._chance)
         io.start()
-        return RabbitChannel(io, mailbox, RabbitAdmin(self._target))
+        return RabbitChannel(io, mailbox, admin)
 
 
 class RabbitChannel:
@@ -71,7 +73,7 @@ class RabbitChannel:
         """Take part in a queue, holding at most `prefetch` unacknowledged deliveries of it."""
         self.declare(queue)
         self._left.discard(queue)
-        self._io.consume(Consumption(queue, prefetch))
+        self._io.consume(Consumption(queue, min(max(1, prefetch), PREFETCH_MAX)))
 
     def leave(self, queue: str) -> None:
         """Take no further part in a queue; what was not polled goes back, the rest stays ours."""

@@ -33,12 +33,13 @@ class RabbitAdmin:
         self._target = target
 
     def ensure(self, queues: Iterable[str]) -> set[str]:
-        """Make sure that durable queues exist; return those that had to be made.
+        """Make sure that exchanges and durable queues exist; return the queues that were made.
 
-        Raises `BrokerUnavailable` where a queue is missing and may not be declared.
+        Raises `BrokerUnavailable` where something is missing and may not be declared.
         """
         made = set()
         with connected(self._target) as connection:
+            _ensure_exchanges(connection)
             for queue in queues:
                 if not self._exists(connection, queue):
                     self._declare(connection, durable_queue(queue))
@@ -48,6 +49,7 @@ class RabbitAdmin:
     def declare(self, queues: Sequence[str], partitions: int = 1) -> None:
         """Declare everything durable; a queue that exists with other arguments is refused."""
         with connected(self._target) as connection:
+            _declare_exchanges(connection)
             for queue in topology(partitions, queues):
                 self._declare(connection, queue)
 
@@ -73,17 +75,12 @@ class RabbitAdmin:
     def _declare(self, connection: Any, queue: Queue) -> None:
         channel = connection.channel()
         try:
-            for exchange in EXCHANGES:
-                arguments = {"alternate-exchange": exchange.alternate} if exchange.alternate else {}
-                channel.exchange_declare(
-                    exchange.name, exchange.kind, durable=True, arguments=arguments
-                )
             channel.queue_declare(
                 queue.name, durable=True, arguments=arguments_of(queue, self._target.queue_type)
             )
             channel.queue_bind(queue.name, queue.exchange, routing_key=queue.name)
         except exceptions.ChannelClosedByBroker as error:
-            raise BrokerUnavailable(_refusal(queue.name, error)) from error
+            raise BrokerUnavailable(_refusal(f"the queue {queue.name}", error)) from error
         channel.close()
 
 
@@ -148,15 +145,40 @@ def why(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _refusal(queue: str, error: Any) -> str:
+def _ensure_exchanges(connection: Any) -> None:
+    """Declare the exchanges if one is missing; to look needs no permission."""
+    channel = connection.channel()
+    try:
+        for exchange in EXCHANGES:
+            channel.exchange_declare(exchange.name, passive=True)
+    except exceptions.ChannelClosedByBroker:
+        _declare_exchanges(connection)
+    else:
+        channel.close()
+
+
+def _declare_exchanges(connection: Any) -> None:
+    for exchange in EXCHANGES:
+        channel = connection.channel()
+        arguments = {"alternate-exchange": exchange.alternate} if exchange.alternate else {}
+        try:
+            channel.exchange_declare(
+                exchange.name, exchange.kind, durable=True, arguments=arguments
+            )
+        except exceptions.ChannelClosedByBroker as error:
+            raise BrokerUnavailable(_refusal(f"the exchange {exchange.name}", error)) from error
+        channel.close()
+
+
+def _refusal(what: str, error: Any) -> str:
     if error.reply_code == 403:
-        return f"the queue {queue} may not be declared: {error.reply_text}: {_GRANT}"
+        return f"{what} may not be declared: {error.reply_text}: {_GRANT}"
     if error.reply_code == 406:
         return (
-            f"the queue {queue} exists with other arguments: {error.reply_text};"
+            f"{what} exists with other arguments: {error.reply_text};"
             " delete it once it is empty, or give the queue_type it has in the broker's URL"
         )
-    return f"the queue {queue} cannot be declared: {error.reply_code} {error.reply_text}"
+    return f"{what} cannot be declared: {error.reply_code} {error.reply_text}"
 
 
 def _info(connection: Any, queue: str) -> QueueInfo:
@@ -165,7 +187,7 @@ def _info(connection: Any, queue: str) -> QueueInfo:
         found = channel.queue_declare(queue, passive=True).method
     except exceptions.ChannelClosedByBroker as error:
         if error.reply_code != 404:
-            raise BrokerUnavailable(_refusal(queue, error)) from error
+            raise BrokerUnavailable(_refusal(f"the queue {queue}", error)) from error
         return QueueInfo(queue, exists=False)
     channel.close()
     return QueueInfo(

@@ -36,6 +36,7 @@ from warrener.domain.topology import (
 
 BACKOFF_SECONDS_MIN = 0.05
 BACKOFF_SECONDS_MAX = 5.0
+CALM_SECONDS = 1.0  # a connection that lasts so long ends the series of attempts
 GENERATION_BITS = 48  # a tag for the owner: the connection's generation, then the broker's tag
 # What goes wrong with a connection is told once, by our own log.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
@@ -236,7 +237,10 @@ class RabbitIo(Thread):
         """One connection is gone: let go of the other, too, and begin anew."""
         if connection is not self._publisher and connection is not self._consumer:
             return
-        if self._out is not None and not self._closing:
+        if self._closing:
+            self._one_less(connection)
+            return
+        if self._out is not None:
             log.warning("broker.disconnected", broker=self._target.shown, reason=why(reason))
         other = self._consumer if connection is self._publisher else self._publisher
         self._publisher = self._consumer = self._out = self._in = None
@@ -251,10 +255,16 @@ class RabbitIo(Thread):
             self._mailbox.arrived.clear()
         if other is not None and other.is_open:
             other.close()
-        if self._closing:
-            self._loop.stop()
+        self._connect_later()
+
+    def _one_less(self, connection: SelectConnection) -> None:
+        """Of the connections that are being closed one is; after the other the loop ends."""
+        if connection is self._publisher:
+            self._publisher = self._out = None
         else:
-            self._connect_later()
+            self._consumer = self._in = None
+        if self._publisher is None and self._consumer is None:
+            self._loop.stop()
 
     def _publisher_opened(self, connection: Any) -> None:
         if connection is self._publisher:
@@ -269,10 +279,15 @@ class RabbitIo(Thread):
         channel.confirm_delivery(self._on_confirm, callback=partial(self._out_ready, channel))
 
     def _out_ready(self, channel: Any, _frame: Any) -> None:
-        self._out, self._next_tag, self._attempts = channel, 1, 0
+        self._out, self._next_tag = channel, 1
+        self._loop.call_later(CALM_SECONDS, partial(self._calm, self._generation))
         if self._generation:
             log.info("broker.connected", broker=self._target.shown, again=self._generation)
         self._send_backlog()
+
+    def _calm(self, generation: int) -> None:
+        if generation == self._generation:
+            self._attempts = 0
 
     def _consumer_opened(self, connection: Any) -> None:
         if connection is self._consumer:
@@ -311,13 +326,13 @@ class RabbitIo(Thread):
     def _close(self) -> None:
         self._closing = True
         connections = [c for c in (self._publisher, self._consumer) if c is not None]
-        if not connections:
-            self._loop.stop()
+        if not all(connection.is_open or connection.is_closing for connection in connections):
+            self._loop.stop()  # one is not there yet: nothing is lost with it
         for connection in connections:
             if connection.is_open:
                 connection.close()
-            elif not connection.is_closing:
-                self._loop.stop()
+        if not connections:
+            self._loop.stop()
 
     # --- consuming -------------------------------------------------------------------------------
 
@@ -350,6 +365,9 @@ class RabbitIo(Thread):
         self, queue: str, generation: int, _channel: Any, method: Any, properties: Any, body: bytes
     ) -> None:
         tag = method.delivery_tag
+        if queue not in self._consumptions:  # it was on its way when we left
+            self._in.basic_nack(tag, requeue=True)
+            return
         self._unacked[tag] = None
         self._mailbox.arrived.append(
             Delivery(generation | tag, queue, body, properties.message_id or "", method.redelivered)
@@ -372,6 +390,13 @@ class RabbitIo(Thread):
         consumption = self._consumptions.pop(queue, None)
         if consumption is not None and consumption.tag is not None and self._consumes():
             self._in.basic_cancel(consumption.tag)
+        arrived = self._mailbox.arrived
+        with self._mailbox.lock:
+            unseen = [delivery for delivery in arrived if delivery.queue == queue]
+            for delivery in unseen:
+                arrived.remove(delivery)
+        for delivery in unseen:
+            self._give_back(delivery.tag)
 
     def _current(self, tag: int) -> int | None:
         """Return the broker's tag of a delivery of the present connection, else None."""
@@ -404,6 +429,7 @@ class RabbitIo(Thread):
 
     def _quarantine(self, delivery: Delivery, reason: str) -> None:
         if self._current(delivery.tag) is None:
+            self._mailbox.settled += 1  # the broker has it still: nothing is to be moved
             return
         batch = _Batch(None, 1, partial(self._ack, [delivery.tag]))
         moved = Outgoing(QUARANTINE, delivery.body, delivery.message_id)
