@@ -1,0 +1,227 @@
+"""What a channel does when RabbitMQ, or the way to it, is not as it should be."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pika
+import pytest
+from support.log_checks import eventually
+from support.rabbit import PrivateRabbit, free_port
+
+from warrener.adapters.rabbitmq import RabbitBroker, RabbitChannel
+from warrener.domain.errors import BrokerUnavailable, UsageError
+from warrener.domain.ports import Delivery, Outgoing
+from warrener.domain.topology import QUARANTINE, REASON_HEADER, SOURCE_HEADER, orders_queue
+
+WORK = orders_queue("work")
+WAIT_SECONDS = 30.0
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PrivateRabbit]:
+    with PrivateRabbit(tls=True) as rabbit:
+        yield rabbit
+
+
+@pytest.fixture
+def vhost(server: PrivateRabbit) -> Iterator[str]:
+    name = f"test-{secrets.token_hex(6)}"
+    server.add_vhost(name)
+    yield name
+    server.delete_vhost(name)
+
+
+@pytest.fixture
+def url(server: PrivateRabbit, vhost: str) -> str:
+    return server.url(vhost)
+
+
+@pytest.fixture
+def channel(url: str) -> Iterator[RabbitChannel]:
+    made = RabbitBroker(url).channel()
+    made.consume(WORK, 100)
+    eventually(lambda: made.poll(0, 0.05).lost, "the new queue")
+    yield made
+    made.close()
+
+
+def send(channel: RabbitChannel, *names: str) -> None:
+    channel.publish([Outgoing(WORK, name.encode(), name) for name in names], 1)
+    eventually(lambda: list(channel.poll(0, 0.05).confirmed) == [1], "confirmed", WAIT_SECONDS)
+
+
+def receive(channel: RabbitChannel) -> Delivery:
+    found: list[Any] = []
+    eventually(lambda: found.extend(channel.poll(1, 0.05).deliveries) or found, "", WAIT_SECONDS)
+    return found[0]
+
+
+def kill_connections(server: PrivateRabbit, vhost: str) -> None:
+    server.ctl("close_all_connections", "--vhost", vhost, "a test")
+
+
+def test_after_its_connections_are_killed_a_channel_goes_on_and_old_tags_do_nothing(
+    server: PrivateRabbit, vhost: str, channel: RabbitChannel
+) -> None:
+    send(channel, "m")
+    old = receive(channel)
+
+    kill_connections(server, vhost)
+    again = receive(channel)
+    channel.ack([old.tag])
+    channel.reject(old.tag, requeue=False)
+    kill_connections(server, vhost)
+    third = receive(channel)
+
+    assert (again.message_id, again.redelivered) == ("m", True)
+    assert (third.message_id, third.redelivered) == ("m", True)
+
+
+def test_what_is_published_while_the_virtual_host_is_away_arrives_and_the_loss_is_told(
+    server: PrivateRabbit, vhost: str, channel: RabbitChannel
+) -> None:
+    server.delete_vhost(vhost)
+    channel.publish([Outgoing(WORK, b"x", "m")], 1)
+    server.add_vhost(vhost)
+    polls = []
+
+    def confirmed() -> bool:
+        polls.append(channel.poll(10, 0.05))
+        return any(poll.confirmed for poll in polls) and any(poll.deliveries for poll in polls)
+
+    eventually(confirmed, "confirmed and delivered", WAIT_SECONDS)
+    assert any(poll.lost for poll in polls)
+
+
+def test_a_queue_deleted_under_its_consumer_and_publisher_is_made_again(
+    url: str, channel: RabbitChannel
+) -> None:
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        connection.channel().queue_delete(WORK)
+
+    eventually(lambda: channel.poll(0, 0.05).lost, "the loss is told", WAIT_SECONDS)
+    send(channel, "m")
+    assert receive(channel).message_id == "m"
+
+
+def test_a_rejected_message_lies_in_the_quarantine_with_reason_and_queue(
+    url: str, channel: RabbitChannel
+) -> None:
+    reader = RabbitBroker(url).channel()
+    reader.declare(QUARANTINE)
+    reader.close()
+    send(channel, "odd")
+
+    channel.reject(receive(channel).tag, requeue=False, reason="it is odd")
+
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        inner = connection.channel()
+        got: list[Any] = []
+        eventually(lambda: got.append(inner.basic_get(QUARANTINE)) or got[-1][0], "quarantined")
+    assert got[-1][1].headers.items() >= {REASON_HEADER: "it is odd", SOURCE_HEADER: WORK}.items()
+    assert got[-1][2] == b"odd"
+
+
+def test_an_owner_that_does_not_poll_keeps_its_connection(url: str) -> None:
+    slow = RabbitBroker(f"{url}?heartbeat=1").channel()
+    slow.consume(WORK, 1)
+    send(slow, "m")
+    held = receive(slow)
+    other = RabbitBroker(url).channel()
+    other.consume(WORK, 1)
+
+    assert not other.poll(1, 5.0).deliveries  # meanwhile nobody polls the slow one
+
+    slow.ack([held.tag])
+    slow.close()
+    assert not other.poll(1, 0.2).deliveries
+    other.close()
+
+
+def test_a_message_of_ten_megabytes_arrives_whole(channel: RabbitChannel) -> None:
+    body = secrets.token_bytes(10_000_000)
+
+    channel.publish([Outgoing(WORK, body, "big")], 1)
+
+    assert receive(channel).body == body
+
+
+def test_a_client_certificate_opens_tls_and_none_is_refused(
+    server: PrivateRabbit, vhost: str
+) -> None:
+    files = server.certificates
+    assert files is not None
+    plain = f"{server.tls_url(vhost)}?cacertfile={files.authority}"
+
+    made = RabbitBroker(
+        f"{plain}&certfile={files.client_certificate}&keyfile={files.client_key}"
+    ).channel()
+    made.consume(WORK, 1)
+    send(made, "m")
+    assert receive(made).message_id == "m"
+    made.close()
+    with pytest.raises(BrokerUnavailable, match="cannot be reached"):
+        RabbitBroker(plain).channel()
+
+
+@pytest.mark.parametrize("case", ["password", "vhost", "port"])
+def test_what_keeps_a_channel_from_connecting_is_said_without_the_password(
+    server: PrivateRabbit, case: str
+) -> None:
+    refused = f"amqp://guest:hidden@127.0.0.1:{free_port()}"
+    cases = {
+        "password": (server.url(password="hidden"), "user or password"),
+        "vhost": (server.url("nowhere"), "virtual host does not exist"),
+        "port": (refused, "connection refused"),
+    }
+    address, reason = cases[case]
+
+    with pytest.raises(BrokerUnavailable, match=reason) as caught:
+        RabbitBroker(address).channel()
+
+    assert "hidden" not in str(caught.value)
+
+
+def test_an_unknown_option_is_refused_with_the_nearest_known() -> None:
+    with pytest.raises(UsageError, match="did you mean heartbeat"):
+        RabbitBroker("amqp://localhost?hartbeat=3")
+
+
+def test_while_memory_is_short_messages_wait_and_then_they_are_confirmed(
+    server: PrivateRabbit, channel: RabbitChannel
+) -> None:
+    server.alarm(True)
+    try:
+        channel.publish([Outgoing(WORK, b"x", "m")], 1)
+        assert not channel.poll(0, 0.5).confirmed
+    finally:
+        server.alarm(False)
+
+    assert receive(channel).message_id == "m"
+
+
+def test_a_restarted_server_has_what_was_confirmed(
+    server: PrivateRabbit, channel: RabbitChannel
+) -> None:
+    send(channel, "m")
+
+    server.restart()
+
+    assert receive(channel).message_id == "m"
+
+
+def test_closing_without_a_server_does_not_hang(
+    server: PrivateRabbit, channel: RabbitChannel
+) -> None:
+    server.shut_down()
+    try:
+        channel.publish([Outgoing(WORK, b"x", "late")], 2)
+        begun = time.monotonic()
+        channel.close()
+        assert time.monotonic() - begun < 15.0
+    finally:
+        server.start()
