@@ -22,6 +22,8 @@ from warrener.domain.topology import (
 )
 
 VERSION_MIN = (3, 10)
+VERSION_QUEUE_TIMEOUTS = (3, 12)  # a queue may have a consumer timeout of its own
+VERSION_SMALL_MESSAGES = (4, 0)
 _GRANT = "let an administrator run `warrener broker declare`, or grant the permission"
 
 
@@ -61,13 +63,14 @@ class RabbitAdmin:
     def check(self, queues: Sequence[str], partitions: int = 1) -> list[Finding]:
         """Return what is wrong, and what is in order."""
         with connected(self._target) as connection:
-            found = [_version(connection)]
+            found = _version(connection)
+            missing = []
             for queue in topology(partitions, queues):
                 state = _info(connection, queue.name)
                 if not state.exists:
                     detail = f"the queue {queue.name} is missing"
-                    found.append(Finding(False, detail, "warrener broker declare"))
-        return found if len(found) > 1 else [*found, Finding(True, "all queues are there")]
+                    missing.append(Finding(False, detail, "warrener broker declare"))
+        return [*found, *(missing or [Finding(True, "all queues are there")])]
 
     def _exists(self, connection: Any, queue: str) -> bool:
         return _info(connection, queue).exists
@@ -195,11 +198,25 @@ def _info(connection: Any, queue: str) -> QueueInfo:
     )
 
 
-def _version(connection: Any) -> Finding:
+def _version(connection: Any) -> list[Finding]:
     properties = connection._impl.server_properties
     raw = properties.get("version", "")
     text = raw.decode() if isinstance(raw, bytes) else str(raw)
     numbers = tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
+    return version_findings(text, numbers)
+
+
+def version_findings(text: str, numbers: tuple[int, ...]) -> list[Finding]:
+    """Return what a version of RabbitMQ is and is not good for."""
     if numbers < VERSION_MIN:
-        return Finding(False, f"RabbitMQ {text}", "upgrade it to 3.10 or newer")
-    return Finding(True, f"RabbitMQ {text}")
+        return [Finding(False, f"RabbitMQ {text}", "upgrade it to 3.10 or newer")]
+    found = [Finding(True, f"RabbitMQ {text}")]
+    if numbers < VERSION_QUEUE_TIMEOUTS:
+        detail = "one consumer timeout for all queues, 30 min by default: longer steps come again"
+        found.append(Finding(False, detail, "set consumer_timeout in rabbitmq.conf"))
+    if numbers >= VERSION_SMALL_MESSAGES:
+        detail = "messages are limited to 16 MiB by default"
+        found.append(
+            Finding(False, detail, "set max_message_size in rabbitmq.conf if more is sent")
+        )
+    return found

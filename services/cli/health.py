@@ -18,7 +18,7 @@ import msgspec
 
 from warrener.domain.errors import WarrenerError
 from warrener.services import wiring
-from warrener.services.settings import MEMORY, Settings, data_folder, sqlite_path
+from warrener.services.settings import MEMORY, MEMORY_BROKER, Settings, data_folder, sqlite_path
 
 State = Literal["ok", "warning", "failed"]
 
@@ -44,7 +44,21 @@ def examine(settings: Settings) -> list[Check]:
     found = [_python(), _packages(), _settings(settings), _terminal()]
     if path != MEMORY:
         found += [_try("disk", lambda: _disk(_folder(path))), _try("fsync", lambda: _fsync(path))]
-    return [*found, *_store(settings, path)]
+    return [*found, *_store(settings, path), *_broker(settings.broker_url)]
+
+
+def _broker(url: str) -> list[Check]:
+    if url == MEMORY_BROKER:
+        return []
+    try:
+        findings = wiring.open_broker_admin(url).check(["default"])
+    except WarrenerError as error:
+        advice = "check the URL, the user and the network"
+        return [Check("broker", "failed", str(error), advice)]
+    return [
+        Check("broker", "ok" if each.ok else "warning", each.detail, each.advice)
+        for each in findings
+    ]
 
 
 def _python() -> Check:
