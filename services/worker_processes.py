@@ -1,7 +1,7 @@
 """Performing orders in child processes, so that an endpoint can harm only its own process.
 
-A child is a fresh interpreter (no fork, no second run of the main script). It holds at most two
-orders: the one it runs and, where steps are short, the next one, so that it need not wait for it.
+A child is a fresh interpreter (no fork, no second run of the main script). Where steps are short it
+holds a few orders, so that it need not wait for the next one; nothing waits behind a long step.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from warrener.services.worker_crew import Crew, Policy
 from warrener.services.worker_handle import Child
 from warrener.services.worker_link import Hello
 
-HELD_MAX = 2  # orders in a child
-QUICK_SECONDS = 0.02  # only behind a step expected to be this short does another one queue
+HELD_MAX = 8  # orders in a child
+QUICK_SECONDS = 0.02  # no order queues behind others in a child that are expected to take longer
 SAMPLE_WEIGHT = 0.2
 ENDPOINTS_MAX = 10_000  # of which it is known how long their steps take
 START_SECONDS_MAX = 120.0
@@ -84,8 +84,8 @@ class ProcessRunner:
         return self.crew.endpoints
 
     def room(self) -> int:
-        """Return how many more tasks the children and their pipes take."""
-        return HELD_MAX * self._limit - self.busy()
+        """Return how many more tasks may wait here, for children that are free soon."""
+        return self._limit - len(self._queue)
 
     def busy(self) -> int:
         """Return how many tasks have not come back."""
@@ -159,16 +159,20 @@ class ProcessRunner:
             idle = next((child for child in ready if not child.tasks), None)
             if idle is not None:
                 return idle
-        return next((child for child in ready if child.tasks and self._soon_free(child)), None)
+        soon = [child for child in ready if child.tasks and self._soon_free(child)]
+        return min(soon, key=_load, default=None)
 
     def _working(self) -> int:
         """Return how many children have something to do: a successor may not be one too many."""
         return sum(bool(child.tasks) for child in self.crew.children)
 
     def _soon_free(self, child: Child) -> bool:
-        running = child.tasks[0].order.endpoint
-        quick = self._seconds.get(running, QUICK_SECONDS) < QUICK_SECONDS
-        return quick and len(child.tasks) < HELD_MAX
+        """Say whether all that the child has is expected to be done in a moment."""
+        if len(child.tasks) >= HELD_MAX:
+            return False
+        known = self._seconds
+        waits = sum(known.get(task.order.endpoint, QUICK_SECONDS) for task in child.tasks)
+        return waits < QUICK_SECONDS
 
     # --- taking tasks back -----------------------------------------------------------------------
 
@@ -207,3 +211,7 @@ class ProcessRunner:
         now = self._clock.now()
         made = report(task.order, self._worker, fate, started_at=now, ended_at=now)
         return Finished(task, _ENCODE(made))
+
+
+def _load(child: Child) -> int:
+    return len(child.tasks)
