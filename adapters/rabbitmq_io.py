@@ -276,9 +276,12 @@ class RabbitIo(Thread):
     def _out_opened(self, channel: Any) -> None:
         channel.add_on_close_callback(self._channel_closed)
         channel.add_on_return_callback(self._on_return)
-        channel.confirm_delivery(self._on_confirm, callback=partial(self._out_ready, channel))
+        confirmed = partial(self._on_confirm, channel)
+        channel.confirm_delivery(confirmed, callback=partial(self._out_ready, channel))
 
     def _out_ready(self, channel: Any, _frame: Any) -> None:
+        if channel.connection is not self._publisher:
+            return
         self._out, self._next_tag = channel, 1
         self._loop.call_later(CALM_SECONDS, partial(self._calm, self._generation))
         if self._generation:
@@ -297,6 +300,8 @@ class RabbitIo(Thread):
             connection.close()
 
     def _in_opened(self, channel: Any) -> None:
+        if channel.connection is not self._consumer:
+            return
         channel.add_on_close_callback(self._channel_closed)
         channel.add_on_cancel_callback(self._cancelled)
         self._in = channel
@@ -362,8 +367,10 @@ class RabbitIo(Thread):
         consumption.tag = channel.basic_consume(queue, receive)
 
     def _receive(
-        self, queue: str, generation: int, _channel: Any, method: Any, properties: Any, body: bytes
+        self, queue: str, generation: int, channel: Any, method: Any, properties: Any, body: bytes
     ) -> None:
+        if channel is not self._in:
+            return  # of a connection that we have let go: it will be delivered again
         tag = method.delivery_tag
         if queue not in self._consumptions:  # it was on its way when we left
             self._in.basic_nack(tag, requeue=True)
@@ -374,7 +381,9 @@ class RabbitIo(Thread):
         )
         self._mailbox.wake()
 
-    def _hear(self, queue: str, _channel: Any, _method: Any, properties: Any, body: bytes) -> None:
+    def _hear(self, queue: str, channel: Any, _method: Any, properties: Any, body: bytes) -> None:
+        if channel is not self._in:
+            return
         self._mailbox.arrived.append(Delivery(0, queue, body, properties.message_id or ""))
         self._mailbox.wake()
 
@@ -469,10 +478,14 @@ class RabbitIo(Thread):
         self._next_tag = tag + 1
         self._out.basic_publish(exchange, key, message.body, properties, mandatory)
 
-    def _on_return(self, _channel: Any, method: Any, properties: Any, _body: bytes) -> None:
+    def _on_return(self, channel: Any, method: Any, properties: Any, _body: bytes) -> None:
+        if channel is not self._out:
+            return  # of a connection that we have let go: what it held is sent again anyway
         self._returned.add((method.routing_key, properties.message_id or ""))
 
-    def _on_confirm(self, frame: Any) -> None:
+    def _on_confirm(self, channel: Any, frame: Any) -> None:
+        if channel is not self._out:
+            return  # its tags mean other messages than those of the present channel
         method = frame.method
         tag, positive = method.delivery_tag, method.NAME == "Basic.Ack"
         if not method.multiple:

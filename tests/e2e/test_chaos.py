@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from uuid import UUID
@@ -126,14 +128,30 @@ class Battle:
         self.reactors[self.reactors.index(victim)] = self.new_reactor()
 
     def freeze_reactor(self) -> None:
-        """Stop the reactor for longer than its lease, so that the other one takes over."""
+        """Stop the reactor for longer than its lease, so that the other one takes over.
+
+        Not in the middle of a commit: it would hold the lock of the SQLite file, and nobody can take
+        over from a frozen process that does.
+        """
         victim = self.active()
         victim.freeze()
+        while self.locked():
+            victim.thaw()
+            victim.freeze()
         name = f"-{victim.pid}"
         eventually(lambda: not self.holder().endswith(name), "the other one takes over")
         position = self.store.head()
         eventually(lambda: self.store.head() > position or self.idle(), "it works")
         victim.thaw()
+
+    def locked(self) -> bool:
+        """Say whether somebody holds the lock of the store."""
+        with closing(sqlite3.connect(self.folder / "jobs.db", timeout=0)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+        return False
 
     def holder(self) -> str:
         found = self.leases.holder(0)
