@@ -363,14 +363,15 @@ class RabbitIo(Thread):
             consumption.tag = channel.basic_consume(queue, receive, auto_ack=True)
             return
         channel.basic_qos(prefetch_count=consumption.prefetch)
-        receive = partial(self._receive, queue, self._generation << GENERATION_BITS)
+        receive = partial(self._receive, (queue, self._generation << GENERATION_BITS))
         consumption.tag = channel.basic_consume(queue, receive)
 
     def _receive(
-        self, queue: str, generation: int, channel: Any, method: Any, properties: Any, body: bytes
+        self, source: tuple[str, int], channel: Any, method: Any, properties: Any, body: bytes
     ) -> None:
         if channel is not self._in:
             return  # of a connection that we have let go: it will be delivered again
+        queue, generation = source
         tag = method.delivery_tag
         if queue not in self._consumptions:  # it was on its way when we left
             self._in.basic_nack(tag, requeue=True)

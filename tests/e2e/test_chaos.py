@@ -26,6 +26,7 @@ from warrener.services.wiring import open_store
 
 SEED = 20_260_202
 LEASE_SECONDS = 2.0
+RECOVERY_SECONDS = 180.0  # the bound of every wait, on a machine that may be busy
 JOBS_PER_FAULT = 2
 VHOST = "chaos"
 # One round of faults, 20 in all; WARRENER_TEST_SCALE=5 makes 100 of them.
@@ -106,7 +107,11 @@ class Battle:
         began = time.monotonic()
         act()
         position = self.store.head()
-        eventually(lambda: self.store.head() > position or self.idle(), f"recovery from {fault}")
+        eventually(
+            lambda: self.store.head() > position or self.idle(),
+            f"recovery from {fault}",
+            RECOVERY_SECONDS,
+        )
         self.recovery[fault].append(time.monotonic() - began)
 
     def idle(self) -> bool:
@@ -114,7 +119,7 @@ class Battle:
 
     def active(self) -> Daemon:
         """Return the reactor that holds the lease."""
-        holder = eventually(lambda: self.leases.holder(0), "somebody holds the lease")[0]
+        holder = eventually(lambda: self.leases.holder(0), "a lease is held", RECOVERY_SECONDS)[0]
         return next(r for r in self.reactors if holder.endswith(f"-{r.pid}"))
 
     def kill_worker(self) -> None:
@@ -130,8 +135,8 @@ class Battle:
     def freeze_reactor(self) -> None:
         """Stop the reactor for longer than its lease, so that the other one takes over.
 
-        Not in the middle of a commit: it would hold the lock of the SQLite file, and nobody can take
-        over from a frozen process that does.
+        Not in the middle of a commit: it would hold the lock of the SQLite file, and nobody can
+        take over from a frozen process that does.
         """
         victim = self.active()
         victim.freeze()
@@ -139,9 +144,13 @@ class Battle:
             victim.thaw()
             victim.freeze()
         name = f"-{victim.pid}"
-        eventually(lambda: not self.holder().endswith(name), "the other one takes over")
+        eventually(
+            lambda: not self.holder().endswith(name), "the other one takes over", RECOVERY_SECONDS
+        )
         position = self.store.head()
-        eventually(lambda: self.store.head() > position or self.idle(), "it works")
+        eventually(
+            lambda: self.store.head() > position or self.idle(), "it works", RECOVERY_SECONDS
+        )
         victim.thaw()
 
     def locked(self) -> bool:
@@ -160,7 +169,7 @@ class Battle:
     def finish(self) -> None:
         """Wait for every job, and compare its result."""
         for job, result in self.jobs.items():
-            outcome = self.client.wait(job, timeout_seconds=120)
+            outcome = self.client.wait(job, timeout_seconds=RECOVERY_SECONDS)
             assert (outcome.state, outcome.result) == ("succeeded", result)
 
     def close(self) -> None:
