@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from warrener.adapters.rabbitmq_admin import RabbitAdmin
-from warrener.adapters.rabbitmq_io import Consumption, Mailbox, RabbitIo
+from warrener.adapters.rabbitmq_io import RabbitIo
+from warrener.adapters.rabbitmq_mailbox import Mailbox
+from warrener.adapters.rabbitmq_receiver import Consumption
 from warrener.adapters.rabbitmq_url import HEARTBEAT_SECONDS, target_of
 from warrener.domain.errors import BrokerUnavailable
 from warrener.domain.ports import Delivery, Notice, Outgoing, Poll

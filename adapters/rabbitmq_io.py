@@ -12,16 +12,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from threading import Event, Lock, Thread, get_ident
+from threading import Thread, get_ident
 from typing import Any
 
-import msgspec
-import pika
 import structlog
 from pika import exceptions
 from pika.adapters.select_connection import IOLoop, SelectConnection
 
 from warrener.adapters.rabbitmq_admin import RabbitAdmin, why
+from warrener.adapters.rabbitmq_mailbox import Mailbox
+from warrener.adapters.rabbitmq_receiver import Consumption, Receiver
+from warrener.adapters.rabbitmq_sender import Batch, Pending, Sender
 from warrener.adapters.rabbitmq_tuning import join_writes, read_more
 from warrener.adapters.rabbitmq_url import Target
 from warrener.domain.errors import BrokerUnavailable
@@ -30,72 +31,14 @@ from warrener.domain.topology import (
     QUARANTINE,
     REASON_HEADER,
     SOURCE_HEADER,
-    exchange_of,
-    is_temporary,
 )
 
 BACKOFF_SECONDS_MIN = 0.05
 BACKOFF_SECONDS_MAX = 5.0
 CALM_SECONDS = 1.0  # a connection that lasts so long ends the series of attempts
-GENERATION_BITS = 48  # a tag for the owner: the connection's generation, then the broker's tag
 # What goes wrong with a connection is told once, by our own log.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
 log = structlog.get_logger()
-
-_TAG_MASK = (1 << GENERATION_BITS) - 1
-
-
-class Mailbox:
-    """What the I/O thread leaves for the owner."""
-
-    def __init__(self) -> None:
-        self.arrived: deque[Delivery] = deque()
-        self.confirmed: deque[int] = deque()
-        self.lost = False
-        self.error: BrokerUnavailable | None = None  # told once
-        self.dead: BrokerUnavailable | None = None  # nothing will come any more
-        self.published = 0  # messages, counted by the owner
-        self.settled = 0  # messages, counted by the I/O thread
-        self.lock = Lock()
-        self.event = Event()
-        self.waiting = False
-
-    @property
-    def unconfirmed(self) -> int:
-        """Return how many messages the broker is not yet answerable for."""
-        return self.published - self.settled
-
-    def wake(self) -> None:
-        """Wake the owner if it waits."""
-        if self.waiting:
-            self.event.set()
-
-
-class Consumption(msgspec.Struct):
-    """A queue that is taken part in; `patterns` and `exchange` are those of a subscription."""
-
-    queue: str
-    prefetch: int = 0
-    exchange: str = ""
-    patterns: tuple[str, ...] = ()
-    tag: str | None = None  # the broker's name of it while it is connected
-
-    @property
-    def subscribed(self) -> bool:
-        """Say whether the queue is temporary and needs no acknowledgements."""
-        return self.prefetch == 0
-
-
-class _Batch(msgspec.Struct):
-    number: int | None
-    left: int
-    after: Callable[[], None] | None = None
-
-
-class _Pending(msgspec.Struct):
-    message: Outgoing | Notice
-    batch: _Batch
-    headers: dict[str, str] | None = None
 
 
 class RabbitIo(Thread):
@@ -111,7 +54,8 @@ class RabbitIo(Thread):
         self._commands: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._scheduled = False
         self._durable: dict[str, None] = {}
-        self._consumptions: dict[str, Consumption] = {}
+        self._sender = Sender(mailbox, self._send_again)
+        self._receiver = Receiver(mailbox)
         self._publisher: Any = None  # SelectConnection
         self._consumer: Any = None
         self._out: Any = None  # the publisher's channel, once confirms are selected
@@ -120,12 +64,6 @@ class RabbitIo(Thread):
         self._attempts = 0
         self._node = 0
         self._closing = False
-        self._backlog: deque[_Pending] = deque()  # to be sent once there is a connection
-        self._pending: dict[int, _Pending] = {}  # by the publisher's delivery tag
-        self._next_tag = 1
-        self._returned: set[tuple[str, str]] = set()
-        self._unacked: dict[int, None] = {}  # the broker's tags that the owner holds
-        self._properties: dict[str, Any] = {}
         self._thread_id = 0
 
     # --- called by the owner ---------------------------------------------------------------------
@@ -143,23 +81,23 @@ class RabbitIo(Thread):
 
     def consume(self, consumption: Consumption) -> None:
         """Take part in a queue from now on."""
-        self.do(self._add_consumption, consumption)
+        self.do(self._receiver.add, consumption)
 
     def leave(self, queue: str) -> None:
         """Take no further part."""
-        self.do(self._leave, queue)
+        self.do(self._receiver.leave, queue)
 
     def publish(self, messages: Sequence[Outgoing | Notice], number: int | None) -> None:
         """Send messages until they are confirmed."""
-        self.do(self._publish, messages, number)
+        self.do(self._sender.publish, messages, number)
 
     def ack(self, tags: Sequence[int]) -> None:
         """Acknowledge deliveries."""
-        self.do(self._ack, tags)
+        self.do(self._receiver.ack, tags)
 
     def give_back(self, tag: int) -> None:
         """Put a delivery back into its queue."""
-        self.do(self._give_back, tag)
+        self.do(self._receiver.give_back, tag)
 
     def quarantine(self, delivery: Delivery, reason: str) -> None:
         """Move a delivery into the quarantine: publish it there, and then acknowledge it."""
@@ -244,15 +182,9 @@ class RabbitIo(Thread):
             log.warning("broker.disconnected", broker=self._target.shown, reason=why(reason))
         other = self._consumer if connection is self._publisher else self._publisher
         self._publisher = self._consumer = self._out = self._in = None
-        self._backlog.extendleft(reversed(self._pending.values()))
-        self._pending.clear()
-        self._returned.clear()
-        self._unacked.clear()
         self._generation += 1
-        for consumption in self._consumptions.values():
-            consumption.tag = None
-        with self._mailbox.lock:
-            self._mailbox.arrived.clear()
+        self._sender.lost()
+        self._receiver.lost()
         if other is not None and other.is_open:
             other.close()
         self._connect_later()
@@ -275,18 +207,18 @@ class RabbitIo(Thread):
 
     def _out_opened(self, channel: Any) -> None:
         channel.add_on_close_callback(self._channel_closed)
-        channel.add_on_return_callback(self._on_return)
-        confirmed = partial(self._on_confirm, channel)
+        channel.add_on_return_callback(self._sender.on_return)
+        confirmed = partial(self._sender.on_confirm, channel)
         channel.confirm_delivery(confirmed, callback=partial(self._out_ready, channel))
 
     def _out_ready(self, channel: Any, _frame: Any) -> None:
         if channel.connection is not self._publisher:
             return
-        self._out, self._next_tag = channel, 1
+        self._out = channel
         self._loop.call_later(CALM_SECONDS, partial(self._calm, self._generation))
         if self._generation:
             log.info("broker.connected", broker=self._target.shown, again=self._generation)
-        self._send_backlog()
+        self._sender.opened(channel)
 
     def _calm(self, generation: int) -> None:
         if generation == self._generation:
@@ -305,8 +237,7 @@ class RabbitIo(Thread):
         channel.add_on_close_callback(self._channel_closed)
         channel.add_on_cancel_callback(self._cancelled)
         self._in = channel
-        for consumption in self._consumptions.values():
-            self._begin(consumption)
+        self._receiver.opened(channel)
 
     def _channel_closed(self, channel: Any, reason: Any) -> None:
         """The broker closed a channel: say why, and begin anew with both connections."""
@@ -339,193 +270,26 @@ class RabbitIo(Thread):
         if not connections:
             self._loop.stop()
 
-    # --- consuming -------------------------------------------------------------------------------
+    # --- what needs both connections, or the topology --------------------------------------------
 
     def _note_declared(self, queue: str) -> None:
         self._durable[queue] = None
 
-    def _add_consumption(self, consumption: Consumption) -> None:
-        known = self._consumptions.get(consumption.queue)
-        self._consumptions[consumption.queue] = consumption
-        if not self._consumes():
-            return
-        if known is not None and known.tag is not None:
-            self._in.basic_cancel(known.tag)
-        self._begin(consumption)
-
-    def _begin(self, consumption: Consumption) -> None:
-        channel, queue = self._in, consumption.queue
-        if consumption.subscribed:
-            channel.queue_declare(queue, exclusive=True, auto_delete=True)
-            for pattern in consumption.patterns:
-                channel.queue_bind(queue, consumption.exchange, routing_key=pattern)
-            receive = partial(self._hear, queue)
-            consumption.tag = channel.basic_consume(queue, receive, auto_ack=True)
-            return
-        channel.basic_qos(prefetch_count=consumption.prefetch)
-        receive = partial(self._receive, (queue, self._generation << GENERATION_BITS))
-        consumption.tag = channel.basic_consume(queue, receive)
-
-    def _receive(
-        self, source: tuple[str, int], channel: Any, method: Any, properties: Any, body: bytes
-    ) -> None:
-        if channel is not self._in:
-            return  # of a connection that we have let go: it will be delivered again
-        queue, generation = source
-        tag = method.delivery_tag
-        if queue not in self._consumptions:  # it was on its way when we left
-            self._in.basic_nack(tag, requeue=True)
-            return
-        self._unacked[tag] = None
-        self._mailbox.arrived.append(
-            Delivery(generation | tag, queue, body, properties.message_id or "", method.redelivered)
-        )
-        self._mailbox.wake()
-
-    def _hear(self, queue: str, channel: Any, _method: Any, properties: Any, body: bytes) -> None:
-        if channel is not self._in:
-            return
-        self._mailbox.arrived.append(Delivery(0, queue, body, properties.message_id or ""))
-        self._mailbox.wake()
-
     def _cancelled(self, frame: Any) -> None:
-        """The broker ended a consumption: the queue is gone, or its node."""
-        for consumption in self._consumptions.values():
-            if consumption.tag == frame.method.consumer_tag:
-                consumption.tag = None
-                if self._consumer is not None and self._consumer.is_open:
-                    self._consumer.close()  # all is declared anew with the next connection
-
-    def _leave(self, queue: str) -> None:
-        consumption = self._consumptions.pop(queue, None)
-        if consumption is not None and consumption.tag is not None and self._consumes():
-            self._in.basic_cancel(consumption.tag)
-        arrived = self._mailbox.arrived
-        with self._mailbox.lock:
-            unseen = [delivery for delivery in arrived if delivery.queue == queue]
-            for delivery in unseen:
-                arrived.remove(delivery)
-        for delivery in unseen:
-            self._give_back(delivery.tag)
-
-    def _current(self, tag: int) -> int | None:
-        """Return the broker's tag of a delivery of the present connection, else None."""
-        number = tag & _TAG_MASK
-        present = tag >> GENERATION_BITS == self._generation and number in self._unacked
-        return number if present and self._consumes() else None
-
-    def _consumes(self) -> bool:
-        return self._in is not None and self._in.is_open
-
-    def _ack(self, tags: Sequence[int]) -> None:
-        acked = {number for tag in tags if (number := self._current(tag)) is not None}
-        last = 0
-        for number in self._unacked:  # in the order in which they came
-            if number not in acked:
-                break
-            last = number
-        if last:
-            self._in.basic_ack(last, multiple=True)
-        for number in acked:
-            del self._unacked[number]
-            if number > last:
-                self._in.basic_ack(number)
-
-    def _give_back(self, tag: int) -> None:
-        number = self._current(tag)
-        if number is not None:
-            del self._unacked[number]
-            self._in.basic_nack(number, requeue=True)
+        """Begin anew where the broker ended a consumption: all is declared again with that."""
+        if self._receiver.cancelled(frame) and self._consumer and self._consumer.is_open:
+            self._consumer.close()
 
     def _quarantine(self, delivery: Delivery, reason: str) -> None:
-        if self._current(delivery.tag) is None:
+        if not self._receiver.holds(delivery.tag):
             self._mailbox.settled += 1  # the broker has it still: nothing is to be moved
             return
-        batch = _Batch(None, 1, partial(self._ack, [delivery.tag]))
+        batch = Batch(None, 1, partial(self._receiver.ack, [delivery.tag]))
         moved = Outgoing(QUARANTINE, delivery.body, delivery.message_id)
         headers = {REASON_HEADER: reason[:1000], SOURCE_HEADER: delivery.queue}
-        self._send(_Pending(moved, batch, headers))
+        self._sender.send(Pending(moved, batch, headers))
 
-    # --- publishing ------------------------------------------------------------------------------
-
-    def _publish(self, messages: Sequence[Outgoing | Notice], number: int | None) -> None:
-        batch = _Batch(number, len(messages))
-        if not messages:
-            self._finish(batch)
-        for message in messages:
-            self._send(_Pending(message, batch))
-
-    def _send_backlog(self) -> None:
-        while self._backlog and self._out is not None and self._out.is_open:
-            self._send(self._backlog.popleft())
-
-    def _send(self, pending: _Pending) -> None:
-        if self._out is None or not self._out.is_open:
-            self._backlog.append(pending)
-            return
-        message, tag = pending.message, self._next_tag
-        properties = pika.BasicProperties(
-            content_type="application/json",
-            delivery_mode=2,
-            message_id=message.message_id or None,
-            headers=pending.headers,
-        )
-        if isinstance(message, Outgoing):
-            exchange, key = exchange_of(message.queue), message.queue
-            mandatory = not is_temporary(key)
-        else:
-            exchange, key, mandatory = message.exchange, message.routing_key, False
-        self._pending[tag] = pending
-        self._next_tag = tag + 1
-        self._out.basic_publish(exchange, key, message.body, properties, mandatory)
-
-    def _on_return(self, channel: Any, method: Any, properties: Any, _body: bytes) -> None:
-        if channel is not self._out:
-            return  # of a connection that we have let go: what it held is sent again anyway
-        self._returned.add((method.routing_key, properties.message_id or ""))
-
-    def _on_confirm(self, channel: Any, frame: Any) -> None:
-        if channel is not self._out:
-            return  # its tags mean other messages than those of the present channel
-        method = frame.method
-        tag, positive = method.delivery_tag, method.NAME == "Basic.Ack"
-        if not method.multiple:
-            found = [self._pending.pop(tag)]
-        else:
-            found = []
-            for number in list(self._pending):
-                if number > tag:
-                    break
-                found.append(self._pending.pop(number))
-        again = [pending for pending in found if not self._settle(pending, positive)]
-        if again:
-            self._send_again(again)
-
-    def _settle(self, pending: _Pending, positive: bool) -> bool:
-        """Take a confirmation; say whether the broker is answerable for the message now."""
-        message = pending.message
-        if self._returned and isinstance(message, Outgoing):
-            key = (message.queue, message.message_id)
-            if key in self._returned:
-                self._returned.discard(key)
-                return False
-        if not positive:
-            return False
-        batch = pending.batch
-        batch.left -= 1
-        self._mailbox.settled += 1
-        if batch.left == 0:
-            self._finish(batch)
-        return True
-
-    def _finish(self, batch: _Batch) -> None:
-        if batch.after is not None:
-            batch.after()
-        elif batch.number is not None:
-            self._mailbox.confirmed.append(batch.number)
-            self._mailbox.wake()
-
-    def _send_again(self, again: Sequence[_Pending]) -> None:
+    def _send_again(self, again: Sequence[Pending]) -> None:
         """Send what had no queue, or was refused, once its queue is there."""
         queues = {p.message.queue for p in again if isinstance(p.message, Outgoing)}
         try:
@@ -533,4 +297,4 @@ class RabbitIo(Thread):
         except BrokerUnavailable as error:
             self._fail(error)
         for pending in again:
-            self._loop.call_later(BACKOFF_SECONDS_MIN, partial(self._send, pending))
+            self._loop.call_later(BACKOFF_SECONDS_MIN, partial(self._sender.send, pending))
