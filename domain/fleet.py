@@ -27,7 +27,7 @@ class Fleet:
         """Begin with nobody; workers announce themselves again with every beat."""
         self.members: dict[str, Member] = {}
         self._slots: dict[str, int] = {}
-        self._next_gone: datetime | None = None
+        self._look_at: datetime | None = None  # nobody is gone before
 
     def slots(self, queue: str) -> int:
         """Return the slots of all workers that serve a queue, by the name definitions use."""
@@ -40,20 +40,21 @@ class Fleet:
             self.members.pop(message.worker, None)
         elif known is not None or len(self.members) < WORKERS_MAX:
             patience = timedelta(seconds=BEATS_MISSED_MAX * max(message.beat_seconds, 1.0))
-            self.members[message.worker] = Member(message, now, now + patience)
+            gone_at = now + patience
+            self.members[message.worker] = Member(message, now, gone_at)
+            self._look_at = min(gone_at, self._look_at or gone_at)
         if known is None or _serves(known.state) != _serves(message):
             self._count()
-        self._next_gone = min((m.gone_at for m in self.members.values()), default=None)
 
     def expire(self, now: datetime) -> list[str]:
         """Forget the workers that have not been heard of for too long; return their names."""
-        if self._next_gone is None or now < self._next_gone:
+        if self._look_at is None or now < self._look_at:
             return []
         gone = [name for name, member in self.members.items() if member.gone_at <= now]
         for name in gone:
             del self.members[name]
         self._count()
-        self._next_gone = min((m.gone_at for m in self.members.values()), default=None)
+        self._look_at = min((m.gone_at for m in self.members.values()), default=None)
         return gone
 
     def _count(self) -> None:

@@ -20,7 +20,7 @@ from warrener.domain.events import (
     StepReleased,
     StepRetryScheduled,
 )
-from warrener.domain.job import Job
+from warrener.domain.job import Job, project
 from warrener.domain.messages import CancelStep, EventNotice, RunStep
 from warrener.domain.ports import EventStore, Notice, Outgoing, Positioned
 from warrener.domain.step import OUT
@@ -153,8 +153,6 @@ class _Jobs:
         if active is not None:
             return active.job
         if job not in self._known:
-            from warrener.domain.job import project
-
             self._known[job] = project(None, self._store.stream(job))
         return self._known[job]
 

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from warrener.domain.errors import Conflict, StoredDataError
+from warrener.domain.events import roots_of
 from warrener.domain.ids import message_id
 from warrener.domain.messages import InboxMessage, decoder
 from warrener.domain.ports import Channel, Clock, Delivery, EventStore, Notice, Outgoing
@@ -240,9 +241,13 @@ class Reactor:
         self._catch_up()
 
     def _remember_roots(self, batch: Batch) -> None:
-        self._roots.update(dict.fromkeys(self.controller.memory.trees))
-        for ended in batch.ended:
-            self._roots.pop(ended.job, None)
+        """Keep which jobs are ours, where the log may hold those of others, too."""
+        if self._exclusive:
+            return  # all that the log has open are ours
+        opened, ended = roots_of(batch.events)
+        self._roots.update(dict.fromkeys(opened))
+        for job in ended:
+            self._roots.pop(job, None)
 
     # --- sending ---------------------------------------------------------------------------------
 
