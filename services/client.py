@@ -125,9 +125,8 @@ class Client:
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         while True:
             asked = self._send(WaitJob(job=job, reply_to=self._queue), f"wait/{uuid4()}")
-            again = time.monotonic() + ASK_AGAIN_SECONDS
-            until = again if deadline is None else min(again, deadline)
-            found = self._until(partial(self._answer, job, asked), until)
+            left = None if deadline is None else deadline - time.monotonic()
+            found = self._until(partial(self._answer, job, asked), _soon(left))
             if isinstance(found, CommandReply) and found.error is not None:
                 raise UsageError(found.error.message)
             if isinstance(found, Outcome):

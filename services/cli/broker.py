@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from warrener.domain.errors import UsageError
-from warrener.services.cli import options
+from warrener.services.cli import options, values
 from warrener.services.cli.failures import DONE, UNREACHABLE
 from warrener.services.cli.output import Output, plain, table
 from warrener.services.cli.session import Session
@@ -78,7 +78,7 @@ def _admin(session: Session) -> BrokerAdmin:
 def _names(queues: str) -> list[str]:
     from warrener.domain.topology import QUEUE_NAME
 
-    names = [name.strip() for name in queues.split(",") if name.strip()]
+    names = values.comma_separated([queues])
     for name in names:
         if not QUEUE_NAME.match(name):
             raise UsageError(f"{name!r} is not a name of a queue, such as fetch")

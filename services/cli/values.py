@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -122,3 +122,9 @@ def _check_encodable(what: str, text: str) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise ParameterError(f"{what}: not UTF-8 text") from None
+
+
+def comma_separated(given: Iterable[str]) -> list[str]:
+    """Return the names in comma-separated lists, each once."""
+    names = [name.strip() for part in given for name in part.split(",")]
+    return list(dict.fromkeys(filter(None, names)))

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import typer
 
 from warrener.domain.errors import UsageError
-from warrener.services.cli import options
+from warrener.services.cli import options, values
+from warrener.services.cli import worker_options as own
 from warrener.services.cli.failures import DONE
 from warrener.services.cli.session import Session
 
 if TYPE_CHECKING:
     from warrener.services.worker_daemon import WorkerMode
-
-ASYNCIO_SLOTS: Final = 100
 
 _EXAMPLES = """Examples:
 
@@ -31,10 +29,6 @@ _SIZE = re.compile(r"(\d{1,12})\s*([KMGT]?)(i?B)?", re.IGNORECASE)
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
-def _option(name: str, metavar: str, text: str, **bounds: Any) -> Any:
-    return typer.Option(name, metavar=metavar, help=text, show_default=False, **bounds)
-
-
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("worker", epilog=_EXAMPLES)(worker)
@@ -43,68 +37,16 @@ def register(app: typer.Typer) -> None:
 def worker(
     *,
     endpoints: options.Endpoints = None,
-    queues: Annotated[
-        list[str] | None,
-        _option("--queues", "Q,..", "Queues to serve. Default: those that the endpoints name."),
-    ] = None,
-    slots: Annotated[
-        int | None,
-        _option(
-            "--slots",
-            "N",
-            f"How many endpoints run at once. Default: one for each CPU; with --asyncio,"
-            f" {ASYNCIO_SLOTS}.",
-            min=1,
-            max=1_000,
-        ),
-    ] = None,
-    processes: Annotated[
-        bool, typer.Option("--processes", help="Run endpoints in child processes. The default.")
-    ] = False,
-    threads: Annotated[
-        bool,
-        typer.Option("--threads", help="Run endpoints in threads, which nothing can end by force."),
-    ] = False,
-    asyncio: Annotated[
-        bool, typer.Option("--asyncio", help="Run async endpoints on one event loop.")
-    ] = False,
-    name: Annotated[
-        str | None, _option("--name", "NAME", "Unique in the fleet. Default: host and process id.")
-    ] = None,
-    max_tasks_per_child: Annotated[
-        int | None,
-        _option(
-            "--max-tasks-per-child", "N", "Replace a child process after so many steps.", min=1
-        ),
-    ] = None,
-    memory_max: Annotated[
-        str | None,
-        _option(
-            "--memory-max",
-            "SIZE",
-            "Replace a child process that holds more, such as 512M; kill it far above.",
-        ),
-    ] = None,
-    drain_seconds: Annotated[
-        float,
-        typer.Option(
-            "--drain-seconds",
-            min=0.0,
-            max=86_400.0,
-            metavar="S",
-            help="How long running steps may take to end after SIGTERM.",
-        ),
-    ] = 30.0,
-    beat_seconds: Annotated[
-        float,
-        typer.Option(
-            "--beat-seconds",
-            min=0.1,
-            max=3_600.0,
-            metavar="S",
-            help="How often to give a sign of life, with the progress of long steps.",
-        ),
-    ] = 10.0,
+    queues: own.Queues = None,
+    slots: own.Slots = None,
+    processes: own.Processes = False,
+    threads: own.Threads = False,
+    asyncio: own.Asyncio = False,
+    name: own.Name = None,
+    max_tasks_per_child: own.MaxTasksPerChild = None,
+    memory_max: own.MemoryMax = None,
+    drain_seconds: own.DrainSeconds = 30.0,
+    beat_seconds: own.BeatSeconds = 10.0,
     broker: options.Broker = None,
     log: options.Log = None,
 ) -> None:
@@ -123,7 +65,7 @@ def worker(
         mode=mode,
         slots=slots or _slots(mode),
         name=name,
-        queues=tuple(_names(queues or ())),
+        queues=tuple(values.comma_separated(queues or ())),
         beat_seconds=beat_seconds,
         drain_seconds=drain_seconds,
         children_tasks_max=max_tasks_per_child,
@@ -171,10 +113,4 @@ def _mode(**chosen: bool) -> WorkerMode:
 def _slots(mode: str) -> int:
     from warrener.services.cli.execution import cpus
 
-    return ASYNCIO_SLOTS if mode == "asyncio" else cpus()
-
-
-def _names(given: Sequence[str]) -> list[str]:
-    """Return the names in comma-separated lists, each once."""
-    names = [name.strip() for part in given for name in part.split(",")]
-    return list(dict.fromkeys(filter(None, names)))
+    return own.ASYNCIO_SLOTS if mode == "asyncio" else cpus()
