@@ -14,7 +14,7 @@ from uuid import UUID
 
 import msgspec
 
-from warrener.domain.definition.model import Budget
+from warrener.domain.definition.model import Budget, Rate, RetryRule
 from warrener.domain.payloads import Payload
 
 
@@ -122,6 +122,7 @@ class JobSubmitted(JobEvent, frozen=True, kw_only=True, omit_defaults=True):
     fair: str | None = None
     library: dict[str, str] = {}
     budget: Budget = Budget()  # of the tree, set by the root
+    deadline: datetime | None = None  # of the tree, kept with its root
     selection: Selection | None = None
     given: dict[str, GivenStep] = {}
 
@@ -149,12 +150,66 @@ class JobAdvanced(JobEvent, frozen=True, kw_only=True, omit_defaults=True):
     settled: dict[str, str] = {}  # step -> final state
     items: dict[str, dict[str, tuple[int, ...]]] = {}  # fan-out -> final state -> item indexes
     below: dict[str, int] = {}  # final states of all steps of the child jobs that ended
+    caught: dict[str, str] = {}  # failed step -> step that answers for it
+    heard: dict[str, str] = {}  # step that waited for a signal -> key of the kept signal it took
+    cleaning: tuple[UUID, ...] = ()  # cancelled child jobs that still clean up
+    cleaned: tuple[UUID, ...] = ()  # those that have ended since
+    closing: bool = False  # everything but the clean-up has ended
 
 
-class JobCancelling(JobEvent, frozen=True, kw_only=True, omit_defaults=True):
+class JobSteered(JobEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of what people ask for about a job: who, and why."""
+
+    by: str = ""
+    reason: str = ""
+
+
+class JobPaused(JobSteered, frozen=True, kw_only=True, omit_defaults=True):
+    """Nothing more of the job and of what is below it goes out."""
+
+
+class JobResumed(JobSteered, frozen=True, kw_only=True, omit_defaults=True):
+    """The job goes on."""
+
+
+class JobCancelling(JobSteered, frozen=True, kw_only=True, omit_defaults=True):
     """The job is being stopped; what still runs is told."""
 
-    reason: str = ""
+
+class JobOverdue(JobEvent, frozen=True, kw_only=True):
+    """The job's deadline has passed: what has not ended is cancelled, and the job fails."""
+
+    deadline: datetime
+
+
+class JobSignalled(JobSteered, frozen=True, kw_only=True, omit_defaults=True):
+    """A signal came. `step` waited for it; without one it is kept for the next that does."""
+
+    name: str
+    key: str
+    data: Payload
+    step: str | None = None
+
+
+class JobRerun(JobSteered, frozen=True, kw_only=True, omit_defaults=True):
+    """A new generation of `step` and of all below it begins; `steps` names them all.
+
+    What was recorded of the steps above it stays as it is.
+    """
+
+    generation: int
+    step: str
+    steps: tuple[str, ...]
+    key: str
+
+
+class JobAdjusted(JobSteered, frozen=True, kw_only=True, omit_defaults=True):
+    """Parameters of a step were changed while the job runs; None leaves one as it is."""
+
+    step: str
+    window: int | None = None
+    tolerated: int | None = None  # items that may fail
+    retry: tuple[RetryRule, ...] | None = None
 
 
 class JobEnded(JobEvent, frozen=True, kw_only=True, omit_defaults=True):
@@ -188,6 +243,8 @@ def roots_of(events: Iterable[Recorded]) -> tuple[list[UUID], list[UUID]]:
         event = recorded.event
         if isinstance(event, JobSubmitted) and event.parent is None:
             opened.append(recorded.originator_id)
+        elif isinstance(event, JobRerun):
+            opened.append(recorded.originator_id)
         elif isinstance(event, JobEnded):
             ended.append(recorded.originator_id)
     return opened, ended
@@ -203,7 +260,14 @@ class StepEvent(Event, frozen=True, kw_only=True):
     path: str
 
 
-class StepReleased(StepEvent, frozen=True, kw_only=True):
+class Held(msgspec.Struct, frozen=True):
+    """A limit that an attempt holds a slot or took a token of: its name and evaluated key."""
+
+    name: str
+    key: str
+
+
+class StepReleased(StepEvent, frozen=True, kw_only=True, omit_defaults=True):
     """An order for this attempt goes to the broker."""
 
     attempt: int
@@ -211,6 +275,7 @@ class StepReleased(StepEvent, frozen=True, kw_only=True):
     endpoint: str
     queue: str
     args: Payload
+    limits: tuple[Held, ...] = ()
 
 
 class StepStarted(StepEvent, frozen=True, kw_only=True):
@@ -220,12 +285,47 @@ class StepStarted(StepEvent, frozen=True, kw_only=True):
     worker: str
 
 
+class StepProgressed(StepEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """An attempt has come on by a tenth or more since the last such event."""
+
+    attempt: int
+    worker: str
+    progress: float  # share from 0 to 1
+    note: str | None = None
+
+
+class StepParked(StepEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """Only a person can help: the step waits for the answer to a request, and holds nothing."""
+
+    attempt: int
+    request: UUID  # stream of the user action
+    until: datetime | None = None  # end of patience
+    worker: str | None = None
+
+
+class StepReadied(StepEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """A begun step may go out again: a person answered, or asked for it, or patience ended."""
+
+    by: str = ""
+    reason: str = ""
+    answer: Payload | None = None
+
+
+class StepRenewed(StepEvent, frozen=True, kw_only=True):
+    """A new generation of a step begins in the stream of the old one."""
+
+    generation: int
+
+
 class StepOpened(StepEvent, frozen=True, kw_only=True, omit_defaults=True):
-    """A fan-out was opened over `items`, or a child job was started."""
+    """A fan-out was opened over `items`, a child job was started, or a wait or sleep has begun."""
 
     items: Payload | None = None
     count: int | None = None
     child: UUID | None = None
+    signal: str | None = None
+    until: datetime | None = None  # end of the sleep, or of patience with the wait
+    request: UUID | None = None  # stream of the user action, of a wait with a form
 
 
 class StepSucceeded(StepEvent, frozen=True, kw_only=True, omit_defaults=True):
@@ -258,8 +358,75 @@ class StepFailed(StepEvent, frozen=True, kw_only=True, omit_defaults=True):
     ended_at: datetime | None = None
 
 
+class StepSkipped(StepEvent, frozen=True, kw_only=True):
+    """The step was begun and is passed over, as its definition says for this case."""
+
+    reason: str
+
+
 class StepCancelled(StepEvent, frozen=True, kw_only=True, omit_defaults=True):
     """The step was begun and will not be finished. `attempt` is the one that was out, if any."""
 
     reason: str = ""
     attempt: int | None = None
+
+
+# --- user actions: one stream for each request ---------------------------------------------------
+
+
+class UserActionEvent(Event, frozen=True, kw_only=True):
+    """Base of the events of a user action's stream."""
+
+
+class UserActionRequested(UserActionEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """A person is asked for help; all steps that name the same `subject` wait for one answer."""
+
+    action: str
+    subject: str  # the `cause` that endpoints name
+    message: str = ""
+    form: Payload | None = None  # JSON Schema of the answer
+    job: UUID  # of the step that asked first
+    path: str
+
+
+class UserActionReminded(UserActionEvent, frozen=True, kw_only=True):
+    """Nobody has answered yet: those who were told are told again."""
+
+    number: int  # of the reminder, from 1
+
+
+class UserActionAnswered(UserActionEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """A person answered; every step that waits goes on."""
+
+    by: str = ""
+    data: Payload
+
+
+class UserActionWithdrawn(UserActionEvent, frozen=True, kw_only=True):
+    """No step waits for the answer any more."""
+
+    why: str
+
+
+# --- limits: one stream for each name ----------------------------------------------------------
+
+
+class LimitChanged(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """A limit is not what definitions say of it; None leaves a part as they say."""
+
+    by: str = ""
+    reason: str = ""
+    name: str
+    slots: int | None = None
+    rate: Rate | None = None
+    burst: int | None = None
+
+
+# --- the fleet: one stream ---------------------------------------------------------------------
+
+
+class FleetChanged(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """Workers came or went: the slots that serve each queue now, and the endpoints they know."""
+
+    slots: dict[str, int] = {}
+    endpoints: tuple[str, ...] = ()

@@ -18,14 +18,35 @@ def definition_id(content_hash: str) -> UUID:
     return uuid5(NAMESPACE, f"definition/{content_hash}")
 
 
+def user_action_id(step: UUID, attempt: int) -> UUID:
+    """Return the id of the stream of the user action that an attempt of a step asked for first."""
+    return uuid5(step, f"action/{attempt}")
+
+
+def limit_id(name: str) -> UUID:
+    """Return the id of the stream that keeps the changes of a limit."""
+    return uuid5(NAMESPACE, f"limit/{name}")
+
+
+FLEET_ID = uuid5(NAMESPACE, "fleet")
+
+
 def step_id(job: UUID, path: str) -> UUID:
     """Return the id of a step from its job and its path in it, such as `merge` or `groups[3]`."""
     return uuid5(job, path)
 
 
-def child_job_id(step: UUID, attempt: int = 1) -> UUID:
-    """Return the id of the job that a step starts."""
-    return uuid5(step, f"child/{attempt}")
+def child_job_id(step: UUID, generation: int = 1) -> UUID:
+    """Return the id of the job that a step starts in a generation of it."""
+    return uuid5(step, f"child/{generation}")
+
+
+COMPENSATE = ".compensate"  # no name of a step in a definition has a dot
+
+
+def compensation(step: str) -> str:
+    """Return the name of the step that undoes another."""
+    return f"{step}{COMPENSATE}"
 
 
 def message_id(step: UUID, attempt: int, kind: str) -> str:

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from warrener.domain.definition.model import Rate, RetryRule
 from warrener.domain.events import Error, GivenStep, Selection
 from warrener.domain.payloads import MESSAGE_BYTES_MAX
 
@@ -27,6 +28,9 @@ Slots = Annotated[int, Meta(ge=0, le=100_000)]
 Seconds = Annotated[float, Meta(ge=0.01, le=86_400)]
 Priority = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 Time = Annotated[datetime, Meta(tz=True)]
+Said = Annotated[str, Meta(max_length=2_000)]
+Path = Annotated[str, Meta(min_length=1, max_length=300)]
+Key = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
@@ -46,8 +50,22 @@ class RunStep(Message, frozen=True, kw_only=True, omit_defaults=True, tag="RunSt
     token: str
     args: msgspec.Raw
     reply_to: Annotated[str, Meta(min_length=1, max_length=255)]
-    deadline: Time | None = None
-    context: dict[str, Any] = {}  # root, labels, traceparent
+    deadline: Time | None = None  # of the job: whoever is later works for nobody
+    run_seconds: Seconds | None = None  # how long the attempt may run
+    beat_seconds: Seconds | None = None  # sends a beat that often, if that is more than its own
+    context: dict[str, Any] = {}  # root, labels, traceparent, answer
+
+
+class UserActionAsked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an endpoint asks a person for; steps that name the same `cause` share one answer.
+
+    `form` is the JSON Schema of the answer.
+    """
+
+    action: Name
+    cause: Annotated[str, Meta(min_length=1, max_length=500)]
+    message: Said = ""
+    form: dict[str, Any] | None = None
 
 
 class StepReport(Message, frozen=True, kw_only=True, omit_defaults=True, tag="StepReport"):
@@ -62,6 +80,7 @@ class StepReport(Message, frozen=True, kw_only=True, omit_defaults=True, tag="St
     result: msgspec.Raw = msgspec.Raw(b"null")
     error: Error | None = None
     retry_after: float | None = None
+    user_action: UserActionAsked | None = None
     started_at: Time
     ended_at: Time
 
@@ -146,13 +165,87 @@ class SubmitJob(Command, frozen=True, kw_only=True, omit_defaults=True, tag="Sub
     fair: str | None = None
     selection: Selection | None = None
     given: dict[str, GivenStep] = {}
+    deadline: Time | None = None
 
 
-class CancelJob(Command, frozen=True, kw_only=True, omit_defaults=True, tag="CancelJob"):
+class Steering(Command, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of what people ask for while jobs run: who asks, and why."""
+
+    by: Said = ""
+    reason: Said = ""
+
+
+class CancelJob(Steering, frozen=True, kw_only=True, omit_defaults=True, tag="CancelJob"):
     """Ask to stop a job and everything below it."""
 
     job: UUID
-    reason: str = ""
+
+
+class PauseJob(Steering, frozen=True, kw_only=True, omit_defaults=True, tag="PauseJob"):
+    """Ask to let nothing more of a job, and of what is below it, go out."""
+
+    job: UUID
+
+
+class ResumeJob(Steering, frozen=True, kw_only=True, omit_defaults=True, tag="ResumeJob"):
+    """Ask a paused job to go on."""
+
+    job: UUID
+
+
+class RetryJob(Steering, frozen=True, kw_only=True, omit_defaults=True, tag="RetryJob"):
+    """Ask to try again now what failed or waits for another attempt.
+
+    `path` names one step of the job; without it all such steps of the job and below are meant.
+    """
+
+    job: UUID
+    path: Path | None = None
+
+
+class RerunJob(Steering, frozen=True, kw_only=True, omit_defaults=True, tag="RerunJob"):
+    """Ask for a new generation of a step and all below it; the same `key` asks for the same one."""
+
+    job: UUID
+    step: Path
+    key: Key
+
+
+class SignalJob(Steering, frozen=True, kw_only=True, omit_defaults=True, tag="SignalJob"):
+    """Send a signal to a job; the same `key` is the same signal."""
+
+    job: UUID
+    name: Name
+    data: msgspec.Raw = msgspec.Raw(b"null")
+    key: Key
+
+
+class AdjustStep(Steering, frozen=True, kw_only=True, omit_defaults=True, tag="AdjustStep"):
+    """Ask to change parameters of a step of a running job; None leaves one as it is."""
+
+    job: UUID
+    step: Path
+    window: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    tolerated: Annotated[int, Meta(ge=0, le=10**9)] | None = None
+    retry: Annotated[tuple[RetryRule, ...], Meta(max_length=50)] | None = None
+
+
+class AnswerUserAction(
+    Steering, frozen=True, kw_only=True, omit_defaults=True, tag="AnswerUserAction"
+):
+    """Answer a request for help; `data` must fit its form. Every step that waits goes on."""
+
+    request: UUID
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class ChangeLimit(Steering, frozen=True, kw_only=True, omit_defaults=True, tag="ChangeLimit"):
+    """Ask to change a limit for everybody; what is None goes back to what definitions say."""
+
+    name: Name
+    slots: Annotated[int, Meta(ge=0, le=10**9)] | None = None
+    rate: Rate | None = None
+    burst: Annotated[int, Meta(ge=1, le=10**9)] | None = None
 
 
 class WaitJob(Command, frozen=True, kw_only=True, omit_defaults=True, tag="WaitJob"):
@@ -165,7 +258,7 @@ class CommandReply(Message, frozen=True, kw_only=True, omit_defaults=True, tag="
     """The answer to a command, named by its message id. `error` says why it was refused."""
 
     command: str
-    job: UUID
+    job: UUID | None = None
     error: Error | None = None
 
 
@@ -182,13 +275,23 @@ class JobOutcome(Message, frozen=True, kw_only=True, omit_defaults=True, tag="Jo
     elapsed_seconds: float = 0.0
 
 
+class UserActionNotice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a person is asked for. `request` is what an answer names."""
+
+    request: UUID
+    action: str
+    cause: str
+    message: str = ""
+    reminder: int = 0  # which reminder this is; 0: the request itself
+
+
 class EventNotice(Message, frozen=True, kw_only=True, omit_defaults=True, tag="EventNotice"):
     """A fact from the log for other services, on the events exchange under `event`.
 
     At least once, in order for each job; `position` tells duplicates.
     """
 
-    event: str  # job.succeeded, job.failed, job.cancelled, step.failed, step.retrying
+    event: str  # such as job.succeeded, step.failed, user_action.requested
     position: int
     at: Time
     job: UUID
@@ -197,11 +300,23 @@ class EventNotice(Message, frozen=True, kw_only=True, omit_defaults=True, tag="E
     path: str | None = None  # of the step
     labels: dict[str, str] = {}
     error: Error | None = None
+    user_action: UserActionNotice | None = None
 
 
 ControlMessage = CancelStep | CallWorkers
 FleetMessage = WorkerHello | WorkerBeat | WorkerBye
-InboxMessage = StepReport | Beat | SubmitJob | CancelJob | WaitJob | FleetMessage
+SteeringMessage = (
+    CancelJob
+    | PauseJob
+    | ResumeJob
+    | RetryJob
+    | RerunJob
+    | SignalJob
+    | AdjustStep
+    | AnswerUserAction
+    | ChangeLimit
+)
+InboxMessage = StepReport | Beat | SubmitJob | SteeringMessage | WaitJob | FleetMessage
 ReplyMessage = CommandReply | JobOutcome
 
 

@@ -26,22 +26,27 @@ _JOB_ROWS = [
     ("succeed", "running", "succeeded"),
     ("fail", "running", "failed"),
     ("finish_cancel", "cancelling", "cancelled"),
+    ("rerun", sorted(JOB_ENDED), "running"),
 ]
 
 _STEP_ACTIVE = ["ready", "released", "running", "retrying", "waiting", "waiting_user"]
 _STEP_STATES = ["pending", *_STEP_ACTIVE, *sorted(STEP_ENDED)]
 _STEP_ROWS = [
     ("make_ready", "pending", "ready"),
-    ("skip", "pending", "skipped"),
+    ("skip", ["pending", "waiting_user"], "skipped"),
     ("not_need", "pending", "not_needed"),
     ("fail_upstream", "pending", "upstream_failed"),
     ("release", ["ready", "retrying"], "released"),
     ("open", ["pending", "ready"], "waiting"),
     ("start", "released", "running"),
+    ("progress", "running", "running"),
     ("schedule_retry", ["released", "running"], "retrying"),
+    ("park", ["released", "running"], "waiting_user"),
+    ("ready_again", ["retrying", "waiting_user"], "ready"),
     ("succeed", ["pending", "released", "running", "waiting"], "succeeded"),
-    ("fail", ["pending", "ready", "retrying", "released", "running", "waiting"], "failed"),
+    ("fail", ["pending", *_STEP_ACTIVE], "failed"),
     ("cancel", ["pending", *_STEP_ACTIVE], "cancelled"),
+    ("renew", sorted(STEP_ENDED), "pending"),
 ]
 
 
