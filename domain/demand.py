@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from warrener.domain.job import Job
+from warrener.domain.job_state import Job
 from warrener.domain.plan import Edge, Plan, PlannedStep
 
 DEMANDS_NOTHING = frozenset({"not_needed", "cancelled"})
@@ -62,11 +62,23 @@ class Demand:
         return sorted(found, key=lambda step: self._plan.steps[step].order, reverse=True)
 
     def _verdict(self, name: str, verdicts: dict[str, bool | None]) -> bool | None:
-        if name in self._known or self._wanted(name):
+        if name in self._known:
+            return True
+        if self._plan.steps[name].catches:
+            return self._called(name)
+        if self._wanted(name):
             return True
         readers = self._plan.steps[name].readers
         answers = {self._over(reader, name, verdicts) for reader in readers}
         return True if True in answers else None if None in answers else False
+
+    def _called(self, name: str) -> bool | None:
+        """Return whether a step is called to answer for a failure of another."""
+        job = self._job
+        caught = self._plan.steps[name].catches
+        if any(job.caught.get(step) == name for step in caught):
+            return True
+        return False if all(job.ended(step) for step in caught) else None
 
     def _over(self, reader: str, name: str, verdicts: dict[str, bool | None]) -> bool | None:
         """Return whether one reader demands the step."""
@@ -91,7 +103,9 @@ def downstream(plan: Plan, name: str) -> frozenset[str]:
     """Return a step and everything that depends on it, directly or not."""
     found = {name}
     for step in plan.steps.values():  # in topological order
-        if any(edge.dependency in found for edge in step.edges):
+        above = [edge.dependency for edge in step.edges]
+        answered = [handler for each in above for handler in plan.steps[each].handlers]
+        if not found.isdisjoint((*above, *answered, *step.catches)):
             found.add(step.name)
     return frozenset(found)
 

@@ -151,7 +151,7 @@ class JobAdvanced(JobEvent, frozen=True, kw_only=True, omit_defaults=True):
     items: dict[str, dict[str, tuple[int, ...]]] = {}  # fan-out -> final state -> item indexes
     below: dict[str, int] = {}  # final states of all steps of the child jobs that ended
     caught: dict[str, str] = {}  # failed step -> step that answers for it
-    heard: dict[str, str] = {}  # step that waited for a signal -> key of the kept signal it took
+    heard: dict[str, str] = {}  # key of a kept signal that a step took -> the signal's name
     cleaning: tuple[UUID, ...] = ()  # cancelled child jobs that still clean up
     cleaned: tuple[UUID, ...] = ()  # those that have ended since
     closing: bool = False  # everything but the clean-up has ended
@@ -201,6 +201,7 @@ class JobRerun(JobSteered, frozen=True, kw_only=True, omit_defaults=True):
     step: str
     steps: tuple[str, ...]
     key: str
+    below: dict[str, int] = {}  # final states of the steps of child jobs, no longer counted
 
 
 class JobAdjusted(JobSteered, frozen=True, kw_only=True, omit_defaults=True):
@@ -241,9 +242,8 @@ def roots_of(events: Iterable[Recorded]) -> tuple[list[UUID], list[UUID]]:
     opened, ended = [], []
     for recorded in events:
         event = recorded.event
-        if isinstance(event, JobSubmitted) and event.parent is None:
-            opened.append(recorded.originator_id)
-        elif isinstance(event, JobRerun):
+        submitted = isinstance(event, JobSubmitted) and event.parent is None
+        if submitted or isinstance(event, JobRerun):
             opened.append(recorded.originator_id)
         elif isinstance(event, JobEnded):
             ended.append(recorded.originator_id)

@@ -10,6 +10,7 @@ from warrener.domain.messages import FleetMessage, WorkerBye, WorkerState
 
 BEATS_MISSED_MAX = 3
 WORKERS_MAX = 10_000
+ENDPOINTS_TOLD_MAX = 1_000
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -26,12 +27,20 @@ class Fleet:
     def __init__(self) -> None:
         """Begin with nobody; workers announce themselves again with every beat."""
         self.members: dict[str, Member] = {}
+        self.changed = False  # since somebody last looked: slots or endpoints
         self._slots: dict[str, int] = {}
         self._look_at: datetime | None = None  # nobody is gone before
 
     def slots(self, queue: str) -> int:
         """Return the slots of all workers that serve a queue, by the name definitions use."""
         return self._slots.get(queue, 0)
+
+    def served(self) -> tuple[dict[str, int], tuple[str, ...]]:
+        """Return the slots that serve each queue, and the endpoints that workers know."""
+        known: set[str] = set()
+        for member in self.members.values():
+            known.update(member.state.endpoints)
+        return dict(self._slots), tuple(sorted(known)[:ENDPOINTS_TOLD_MAX])
 
     def hear(self, message: FleetMessage, now: datetime) -> None:
         """Take what a worker announces."""
@@ -58,6 +67,7 @@ class Fleet:
         return gone
 
     def _count(self) -> None:
+        self.changed = True
         self._slots = {}
         for member in self.members.values():
             for queue in member.state.queues:

@@ -15,6 +15,8 @@ from uuid import UUID
 
 import msgspec
 
+from warrener.domain.ids import item_path
+
 LOOK_AHEAD_SECONDS = 0.25
 RATE_INTERVAL_SECONDS = 0.05
 WINDOW_MAX = 1_000
@@ -26,6 +28,11 @@ class Ready(msgspec.Struct, frozen=True):
     job: UUID
     step: str
     index: int | None = None
+
+    @property
+    def path(self) -> str:
+        """Return the path of the step in its job."""
+        return self.step if self.index is None else item_path(self.step, self.index)
 
 
 class ReleasePolicy(Protocol):

@@ -13,20 +13,13 @@ from typing import Any, Literal
 
 import msgspec
 
+from warrener.domain.decided import Decided
+from warrener.domain.definition.model import Join
 from warrener.domain.demand import Demand, depends_on
 from warrener.domain.errors import ExpressionError, PayloadError
-from warrener.domain.events import Error, FanOut, JobAdvanced
+from warrener.domain.events import Error, JobAdvanced
 from warrener.domain.expressions import Expression, Template
-from warrener.domain.job import (
-    Job,
-    assign_below,
-    assign_child,
-    assign_edge,
-    assign_fan_out,
-    assign_item,
-    assign_ready,
-    assign_settled,
-)
+from warrener.domain.job_state import Job, assign_ready
 from warrener.domain.joins import Seen, verdict
 from warrener.domain.payloads import check_size, encode_json
 from warrener.domain.plan import Edge, Plan, PlannedStep
@@ -82,83 +75,54 @@ class Advance:
         self._to_consider: list[tuple[int, str]] = []
         self._queued: set[str] = set()
         self._to_decide: dict[str, None] = {}
-        self._edges: dict[str, dict[str, bool]] = {}
-        self._readied: dict[str, tuple[str, ...]] = {}
-        self._fan_outs: dict[str, FanOut] = {}
-        self._children: dict[str, Any] = {}
-        self._begun: dict[str, int] = {}
-        self._settled: dict[str, str] = {}
-        self._items: dict[str, dict[str, list[int]]] = {}
-        self._below: dict[str, int] = {}
+        self.decided = Decided(job)
 
     # --- what happened ---------------------------------------------------------------------------
 
     def start(self) -> None:
         """Consider every step for the first time, after taking over what was given."""
         for name, given in self.job.given.items():
-            self._assign_end(name, given.state)
-        self._to_decide.update(dict.fromkeys(self.plan.steps))
-        self._enqueue(self.plan.steps)
+            self._assign_end(name, given.state, given.error)
+        self.consider(self.plan.steps)
+
+    def consider(self, names: Iterable[str]) -> None:
+        """Look at steps that may not have been considered yet."""
+        known = list(names)
+        self._to_decide.update(dict.fromkeys(known))
+        self._enqueue(known)
         self._consider_all()
 
-    def settle(self, name: str, state: str) -> None:
-        """A begun step ended."""
-        self._settle(name, state)
+    def settle(self, name: str, state: str, error: Error | None = None) -> None:
+        """A begun step ended; `error` is that of one that failed."""
+        self._settle(name, state, error)
         self._consider_all()
 
     def cancel_all(self) -> None:
-        """Cancel every step that has not ended."""
-        for name in self.plan.steps:
-            if not self.job.ended(name):
+        """Cancel every step of the main part of the job that has not ended."""
+        for name, step in self.plan.steps.items():
+            if step.phase == "main" and not self.job.ended(name):
                 self._cancel(name)
         self._to_consider.clear()
         self._queued.clear()
         self._to_decide.clear()
 
-    def open_fan_out(self, name: str, shape: FanOut) -> None:
-        """A fan-out step was opened."""
-        assign_fan_out(self.job, name, shape)
-        self._fan_outs[name] = shape
+    def undo(self, name: str) -> None:
+        """Begin the compensation of this name."""
+        assign_ready(self.job, name, ())
+        self._begin(name, (), b"")
 
-    def open_child(self, name: str, child: Any) -> None:
-        """A sub-job step started its child."""
-        assign_child(self.job, name, child)
-        self._children[name] = child
+    def leave_out(self, name: str) -> None:
+        """A step that was never considered is not needed."""
+        self._assign_end(name, "not_needed")
 
-    def begin_items(self, name: str, begun: int) -> None:
-        """Items below this index have begun."""
-        self.job.fan_outs[name].begun = begun
-        self._begun[name] = begun
-
-    def end_item(self, name: str, index: int, state: str) -> None:
-        """An item ended."""
-        assign_item(self.job, name, index, state)
-        self._items.setdefault(name, {}).setdefault(state, []).append(index)
-
-    def add_below(self, steps: dict[str, int]) -> None:
-        """A child job ended."""
-        assign_below(self.job, steps)
-        for state, count in steps.items():
-            self._below[state] = self._below.get(state, 0) + count
+    def close(self) -> None:
+        """Everything but the clean-up has ended: begin with that."""
+        self.decided.closing()
+        self.consider(name for name, step in self.plan.steps.items() if step.phase == "always")
 
     def event(self, at: datetime, cause: str) -> JobAdvanced | None:
         """Return everything decided as one event, None if nothing was."""
-        event = JobAdvanced(
-            at=at,
-            cause=cause,
-            edges=self._edges,
-            readied=self._readied,
-            fan_outs=self._fan_outs,
-            children=self._children,
-            begun=self._begun,
-            settled=self._settled,
-            items={
-                name: {state: tuple(indexes) for state, indexes in by_state.items()}
-                for name, by_state in self._items.items()
-            },
-            below=self._below,
-        )
-        return None if event == JobAdvanced(at=at, cause=cause) else event
+        return self.decided.event(at, cause)
 
     # --- the fixpoint ----------------------------------------------------------------------------
 
@@ -188,6 +152,8 @@ class Advance:
                 self._decide_edges(self.plan.steps[name])
 
     def _consider(self, step: PlannedStep) -> None:
+        if step.phase != "main" and not (step.phase == "always" and self.job.closing):
+            return  # its time has not come
         broken = self._decide_edges(step)
         demanded = self._is_demanded(step.name)
         if demanded is None:
@@ -199,7 +165,8 @@ class Advance:
             self._fail(step.name, broken)
             return
         seen = self._seen(step)
-        answer = verdict(step.definition.join, seen)
+        join = step.definition.join if step.phase == "main" else Join.ALL_DONE
+        answer = verdict(join, seen)
         if answer is None:
             return
         if answer == "run":
@@ -216,18 +183,14 @@ class Advance:
         return demanded
 
     def _run(self, step: PlannedStep) -> None:
-        blind = tuple(name for name in depends_on(step) if not self.job.ended(name))
+        blind = tuple(name for name in depends_on(step) if not self.job.resolved(name))
         assign_ready(self.job, step.name, blind)
         try:
             scope = self._scope_for(step.name, False)
             if step.when is not None and not self._condition(step.when, scope):
                 self._settle(step.name, "skipped")
                 return
-            value = (
-                b""
-                if step.fan_out
-                else render(step.arguments if step.sets is None else step.sets, scope)
-            )
+            value = b"" if step.fan_out else render(_values(step), scope)
         except (ExpressionError, PayloadError) as error:
             self._fail(step.name, error)
             return
@@ -235,29 +198,47 @@ class Advance:
             self._carry_out(Effect("succeed", step.name, value))
             self._settle(step.name, "succeeded")
             return
-        self._readied[step.name] = blind
-        self._carry_out(Effect("begin", step.name, value))
+        self._begin(step.name, blind, value)
         self._enqueue(depends_on(step))
+
+    def _begin(self, name: str, blind: tuple[str, ...], value: bytes) -> None:
+        self.decided.ready(name, blind)
+        self._carry_out(Effect("begin", name, value))
 
     # --- ends ------------------------------------------------------------------------------------
 
-    def _assign_end(self, name: str, state: str) -> None:
-        assign_settled(self.job, name, state)
-        self._settled[name] = state
+    def _assign_end(self, name: str, state: str, error: Error | None = None) -> None:
+        self.decided.settled(name, state)
+        if error is not None and state == "failed":
+            handler = self.plan.steps[name].handler(error)
+            if handler is not None:
+                self.decided.caught(name, handler)
 
-    def _settle(self, name: str, state: str) -> None:
-        self._assign_end(name, state)
+    def _settle(self, name: str, state: str, error: Error | None = None) -> None:
+        self._assign_end(name, state, error)
         step = self.plan.steps[name]
-        self._to_decide.update(dict.fromkeys(step.readers))
-        self._enqueue(step.readers)
+        for affected in self._answered_by(name):
+            readers = self.plan.steps[affected].readers
+            self._to_decide.update(dict.fromkeys(readers))
+            self._enqueue(readers)
+        self._enqueue(step.handlers)
         self._enqueue(depends_on(step))
-        stops = self.plan.definition.on_failure == "stop" and not step.definition.may_fail
-        if state == "failed" and stops:
+        allowed = step.definition.may_fail or name in self.job.caught or step.phase != "main"
+        if state == "failed" and self.plan.definition.on_failure == "stop" and not allowed:
             self.cancel_all()
 
-    def _fail(self, name: str, error: ExpressionError | PayloadError) -> None:
-        self._carry_out(Effect("fail", name, error=value_error(error)))
-        self._settle(name, "failed")
+    def _answered_by(self, name: str) -> list[str]:
+        """Return the step, and the steps for whose failures it answers, directly or not."""
+        found = [name]
+        for each in found:
+            caught = self.plan.steps[each].catches
+            found += [step for step in caught if self.job.caught.get(step) == each]
+        return found
+
+    def _fail(self, name: str, problem: ExpressionError | PayloadError) -> None:
+        error = value_error(problem)
+        self._carry_out(Effect("fail", name, error=error))
+        self._settle(name, "failed", error)
 
     def _cancel(self, name: str) -> None:
         if self.job.step(name) != "pending":
@@ -273,13 +254,15 @@ class Advance:
             name = edge.dependency
             if self.job.ended(name) or self._demand.required(step.name, edge) is False:
                 continue
-            others = (other for other in self.plan.steps[name].readers if other != step.name)
+            readers = self.plan.steps[name].readers
+            others = (other for other in readers if other != step.name)
             if not any(self._still_requires(other, name) for other in others):
                 self._cancel(name)
 
     def _still_requires(self, reader: str, dependency: str) -> bool:
         return (
             self.job.step(reader) == "pending"
+            and self.plan.steps[reader].phase == "main"
             and self._demand.required_by(reader, dependency) is True
             and self._is_demanded(reader) is True
         )
@@ -305,13 +288,12 @@ class Advance:
     def _can_evaluate(self, step: PlannedStep, edge: Edge) -> bool:
         decided = self.job.edges.get(step.name, {})
         read = edge.when.steps if edge.when else ()
-        return all(self.job.ended(name) or decided.get(name) is False for name in read)
+        return all(self.job.resolved(name) or decided.get(name) is False for name in read)
 
     def _decide_edge(self, step: PlannedStep, edge: Edge) -> None:
         assert edge.when is not None
         required = self._condition(edge.when, self._scope_for(step.name, True))
-        assign_edge(self.job, step.name, edge.dependency, required)
-        self._edges.setdefault(step.name, {})[edge.dependency] = required
+        self.decided.edge(step.name, edge.dependency, required)
         self._enqueue([edge.dependency, step.name])
 
     def _condition(self, condition: Expression, scope: Mapping[str, Any]) -> bool:
@@ -330,7 +312,7 @@ class Advance:
             if required is False:
                 continue
             seen.required = True
-            if required is None or not self.job.ended(edge.dependency):
+            if required is None or not self.job.resolved(edge.dependency):
                 seen.waiting = True
                 continue
             outcome = self._outcome(edge.dependency)
@@ -339,9 +321,17 @@ class Advance:
         return seen
 
     def _outcome(self, name: str) -> str:
-        state = self.job.step(name)
+        answering = self.job.stand_in(name)
+        state = self.job.step(answering)
         if state == "succeeded":
             return "ok"
         if state in STEP_FAILED:
-            return "ok" if self.plan.steps[name].definition.may_fail else "failed"
+            return "ok" if self.plan.steps[answering].definition.may_fail else "failed"
         return "skipped"
+
+
+def _values(step: PlannedStep) -> Template:
+    """Return what is to be rendered when a step begins."""
+    if step.sets is not None:
+        return step.sets
+    return step.arguments if step.sleep is None else step.sleep

@@ -1,198 +1,56 @@
-"""The job aggregate: state and `evolve`. What follows from a state is decided in `graph`.
-
-`Job` holds one entry for a named step that left `pending` and one byte for each item of an open
-fan-out, so that its size follows the definition and not the data.
-"""
+"""The job aggregate: how events change its state. What follows from that is decided in `graph`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
-from uuid import UUID
+from collections.abc import Callable, Iterable
+from typing import Any
 
-import msgspec
-
-from warrener.domain.definition.model import Budget
 from warrener.domain.events import (
-    Error,
     Event,
     FanOut,
-    GivenStep,
+    JobAdjusted,
     JobAdvanced,
     JobCancelled,
     JobCancelling,
     JobFailed,
+    JobOverdue,
+    JobPaused,
+    JobRerun,
+    JobResumed,
+    JobSignalled,
     JobStarted,
     JobSubmitted,
     JobSucceeded,
-    Parent,
     Recorded,
-    Selection,
 )
-from warrener.domain.payloads import NULL, Payload
+from warrener.domain.job_state import (
+    Job,
+    Signal,
+    add_counts,
+    assign_below,
+    assign_caught,
+    assign_child,
+    assign_cleaned,
+    assign_cleaning,
+    assign_closing,
+    assign_edge,
+    assign_fan_out,
+    assign_heard,
+    assign_item,
+    assign_ready,
+    assign_settled,
+)
 from warrener.domain.states import STEP_ENDED
 
-ITEM_OPEN, ITEM_ENDED = 0, 1
-
-
-class Items(msgspec.Struct):
-    """The items of an opened fan-out: how many, how far begun, which ended."""
-
-    shape: FanOut
-    ended: bytearray  # one byte an item: ITEM_OPEN or ITEM_ENDED
-    begun: int = 0
-    counts: dict[str, int] = {}  # final state -> items
-
-    @property
-    def ended_count(self) -> int:
-        """Return how many items have ended."""
-        return sum(self.counts.values())
-
-    def in_flight(self) -> tuple[int, ...]:
-        """Return the indexes of the items that began and have not ended."""
-        return tuple(index for index in range(self.begun) if not self.ended[index])
-
-    @property
-    def may_begin(self) -> int:
-        """Return the index before which items may begin now, by the window."""
-        window = self.shape.window
-        limit = self.shape.count
-        return limit if window is None else min(limit, self.ended_count + window)
-
-
-class Job(msgspec.Struct):
-    """The state of one job. `steps` has the named steps that are no longer pending."""
-
-    id: UUID
-    name: str = ""
-    definition: str = ""
-    version: int = 0
-    state: str = "submitted"
-    root: UUID | None = None
-    parent: Parent | None = None
-    depth: int = 0
-    params: Payload = NULL
-    params_digest: str = ""
-    labels: dict[str, str] = {}
-    priority: int = 0
-    fair: str | None = None
-    library: dict[str, str] = {}
-    budget: Budget = Budget()
-    selection: Selection | None = None
-    given: dict[str, GivenStep] = {}
-    submitted_at: datetime | None = None
-    steps: dict[str, str] = {}
-    edges: dict[str, dict[str, bool]] = {}
-    blind: dict[str, tuple[str, ...]] = {}
-    fan_outs: dict[str, Items] = {}
-    children: dict[str, UUID] = {}
-    settled: int = 0  # named steps that ended
-    failed: list[str] = []  # named steps that ended failed, in that order
-    counts: dict[str, int] = {}  # final states of named steps and items
-    below: dict[str, int] = {}  # final states of the steps of ended child jobs
-    result: Payload | None = None
-    error: Error | None = None
-
-    def step(self, name: str) -> str:
-        """Return the state of a named step."""
-        return self.steps.get(name, "pending")
-
-    def ended(self, name: str) -> bool:
-        """Say whether a named step has ended."""
-        return self.steps.get(name) in STEP_ENDED
-
-    def ended_count(self) -> int:
-        """Return how many steps have ended: named ones, items, and those of ended children."""
-        open_items = sum(items.ended_count for items in self.fan_outs.values())
-        return sum(self.counts.values()) + sum(self.below.values()) + open_items
-
-    def totals(self) -> dict[str, int]:
-        """Return final states of the steps of the whole subtree, as `JobEnded.steps` has them."""
-        totals = dict(self.counts)
-        for state, count in self.below.items():
-            totals[state] = totals.get(state, 0) + count
-        return totals
-
-
-# --- assignments, shared by `evolve` and by the decisions in `graph` ---------------------------
-
-
-def assign_edge(job: Job, step: str, dependency: str, required: bool) -> None:
-    """A conditional edge was decided."""
-    job.edges.setdefault(step, {})[dependency] = required
-
-
-def assign_ready(job: Job, step: str, blind: Sequence[str]) -> None:
-    """A step's join was decided; it reads null for the dependencies that had not ended."""
-    job.steps[step] = "ready"
-    if blind:
-        job.blind[step] = tuple(blind)
-
-
-def assign_fan_out(job: Job, step: str, shape: FanOut) -> None:
-    """A fan-out was opened."""
-    job.steps[step] = "waiting"
-    job.fan_outs[step] = Items(shape, bytearray(shape.count))
-
-
-def assign_child(job: Job, step: str, child: UUID) -> None:
-    """A child job was started."""
-    job.steps[step] = "waiting"
-    job.children[step] = child
-
-
-def assign_item(job: Job, step: str, index: int, state: str) -> None:
-    """An item ended."""
-    items = job.fan_outs[step]
-    items.ended[index] = ITEM_ENDED
-    items.counts[state] = items.counts.get(state, 0) + 1
-
-
-def assign_settled(job: Job, step: str, state: str) -> None:
-    """A named step ended; with a fan-out, items that did not end count as cancelled."""
-    job.steps[step] = state
-    job.settled += 1
-    job.counts[state] = job.counts.get(state, 0) + 1
-    if state == "failed":
-        job.failed.append(step)
-    items = job.fan_outs.pop(step, None)
-    if items is not None:
-        _count_items(job, items)
-    job.children.pop(step, None)
-
-
-def _count_items(job: Job, items: Items) -> None:
-    for state, count in items.counts.items():
-        job.counts[state] = job.counts.get(state, 0) + count
-    left = items.shape.count - items.ended_count
-    if left:
-        job.counts["cancelled"] = job.counts.get("cancelled", 0) + left
-
-
-def assign_below(job: Job, steps: dict[str, int]) -> None:
-    """A child job ended with these steps in its subtree."""
-    for state, count in steps.items():
-        job.below[state] = job.below.get(state, 0) + count
+KEYS_KEPT_MAX = 1_000  # keys of signals and reruns that a job remembers, to tell repeated ones
 
 
 def evolve(job: Job, event: Event) -> Job:
     """Assign what an event says. Never refuses."""
     job.version += 1
-    match event:
-        case JobAdvanced():
-            _advance(job, event)
-        case JobSubmitted():
-            _submit(job, event)
-        case JobStarted():
-            job.state = "running"
-        case JobCancelling():
-            job.state = "cancelling"
-        case JobSucceeded():
-            job.state, job.result = "succeeded", event.result
-        case JobFailed():
-            job.state, job.error = "failed", event.error
-        case JobCancelled():
-            job.state = "cancelled"
+    handler = _HANDLERS.get(type(event))
+    if handler is not None:
+        handler(job, event)
     return job
 
 
@@ -203,7 +61,62 @@ def _submit(job: Job, event: JobSubmitted) -> None:
     job.labels, job.priority, job.fair = event.labels, event.priority, event.fair
     job.library, job.budget = event.library, event.budget
     job.selection, job.given = event.selection, event.given
-    job.submitted_at = event.at
+    job.submitted_at, job.deadline = event.at, event.deadline
+
+
+def _signal(job: Job, event: JobSignalled) -> None:
+    _remember_key(job, event.key)
+    if event.step is None:
+        job.signals.setdefault(event.name, []).append(Signal(event.key, event.data))
+
+
+def _remember_key(job: Job, key: str) -> None:
+    """Remember the key of a signal or rerun, and forget the oldest beyond the bound."""
+    job.keys.append(key)
+    del job.keys[:-KEYS_KEPT_MAX]
+
+
+def _adjust(job: Job, event: JobAdjusted) -> None:
+    step = event.step
+    if event.retry is not None:
+        job.retries[step] = event.retry
+    if event.window is not None:
+        job.windows[step] = event.window
+    if event.tolerated is not None:
+        job.tolerances[step] = event.tolerated
+    items = job.fan_outs.get(step)
+    if items is not None:
+        shape = items.shape
+        window, tolerated = job.windows.get(step, shape.window), job.tolerances.get(step)
+        items.shape = FanOut(
+            shape.count, window, shape.tolerated if tolerated is None else tolerated
+        )
+
+
+def _rerun(job: Job, event: JobRerun) -> None:
+    _remember_key(job, event.key)
+    job.state, job.generation = "running", event.generation
+    job.result = job.error = None
+    job.overdue = job.cancelled = job.closing = False
+    if job.deadline is not None and job.deadline <= event.at:
+        job.deadline = None
+    add_counts(job.below, event.below, -1)
+    for step in event.steps:
+        _forget(job, step)
+
+
+def _forget(job: Job, step: str) -> None:
+    """Make a step pending again, as if it had never been considered."""
+    state = job.steps.pop(step, "pending")
+    if state in STEP_ENDED:
+        job.settled -= 1
+        add_counts(job.counts, {state: 1}, -1)
+        add_counts(job.counts, job.item_counts.pop(step, {}), -1)
+    for kept in (job.edges, job.blind, job.fan_outs, job.children, job.caught):
+        kept.pop(step, None)
+    for names in (job.failed, job.done):
+        if step in names:
+            names.remove(step)
 
 
 def _advance(job: Job, event: JobAdvanced) -> None:
@@ -225,6 +138,21 @@ def _advance(job: Job, event: JobAdvanced) -> None:
     for step, state in event.settled.items():
         assign_settled(job, step, state)
     assign_below(job, event.below)
+    if event.caught or event.heard or event.cleaning or event.cleaned or event.closing:
+        _advance_rarely(job, event)
+
+
+def _advance_rarely(job: Job, event: JobAdvanced) -> None:
+    for step, handler in event.caught.items():
+        assign_caught(job, step, handler)
+    for key, name in event.heard.items():
+        assign_heard(job, key, name)
+    for child in event.cleaning:
+        assign_cleaning(job, child)
+    for child in event.cleaned:
+        assign_cleaned(job, child)
+    if event.closing:
+        assign_closing(job)
 
 
 def project(job: Job | None, events: Iterable[Recorded]) -> Job | None:
@@ -234,3 +162,52 @@ def project(job: Job | None, events: Iterable[Recorded]) -> Job | None:
             job = Job(recorded.originator_id)
         evolve(job, recorded.event)
     return job
+
+
+def _start(job: Job, _: JobStarted) -> None:
+    job.state = "running"
+
+
+def _pause(job: Job, _: JobPaused) -> None:
+    job.state = "paused"
+
+
+def _resume(job: Job, _: JobResumed) -> None:
+    job.state = "running"
+
+
+def _begin_cancelling(job: Job, _: JobCancelling) -> None:
+    job.state, job.cancelled = "cancelling", True
+
+
+def _pass_deadline(job: Job, _: JobOverdue) -> None:
+    job.state, job.overdue = "running", True
+
+
+def _succeed(job: Job, event: JobSucceeded) -> None:
+    job.state, job.result = "succeeded", event.result
+
+
+def _fail(job: Job, event: JobFailed) -> None:
+    job.state, job.error = "failed", event.error
+
+
+def _end_cancelled(job: Job, _: JobCancelled) -> None:
+    job.state = "cancelled"
+
+
+_HANDLERS: dict[type[Event], Callable[[Job, Any], None]] = {
+    JobAdvanced: _advance,
+    JobSubmitted: _submit,
+    JobStarted: _start,
+    JobPaused: _pause,
+    JobResumed: _resume,
+    JobCancelling: _begin_cancelling,
+    JobOverdue: _pass_deadline,
+    JobSignalled: _signal,
+    JobAdjusted: _adjust,
+    JobRerun: _rerun,
+    JobSucceeded: _succeed,
+    JobFailed: _fail,
+    JobCancelled: _end_cancelled,
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -21,7 +22,12 @@ from warrener.domain.definition.reading import (
     topological,
 )
 from warrener.domain.errors import DefinitionError
+from warrener.domain.events import Error
 from warrener.domain.expressions import Expression, Template, compile_template
+from warrener.domain.ids import compensation
+
+Kind = Literal["call", "job", "set", "wait", "sleep"]
+Phase = Literal["main", "compensate", "always"]
 
 _PLANS_KEPT_MAX = 64
 _plans: OrderedDict[str, Plan] = OrderedDict()
@@ -41,12 +47,15 @@ class PlannedStep:
 
     `order` counts from 0 in the topological order (ties by name), in which `edges` and `readers`
     stand, too. `wanted` steps are demanded by themselves. `collects` says that somebody reads the
-    list of the results of this fan-out.
+    list of the results of this fan-out. A step that answers for the failures of others has them in
+    `catches`, and they have it in `handlers`; these are no edges. `undoes` names the step that a
+    compensation undoes.
     """
 
     name: str
     definition: StepDefinition
-    kind: Literal["call", "job", "set"]
+    kind: Kind
+    phase: Phase
     fan_out: bool
     order: int
     edges: tuple[Edge, ...]
@@ -55,9 +64,19 @@ class PlannedStep:
     for_each: Template | None
     when: Expression | None
     sets: Template | None
+    sleep: Template | None
+    limit_keys: tuple[Template, ...]
+    catches: tuple[str, ...]
+    handlers: tuple[str, ...]
+    undoes: str | None
     wanted: bool
     collects: bool
     retry: tuple[RetryRule, ...]
+
+    def handler(self, error: Error) -> str | None:
+        """Return the step that answers for a failure of this one, if any does."""
+        names = {"*", error.code, error.type}
+        return next((rule.go for rule in self.definition.catch if rule.on in names), None)
 
     def tolerated(self, count: int) -> int:
         """Return how many of so many items may fail; a share is rounded down."""
@@ -68,15 +87,19 @@ class PlannedStep:
 
 
 class Plan:
-    """A job's definition with its steps planned, in topological order."""
+    """A job's definition with its steps planned: in topological order, then what undoes them.
 
-    __slots__ = ("definition", "hash", "result", "steps", "sub_jobs")
+    `phased` says that not all of them are for the main part of the job.
+    """
+
+    __slots__ = ("definition", "hash", "phased", "result", "steps", "sub_jobs")
 
     def __init__(self, definition: JobDefinition, content_hash: str) -> None:
         self.definition = definition
         self.hash = content_hash
         self.result: Template = compile_template(definition.result)
         self.steps: dict[str, PlannedStep] = _planned(definition, self.result)
+        self.phased = any(step.phase != "main" for step in self.steps.values())
         self.sub_jobs = frozenset(step.job for step in definition.steps.values() if step.job)
 
 
@@ -99,62 +122,146 @@ def build_plan(definition: JobDefinition) -> Plan:
 
 def _planned(definition: JobDefinition, result: Template) -> dict[str, PlannedStep]:
     readings = {name: read_step(step) for name, step in definition.steps.items()}
+    catches = catching(definition)
     graph = {
-        name: dependencies(step, readings[name].reads) for name, step in definition.steps.items()
+        name: dependencies(step, readings[name].reads) - catches.get(name, frozenset())
+        for name, step in definition.steps.items()
     }
-    order = {name: number for number, name in enumerate(topological(graph))}
+    order = _order(definition, graph, catches)
     readers: dict[str, list[str]] = {name: [] for name in order}
     for name in order:
         for dependency in graph[name]:
             readers[dependency].append(name)
-    collected = {
-        field[0]
-        for field in result.fields.union(*(reading.fields for reading in readings.values()))
-        if field[1] in ("result", "results")
-    }
-    return {
-        name: _step(
-            name,
-            definition.steps[name],
-            readings[name],
+    collected = _collected(result, readings.values())
+    places = {
+        name: _Place(
             order=order,
             found=graph[name],
             readers=tuple(readers[name]),
+            catches=tuple(sorted(catches.get(name, ()), key=order.__getitem__)),
             read_by_result=name in result.steps,
             collected=name in collected,
         )
         for name in order
     }
+    planned = {
+        name: _step(name, definition.steps[name], readings[name], places[name]) for name in order
+    }
+    for name in order:
+        if definition.steps[name].compensate is not None:
+            undoing = _compensation(planned[name], len(planned))
+            planned[undoing.name] = undoing
+    return planned
 
 
-def _step(
-    name: str,
-    step: StepDefinition,
-    reading: StepReading,
-    *,
-    order: dict[str, int],
-    found: frozenset[str],
-    readers: tuple[str, ...],
-    read_by_result: bool,
-    collected: bool,
-) -> PlannedStep:
-    kind: Literal["call", "job", "set"] = "call" if step.call else "job" if step.job else "set"
+def catching(definition: JobDefinition) -> dict[str, frozenset[str]]:
+    """Return the steps that answer for failures, each with the steps that it answers for."""
+    found: dict[str, set[str]] = {}
+    for name, step in definition.steps.items():
+        for rule in step.catch:
+            found.setdefault(rule.go, set()).add(name)
+    return {handler: frozenset(names) for handler, names in found.items()}
+
+
+def _order(
+    definition: JobDefinition,
+    graph: Mapping[str, frozenset[str]],
+    catches: Mapping[str, frozenset[str]],
+) -> dict[str, int]:
+    """Number the steps: each after what it depends on, and after those who may answer for that."""
+    waits = {name: set(found) | catches.get(name, frozenset()) for name, found in graph.items()}
+    for name, found in graph.items():
+        todo = list(found)
+        while todo:
+            for rule in definition.steps[todo.pop()].catch:
+                if rule.go not in waits[name]:
+                    waits[name].add(rule.go)
+                    todo.append(rule.go)
+    return {name: number for number, name in enumerate(topological(waits))}
+
+
+def _collected(result: Template, readings: Iterable[StepReading]) -> frozenset[str]:
+    """Return the steps whose results somebody reads."""
+    fields = result.fields.union(*(reading.fields for reading in readings))
+    return frozenset(field[0] for field in fields if field[1] in ("result", "results"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a step stands among the others."""
+
+    order: dict[str, int]
+    found: frozenset[str]
+    readers: tuple[str, ...]
+    catches: tuple[str, ...]
+    read_by_result: bool
+    collected: bool
+
+
+def _step(name: str, step: StepDefinition, reading: StepReading, place: _Place) -> PlannedStep:
     return PlannedStep(
         name=name,
         definition=step,
-        kind=kind,
+        kind=kind_of(step),
+        phase="always" if step.always else "main",
         fan_out=step.for_each is not None,
-        order=order[name],
+        order=place.order[name],
         edges=tuple(
             Edge(dependency, reading.conditions.get(dependency))
-            for dependency in sorted(found, key=order.__getitem__)
+            for dependency in sorted(place.found, key=place.order.__getitem__)
         ),
-        readers=readers,
+        readers=place.readers,
         arguments=reading.arguments,
         for_each=reading.for_each,
         when=reading.when,
         sets=reading.sets,
-        wanted=step.eager or read_by_result or not readers,
-        collects=step.for_each is not None and collected,
+        sleep=reading.sleep,
+        limit_keys=reading.limit_keys,
+        catches=place.catches,
+        handlers=tuple(dict.fromkeys(rule.go for rule in step.catch)),
+        undoes=None,
+        wanted=step.eager or step.always or place.read_by_result or not place.readers,
+        collects=step.for_each is not None and place.collected,
         retry=DEFAULT_RETRY if step.retry is None else step.retry,
     )
+
+
+def _compensation(step: PlannedStep, order: int) -> PlannedStep:
+    """Plan the step that undoes another: it is begun by the end of the job, not by a join."""
+    definition = StepDefinition(
+        call=step.definition.compensate,
+        queue=step.definition.queue if step.kind == "call" else None,
+    )
+    return PlannedStep(
+        name=compensation(step.name),
+        definition=definition,
+        kind="call",
+        phase="compensate",
+        fan_out=False,
+        order=order,
+        edges=(),
+        readers=(),
+        arguments=compile_template({}),
+        for_each=None,
+        when=None,
+        sets=None,
+        sleep=None,
+        limit_keys=(),
+        catches=(),
+        handlers=(),
+        undoes=step.name,
+        wanted=False,
+        collects=False,
+        retry=DEFAULT_RETRY,
+    )
+
+
+def kind_of(step: StepDefinition) -> Kind:
+    """Return what a step is, its fan-out left aside."""
+    if step.call is not None:
+        return "call"
+    if step.job is not None:
+        return "job"
+    if step.wait is not None:
+        return "wait"
+    return "set" if step.sleep is None else "sleep"

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Protocol
 
 from warrener.domain.events import Error
-from warrener.domain.job import Job
+from warrener.domain.job_state import Job
 
 STEP_FIELDS = ("result", "results", "status", "error")
 
@@ -98,8 +98,9 @@ class StepsView(_Lazy):
         return StepView(self, name)
 
     def result(self, name: str) -> Any:
-        """Return the decoded result of a step that succeeded, else None."""
-        return self._fetch.result(name) if self.job.step(name) == "succeeded" else None
+        """Return the decoded result of a step, or of who answered for it, if that succeeded."""
+        answering = self.job.stand_in(name)
+        return self._fetch.result(answering) if self.job.step(answering) == "succeeded" else None
 
     def error(self, name: str) -> dict[str, Any] | None:
         """Return the error of a step that failed, else None."""
@@ -116,6 +117,6 @@ def job_variable(job: Job) -> dict[str, Any]:
         "root": str(job.root),
         "parent": None if job.parent is None else str(job.parent.job),
         "depth": job.depth,
-        "attempt": 1,
+        "attempt": job.generation,
         "labels": dict(job.labels),
     }

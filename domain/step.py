@@ -13,17 +13,23 @@ from uuid import UUID
 import msgspec
 
 from warrener.domain import retry
-from warrener.domain.definition.model import RetryRule
+from warrener.domain.definition.model import RetryRule, Timeout
 from warrener.domain.events import (
     Error,
     Event,
+    Held,
     Recorded,
     StepCancelled,
     StepEvent,
     StepFailed,
     StepOpened,
+    StepParked,
+    StepProgressed,
+    StepReadied,
     StepReleased,
+    StepRenewed,
     StepRetryScheduled,
+    StepSkipped,
     StepStarted,
     StepSucceeded,
     bounded,
@@ -33,24 +39,44 @@ from warrener.domain.payloads import Payload
 from warrener.domain.states import STEP_MOVES
 
 OUT = frozenset({"released", "running"})  # an order for the attempt is out
-NEVER_RETRIED = frozenset({"bad-input", "bad-result", "payload-too-large", "expression-error"})
+NEVER_RETRIED = frozenset(
+    {"bad-input", "bad-result", "payload-too-large", "expression-error", "total-timeout"}
+)
+NOTE_CHARACTERS_MAX = 200
 ASKED_TO_WAIT = RetryRule(on="*", max=None, wait="retry-after")
 
 
 class Step(msgspec.Struct):
-    """What is known of a step that began. Times are those of the decisions."""
+    """What is known of a step that began. Times are those of the decisions.
+
+    `begun_at` is the first order of the generation; `heard_at` the last sign of life of the attempt
+    that is out, which only beats tell and no event. `until` ends a retry's wait, a sleep, or the
+    patience with a signal or a person. `timeout` is what the definition says.
+    """
 
     id: UUID
     job: UUID
     path: str
     version: int = 0
     state: str = "ready"
+    generation: int = 1
     attempt: int = 0
     token: str = ""
     queue: str = ""
+    limits: tuple[Held, ...] = ()
     failures: dict[int, int] = {}  # retry rule -> failures that it answered
-    due: datetime | None = None
+    begun_at: datetime | None = None
+    released_at: datetime | None = None
+    started_at: datetime | None = None
+    heard_at: datetime | None = None
+    until: datetime | None = None
+    progress: float = 0.0
     child: UUID | None = None
+    signal: str | None = None
+    request: UUID | None = None
+    answer: Payload | None = None
+    timeout: Timeout | None = None
+    readied_by: str = ""  # cause of the last event that made it ready again
 
 
 def evolve(step: Step, event: Event) -> Step:
@@ -58,23 +84,54 @@ def evolve(step: Step, event: Event) -> Step:
     step.version += 1
     match event:
         case StepReleased():
-            step.state = "released"
-            step.attempt, step.token, step.queue = event.attempt, event.token, event.queue
-            step.due = None
+            _release(step, event)
         case StepStarted():
             step.state = "running"
+            step.started_at = step.heard_at = event.at
         case StepRetryScheduled():
-            step.state, step.due = "retrying", event.due
+            step.state, step.until = "retrying", event.due
             step.failures = retry.counted(step.failures, event.rule)
         case StepOpened():
-            step.state, step.child = "waiting", event.child
+            step.state, step.child, step.signal = "waiting", event.child, event.signal
+            step.until, step.request = event.until, event.request
         case StepSucceeded():
             step.state = "succeeded"
         case StepFailed():
             step.state = "failed"
         case StepCancelled():
             step.state = "cancelled"
+        case _:
+            _evolve_rarely(step, event)
     return step
+
+
+def _release(step: Step, event: StepReleased) -> None:
+    step.state = "released"
+    step.attempt, step.token, step.queue = event.attempt, event.token, event.queue
+    step.limits, step.released_at = event.limits, event.at
+    step.begun_at = step.begun_at or event.at
+    step.started_at = step.heard_at = step.until = step.request = None
+    step.progress = 0.0
+
+
+def _evolve_rarely(step: Step, event: Event) -> None:
+    match event:
+        case StepProgressed():
+            step.progress = event.progress
+        case StepParked():
+            step.state, step.request, step.until = "waiting_user", event.request, event.until
+        case StepReadied():
+            step.state, step.until, step.request = "ready", None, None
+            step.answer, step.readied_by = event.answer or step.answer, event.cause
+        case StepSkipped():
+            step.state = "skipped"
+        case StepRenewed():
+            _renew(step, event)
+
+
+def _renew(step: Step, event: StepRenewed) -> None:
+    step.state, step.generation, step.failures = "ready", event.generation, {}
+    step.begun_at = step.until = step.child = step.signal = step.request = step.answer = None
 
 
 def project(step: Step | None, events: Iterable[Recorded]) -> Step | None:
@@ -120,19 +177,55 @@ def decide_failure(
     error = _error_of(report)
     number, rule = _rule_for(report, error, rules)
     failures = step.failures.get(number, 0) + 1
-    if rule is None or not retry.allowed(rule, failures):
-        return StepFailed(
-            at=now,
-            cause=cause,
-            job=step.job,
-            path=step.path,
-            error=error,
-            attempt=step.attempt,
-            worker=report.worker,
-            started_at=report.started_at,
-            ended_at=report.ended_at,
-        )
-    wait = retry.wait_seconds(rule, failures, jitter, report.retry_after)
+    if rule is not None and retry.allowed(rule, failures):
+        wait = retry.wait_seconds(rule, failures, jitter, report.retry_after)
+        return _retrying(step, error, number, wait, now=now, cause=cause, worker=report.worker)
+    return StepFailed(
+        at=now,
+        cause=cause,
+        job=step.job,
+        path=step.path,
+        error=error,
+        attempt=step.attempt,
+        worker=report.worker,
+        started_at=report.started_at,
+        ended_at=report.ended_at,
+    )
+
+
+def decide_timeout(
+    step: Step,
+    error: Error,
+    rules: Sequence[RetryRule] | None,
+    jitter: float,
+    *,
+    now: datetime,
+    cause: str,
+) -> StepRetryScheduled | StepFailed:
+    """Decide what follows when nothing more is to be heard of the attempt that is out."""
+    error = msgspec.structs.replace(error, attempt=step.attempt)
+    candidates = retry.DEFAULT if rules is None else rules
+    number = None if error.code in NEVER_RETRIED else retry.match(candidates, error)
+    if number is not None:
+        failures = step.failures.get(number, 0) + 1
+        if retry.allowed(candidates[number], failures):
+            wait = retry.wait_seconds(candidates[number], failures, jitter)
+            return _retrying(step, error, number, wait, now=now, cause=cause)
+    return StepFailed(
+        at=now, cause=cause, job=step.job, path=step.path, error=error, attempt=step.attempt
+    )
+
+
+def _retrying(
+    step: Step,
+    error: Error,
+    rule: int,
+    wait_seconds: float,
+    *,
+    now: datetime,
+    cause: str,
+    worker: str | None = None,
+) -> StepRetryScheduled:
     return StepRetryScheduled(
         at=now,
         cause=cause,
@@ -140,9 +233,28 @@ def decide_failure(
         path=step.path,
         attempt=step.attempt,
         error=error,
-        due=now + timedelta(seconds=wait),
-        rule=number,
-        worker=report.worker,
+        due=now + timedelta(seconds=wait_seconds),
+        rule=rule,
+        worker=worker,
+    )
+
+
+def decide_progress(step: Step, beat: Beat, now: datetime, cause: str) -> StepProgressed | None:
+    """Record how far an attempt has come, by tenths, so that no stream grows with its beats."""
+    share = beat.progress
+    if share is None or not may(step, "progress") or not 0.0 <= share <= 1.0:
+        return None
+    if int(share * 10) <= int(step.progress * 10):
+        return None
+    return StepProgressed(
+        at=now,
+        cause=cause,
+        job=step.job,
+        path=step.path,
+        attempt=step.attempt,
+        worker=beat.worker,
+        progress=share,
+        note=beat.note and beat.note[:NOTE_CHARACTERS_MAX],
     )
 
 
@@ -181,7 +293,7 @@ def _error_of(report: StepReport) -> Error:
 def _rule_for(
     report: StepReport, error: Error, rules: Sequence[RetryRule] | None
 ) -> tuple[int, RetryRule | None]:
-    if report.outcome in {"permanent", "user_action"} or error.code in NEVER_RETRIED:
+    if report.outcome == "permanent" or error.code in NEVER_RETRIED:
         return -1, None
     if rules is None and report.outcome == "retry_later":
         return -1, ASKED_TO_WAIT

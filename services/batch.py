@@ -9,9 +9,9 @@ from uuid import UUID
 import msgspec
 
 from warrener.domain.events import Error, Event, Recorded
-from warrener.domain.job import Job
+from warrener.domain.job_state import Job
 from warrener.domain.payloads import Payload, to_payload
-from warrener.domain.ports import Outgoing
+from warrener.domain.ports import Notice, Outgoing
 
 
 class Aggregate(Protocol):
@@ -52,7 +52,7 @@ class Batch:
         self.left: dict[UUID, Job] = {}  # all jobs that ended in this batch
         self.refused: list[Refusal] = []
         self.ignored = 0  # reports and beats about no attempt that is out
-        self.replies: list[Outgoing] = []  # to clients, in answer to their commands
+        self.replies: list[Outgoing | Notice] = []  # to clients and workers, in answer to them
         self._slots: list[Recorded | None] = []
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -10,6 +11,7 @@ import msgspec
 
 from warrener.domain import ids
 from warrener.domain.definition.check import validate_params
+from warrener.domain.definition.model import JobDefinition
 from warrener.domain.definition.params import complete, digest
 from warrener.domain.errors import ExpressionError, PayloadError
 from warrener.domain.events import (
@@ -21,13 +23,13 @@ from warrener.domain.events import (
     StepOpened,
 )
 from warrener.domain.graph import value_error
-from warrener.domain.job import Job
+from warrener.domain.job_state import Job
 from warrener.domain.messages import SubmitJob
 from warrener.domain.payloads import Payload
 from warrener.domain.plan import Plan
 from warrener.domain.step import Step
+from warrener.services.active_job import ActiveJob
 from warrener.services.admission import admit
-from warrener.services.working_set import ActiveJob
 
 if TYPE_CHECKING:
     from warrener.services.turn import Turn
@@ -61,8 +63,17 @@ def submit(turn: Turn, message: SubmitJob) -> None:
         budget=definition.budget,
         selection=message.selection,
         given=message.given,
+        deadline=_deadline(turn, message, definition),
     )
     open_job(turn, job_id, event, plan, params)
+
+
+def _deadline(turn: Turn, message: SubmitJob, definition: JobDefinition) -> datetime | None:
+    """Return when a job must be done: the earlier of what its sender and its definition say."""
+    said = [] if message.deadline is None else [message.deadline]
+    if definition.deadline is not None:
+        said.append(turn.batch.now + timedelta(seconds=definition.deadline))
+    return min(said, default=None)
 
 
 def store_definition(turn: Turn, plan: Plan) -> None:
@@ -91,6 +102,8 @@ def open_job(turn: Turn, job_id: UUID, event: JobSubmitted, plan: Plan, params: 
     turn.record_job(job, JobStarted(at=turn.batch.now, cause=turn.cause))
     active = turn.memory.add(job, plan)
     active.params = params
+    if job.deadline is not None:
+        turn.memory.set_timer(job.deadline, job.id)
     turn.start(active)
 
 
@@ -119,10 +132,10 @@ def _begin(turn: Turn, active: ActiveJob, step: Step, data: bytes) -> None:
     if error is not None:
         turn.fail_step(step, error)
         return
-    child = ids.child_job_id(step.id)
+    child = ids.child_job_id(step.id, step.generation)
     _record_opening(turn, active, step, child)
     if index is None:
-        turn.advance(active).open_child(name, child)
+        turn.advance(active).decided.child(name, child)
     event = _child_submission(turn, active, step, plan, params)
     turn.later(partial(_open_child, turn, step, event, plan, params))
 

@@ -13,40 +13,31 @@ from uuid import UUID
 import msgspec
 
 from warrener.domain import ids
-from warrener.domain import step as steps
-from warrener.domain.errors import PayloadError, StoredDataError, UnknownJob, WarrenerError
-from warrener.domain.events import Error, StepRetryScheduled
+from warrener.domain.errors import StoredDataError, UnknownJob, WarrenerError
+from warrener.domain.events import Error, FleetChanged
 from warrener.domain.fleet import Fleet
-from warrener.domain.flow import Flow, Ready
-from warrener.domain.job import Job
+from warrener.domain.flow import Flow
+from warrener.domain.job_state import Job
 from warrener.domain.messages import (
     Beat,
-    CancelJob,
+    Command,
     CommandReply,
     InboxMessage,
+    Steering,
     StepReport,
     SubmitJob,
     WaitJob,
     WorkerState,
 )
-from warrener.domain.payloads import decode_json
 from warrener.domain.ports import EventStore, Notice, Outgoing, Positioned
-from warrener.domain.step import Step
-from warrener.services import children
+from warrener.services import attempts, children, commands, endings, user_actions
 from warrener.services.batch import Batch, Refusal
 from warrener.services.outbox import Outbox
 from warrener.services.recovery import Recovery
 from warrener.services.release import release_all
-from warrener.services.turn import Turn
+from warrener.services.turn import Chance, Turn
 from warrener.services.waiters import Waiters, reply
 from warrener.services.working_set import WorkingSet
-
-
-class Chance(msgspec.Struct, frozen=True):
-    """The two random sources: tokens of attempts, and jitter from [0, 1)."""
-
-    token: Callable[[], str]
-    jitter: Callable[[], float]
 
 
 class Controller:
@@ -94,23 +85,26 @@ class Controller:
                 unreadable[root] = str(error)
         return unreadable
 
-    def next_due(self) -> datetime | None:
+    def next_due(self, now: datetime) -> datetime | None:
         """Return when the next timer is due."""
-        return self.memory.next_due()
+        dues = (self.memory.next_due(), self.memory.limits.next_due(now))
+        return min((due for due in dues if due is not None), default=None)
 
     def handle(self, messages: Sequence[tuple[str, InboxMessage]], now: datetime) -> Batch:
         """Decide all that follows from messages, each with its id, and from due timers."""
         batch = Batch(now)
-        turn = Turn(self.memory, self.flow, batch)
+        turn = Turn(self.memory, self.flow, batch, self._chance)
         for message_id, message in messages:
             self._take(turn, message_id, message)
             turn.drain()
         self.fleet.expire(now)
-        for step in self.memory.take_due(now):
-            self._wake(step)
+        for about in self.memory.take_due(now):
+            self._take_due(turn, about)
+            turn.drain()
         turn.cause = "release"
-        release_all(turn, self._chance.token)
+        release_all(turn)
         turn.finish()
+        self._record_fleet(batch)
         self.ignored += batch.ignored
         return batch
 
@@ -133,102 +127,65 @@ class Controller:
         match message:
             case StepReport():
                 turn.cause = f"report:{message_id}"
-                self._report(turn, message)
+                attempts.take_report(turn, message)
             case Beat():
                 turn.cause = f"beat:{message_id}"
-                self._beat(turn, message)
+                attempts.take_beat(turn, message)
             case WorkerState():
                 self.fleet.hear(message, turn.batch.now)
-            case SubmitJob() | CancelJob() | WaitJob():
+            case Command():
                 turn.cause = f"command:{message_id}"
                 self._command(turn, message_id, message)
 
-    def _command(
-        self, turn: Turn, message_id: str, message: SubmitJob | CancelJob | WaitJob
-    ) -> None:
+    def _command(self, turn: Turn, message_id: str, message: Command) -> None:
         """Carry out a command, and answer it if it asks for that."""
-        job = ids.job_id(message.key) if isinstance(message, SubmitJob) else message.job
+        job = ids.job_id(message.key) if isinstance(message, SubmitJob) else None
+        job = job or getattr(message, "job", None)
         try:
             if isinstance(message, SubmitJob):
                 children.submit(turn, message)
-            elif isinstance(message, CancelJob):
-                self._cancel(turn, message)
-            else:
-                open_yet = job in self.memory.jobs or job in turn.batch.left
+            elif isinstance(message, WaitJob):
+                open_yet = message.job in self.memory.jobs or message.job in turn.batch.left
                 self.waiters.add(turn.batch, message, running=open_yet)
                 return
+            elif isinstance(message, Steering):
+                commands.steer(turn, message, message_id)
         except (WarrenerError, msgspec.MsgspecError) as error:
-            reason = f"cannot {_VERBS[type(message)]}: {error}"
+            reason = refusal(message, str(error))
             turn.batch.refused.append(Refusal(message_id, reason))
-            refusal = Error(code="refused", message=reason)
-            reply(turn.batch, message, CommandReply(command=message_id, job=job, error=refusal))
+            said = Error(code="refused", message=reason)
+            reply(turn.batch, message, CommandReply(command=message_id, job=job, error=said))
         else:
             reply(turn.batch, message, CommandReply(command=message_id, job=job))
 
-    def _cancel(self, turn: Turn, message: CancelJob) -> None:
-        active = self.memory.jobs.get(message.job)
-        if active is None:
-            raise WarrenerError(f"job {message.job} is not running")
-        if active.job.parent is not None:
-            raise WarrenerError(
-                f"job {message.job} was started by another: cancel its root {active.tree.root}"
-            )
-        turn.cancel_job(active, message.reason)
+    # --- time ------------------------------------------------------------------------------------
 
-    def _report(self, turn: Turn, report: StepReport) -> None:
-        step = self.memory.steps.get(report.step)
-        if step is None or not steps.answers(step, report):
-            turn.batch.ignored += 1
-            return
-        if report.outcome == "succeeded":
-            self._success(turn, step, report)
-        else:
-            self._failure(turn, step, report)
+    def _take_due(self, turn: Turn, about: UUID) -> None:
+        """Do what time alone brings about a step, a job or a request."""
+        memory = self.memory
+        step = memory.steps.get(about)
+        if step is not None:
+            attempts.take_due(turn, step)
+        elif about in memory.jobs:
+            turn.cause = f"timer:{about}/deadline"
+            endings.pass_deadline(turn, memory.jobs[about])
+        elif about in memory.requests.open:
+            turn.cause = f"timer:{about}/reminder"
+            user_actions.remind(turn, memory.requests.open[about])
 
-    def _beat(self, turn: Turn, beat: Beat) -> None:
-        step = self.memory.steps.get(beat.step)
-        if step is None or not steps.answers(step, beat):
-            turn.batch.ignored += 1
-            return
-        started = steps.decide_start(step, beat, turn.batch.now, turn.cause)
-        if started is not None:
-            turn.record_step(step, started)
-
-    def _success(self, turn: Turn, step: Step, report: StepReport) -> None:
-        data = bytes(report.result)
-        try:
-            decode_json(data)
-        except PayloadError as error:
-            refused = Error(code="bad-result", message=str(error))
-            self._failure(turn, step, _as_failure(report, refused))
-            return
-        result = turn.batch.payload(data)
-        turn.end_step(
-            step, steps.decide_success(step, report, result, turn.batch.now, turn.cause), data
-        )
-
-    def _failure(self, turn: Turn, step: Step, report: StepReport) -> None:
-        name, _ = ids.split_path(step.path)
-        rules = self.memory.jobs[step.job].plan.steps[name].definition.retry
-        event = steps.decide_failure(
-            step, report, rules, self._chance.jitter(), now=turn.batch.now, cause=turn.cause
-        )
-        if isinstance(event, StepRetryScheduled):
-            self.flow.completed(step.queue, turn.batch.now)
-            turn.record_step(step, event)
-            self.memory.set_timer(event.due, step.id)
-        else:
-            turn.end_step(step, event)
-
-    def _wake(self, step: Step) -> None:
-        name, index = ids.split_path(step.path)
-        self.flow.add(step.queue, Ready(step.job, name, index))
+    def _record_fleet(self, batch: Batch) -> None:
+        """Keep in the log who serves which queue, so that it can be told later, too."""
+        if self.fleet.changed:
+            self.fleet.changed = False
+            slots, endpoints = self.fleet.served()
+            event = FleetChanged(at=batch.now, cause="fleet", slots=slots, endpoints=endpoints)
+            batch.append(ids.FLEET_ID, self.memory.next_version(ids.FLEET_ID), event)
 
 
-_VERBS = {SubmitJob: "submit", CancelJob: "cancel", WaitJob: "wait"}
-
-
-def _as_failure(report: StepReport, error: Error) -> StepReport:
-    return msgspec.structs.replace(
-        report, outcome="permanent", error=error, result=msgspec.Raw(b"null")
-    )
+def refusal(message: Command, reason: str) -> str:
+    """Return why a command was not carried out, as its sender reads it."""
+    if isinstance(message, SubmitJob):
+        return f"cannot submit: {reason}"
+    if isinstance(message, WaitJob):
+        return f"cannot wait: {reason}"
+    return commands.refusal(message, reason)

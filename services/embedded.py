@@ -14,9 +14,10 @@ from warrener.domain.flow import Flow
 from warrener.domain.messages import DEFAULT_QUEUE, SubmitJob
 from warrener.domain.ports import Broker, Clock, EventStore, Outgoing
 from warrener.domain.topology import inbox_queue, results_queue
-from warrener.services.controller import Chance, Controller
+from warrener.services.controller import Controller
 from warrener.services.outcomes import Outcome, outcome
 from warrener.services.reactor import Reactor
+from warrener.services.turn import Chance
 from warrener.services.worker import Runner, Worker
 
 IDLE_SECONDS_MAX = 0.25
@@ -119,7 +120,8 @@ class Embedded:
         self.worker.close()
 
     def _idle_seconds(self) -> float:
-        due = self.reactor.controller.next_due()
+        now = self._clock.now()
+        due = self.reactor.controller.next_due(now)
         if due is None:
             return IDLE_SECONDS_MAX
-        return min(IDLE_SECONDS_MAX, max(0.0, (due - self._clock.now()).total_seconds()))
+        return min(IDLE_SECONDS_MAX, max(0.0, (due - now).total_seconds()))

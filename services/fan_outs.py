@@ -8,12 +8,12 @@ from warrener.domain import ids
 from warrener.domain.errors import ExpressionError, PayloadError
 from warrener.domain.events import Error, FanOut, StepEvent, StepFailed, StepOpened
 from warrener.domain.graph import value_error
-from warrener.domain.job import Items
+from warrener.domain.job_state import Items
 from warrener.domain.messages import DEFAULT_QUEUE
 from warrener.domain.payloads import PAYLOAD_BYTES_MAX, check_size, encode_json
 from warrener.domain.step import Step
 from warrener.services import children
-from warrener.services.working_set import ActiveJob, Collected
+from warrener.services.active_job import ActiveJob, Collected
 
 if TYPE_CHECKING:
     from warrener.services.turn import Turn
@@ -51,8 +51,13 @@ def _open(turn: Turn, active: ActiveJob, step: Step, count: int, data: bytes) ->
     turn.record_step(step, opened)
     turn.memory.steps[step.id] = step
     active.tree.steps_used += count
-    shape = FanOut(count, planned.definition.window, planned.tolerated(count))
-    turn.advance(active).open_fan_out(step.path, shape)
+    name = step.path
+    shape = FanOut(
+        count,
+        active.job.windows.get(name, planned.definition.window),
+        active.job.tolerances.get(name, planned.tolerated(count)),
+    )
+    turn.advance(active).decided.fan_out(step.path, shape)
     if planned.collects:
         active.collected[step.path] = Collected(count, PAYLOAD_BYTES_MAX)
 
@@ -78,7 +83,7 @@ def make_ready(turn: Turn, active: ActiveJob, name: str, start: int) -> None:
     for index in range(start, items.may_begin):
         if active.job.fan_outs.get(name) is not items:
             return  # the fan-out failed meanwhile
-        turn.advance(active).begin_items(name, index + 1)
+        turn.advance(active).decided.begun(name, index + 1)
         children.begin_item(turn, active, name, index)
 
 
@@ -88,7 +93,7 @@ def end_item(turn: Turn, active: ActiveJob, step: Step, event: StepEvent, data: 
     assert index is not None, step.path
     items = active.job.fan_outs[name]
     before = items.may_begin
-    turn.advance(active).end_item(name, index, step.state)
+    turn.advance(active).decided.item(name, index, step.state)
     if step.state == "succeeded" and name in active.collected:
         active.collected[name].put(index, data)
     if isinstance(event, StepFailed) and items.counts["failed"] > items.shape.tolerated:
@@ -122,7 +127,7 @@ def _succeed(turn: Turn, active: ActiveJob, name: str) -> None:
 def _fail(turn: Turn, active: ActiveJob, name: str, error: Error) -> None:
     for index in active.job.fan_outs[name].in_flight():
         turn.cancel_step(ids.step_id(active.job.id, ids.item_path(name, index)))
-        turn.advance(active).end_item(name, index, "cancelled")
+        turn.advance(active).decided.item(name, index, "cancelled")
     turn.fail_step(turn.memory.steps[ids.step_id(active.job.id, name)], error)
 
 

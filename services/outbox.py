@@ -3,37 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from warrener.domain import ids
+from warrener.domain.definition.model import Timeout
 from warrener.domain.events import (
     Event,
     JobCancelled,
-    JobEnded,
     JobFailed,
+    JobOverdue,
+    JobPaused,
+    JobRerun,
+    JobResumed,
     JobSucceeded,
     Recorded,
     StepCancelled,
+    StepEvent,
     StepFailed,
     StepReleased,
     StepRetryScheduled,
+    UserActionAnswered,
+    UserActionEvent,
+    UserActionReminded,
+    UserActionRequested,
+    UserActionWithdrawn,
 )
-from warrener.domain.job import Job, project
-from warrener.domain.messages import CancelStep, EventNotice, RunStep
+from warrener.domain.job import project
+from warrener.domain.job_state import Job
+from warrener.domain.messages import CancelStep, EventNotice, RunStep, UserActionNotice
 from warrener.domain.ports import EventStore, Notice, Outgoing, Positioned
 from warrener.domain.step import OUT
 from warrener.domain.topology import CONTROL, EVENTS, orders_queue
-from warrener.services.working_set import WorkingSet, payload_bytes
+from warrener.services.active_job import payload_bytes
+from warrener.services.working_set import WorkingSet
 
 CATCH_UP_EVENTS = 1_000
+BEATS_IN_TIMEOUT = 3
+BEAT_SECONDS_MIN = 0.05
+TIMED_OUT = frozenset({"queue-timeout", "run-timeout", "worker-lost", "total-timeout"})
 KEYS: dict[type[Event], str] = {
     JobSucceeded: "job.succeeded",
     JobFailed: "job.failed",
     JobCancelled: "job.cancelled",
+    JobPaused: "job.paused",
+    JobResumed: "job.resumed",
+    JobOverdue: "job.overdue",
+    JobRerun: "job.rerun",
     StepFailed: "step.failed",
     StepRetryScheduled: "step.retrying",
+    UserActionRequested: "user_action.requested",
+    UserActionReminded: "user_action.reminded",
+    UserActionAnswered: "user_action.answered",
+    UserActionWithdrawn: "user_action.withdrawn",
 }
 _ENCODE = msgspec.json.Encoder().encode
 
@@ -108,23 +132,57 @@ class Outbox:
         stream, event = positioned.recorded.originator_id, positioned.recorded.event
         if isinstance(event, StepReleased):
             return (self._order(stream, event, fresh),)
-        if isinstance(event, StepCancelled):
-            return () if event.attempt is None else (_cancellation(stream, event),)
+        found: list[Outgoing | Notice] = []
+        given_up = _given_up(event)
+        if given_up is not None and isinstance(event, StepEvent):
+            found.append(_cancellation(event.job, stream, given_up))
         if type(event) in KEYS and self._announces:
-            notice = _notice(positioned, job_of)
-            return () if notice is None else (notice,)
-        return ()
+            notice = self._notice(positioned, job_of)
+            found += () if notice is None else (notice,)
+        return found
+
+    def _notice(self, positioned: Positioned, job_of: JobOf) -> Notice | None:
+        stream, event = positioned.recorded.originator_id, positioned.recorded.event
+        asked = self._asked(stream) if isinstance(event, UserActionEvent) else None
+        job = job_of(_job_id(stream, event, asked))
+        if job is None:
+            return None
+        key = KEYS[type(event)]
+        message = EventNotice(
+            event=key,
+            position=positioned.position,
+            at=event.at,
+            job=job.id,
+            root=job.root or job.id,
+            name=job.name,
+            path=asked.path if asked else getattr(event, "path", None),
+            labels=job.labels,
+            error=getattr(event, "error", None),
+            user_action=None if asked is None else _action_notice(stream, event, asked),
+        )
+        return Notice(EVENTS, key, _ENCODE(message), f"event/{positioned.position}")
+
+    def _asked(self, request: UUID) -> UserActionRequested | None:
+        first = next(iter(self._store.stream(request)), None)
+        event = first.event if first is not None else None
+        return event if isinstance(event, UserActionRequested) else None
 
     def _order(
         self, step: UUID, event: StepReleased, fresh: Mapping[str, bytes] | None
     ) -> Outgoing:
         """Return the order for one release; the same release always gives the same order."""
         active = self._memory.jobs.get(event.job)
-        context = (
-            {}
-            if active is None
-            else {"root": str(active.tree.root), "labels": dict(active.job.labels)}
-        )
+        known = self._memory.steps.get(step)
+        context: dict[str, Any] = {}
+        deadline = None
+        if active is not None:
+            root = self._memory.jobs.get(active.tree.root)
+            deadline = root.job.deadline if root is not None else None
+            context = {"root": str(active.tree.root), "labels": dict(active.job.labels)}
+        if known is not None and known.answer is not None:
+            answer = payload_bytes(known.answer, self._store, fresh)
+            context["answer"] = msgspec.json.decode(answer)
+        timeout = known.timeout if known is not None else None
         message = RunStep(
             job=event.job,
             step=step,
@@ -134,6 +192,9 @@ class Outbox:
             token=event.token,
             args=msgspec.Raw(payload_bytes(event.args, self._store, fresh)),
             reply_to=self._reply_to,
+            deadline=deadline,
+            run_seconds=timeout.run if timeout is not None else None,
+            beat_seconds=beat_seconds(timeout),
             context=context,
         )
         name = ids.message_id(step, event.attempt, "run")
@@ -157,28 +218,41 @@ class _Jobs:
         return self._known[job]
 
 
-def _cancellation(step: UUID, event: StepCancelled) -> Notice:
-    attempt = event.attempt or 0
-    message = CancelStep(job=event.job, step=step, attempt=attempt)
+def beat_seconds(timeout: Timeout | None) -> float | None:
+    """Return how often a worker must say that it is alive for these timeouts to be told in time."""
+    if timeout is None:
+        return None
+    bounds = [each for each in (timeout.queue, timeout.run, timeout.beat) if each is not None]
+    return max(min(bounds) / BEATS_IN_TIMEOUT, BEAT_SECONDS_MIN) if bounds else None
+
+
+def _given_up(event: Event) -> int | None:
+    """Return the attempt that a worker may still have though nobody waits for it."""
+    if isinstance(event, StepCancelled):
+        return event.attempt
+    if isinstance(event, StepFailed | StepRetryScheduled) and event.error.code in TIMED_OUT:
+        return event.attempt
+    return None
+
+
+def _cancellation(job: UUID, step: UUID, attempt: int) -> Notice:
+    message = CancelStep(job=job, step=step, attempt=attempt)
     name = ids.message_id(step, attempt, "cancel")
     return Notice(CONTROL, "step.cancel", _ENCODE(message), name)
 
 
-def _notice(positioned: Positioned, job_of: JobOf) -> Notice | None:
-    stream, event = positioned.recorded.originator_id, positioned.recorded.event
-    job = job_of(stream if isinstance(event, JobEnded) else event.job)  # type: ignore[attr-defined]
-    if job is None:
-        return None
-    key = KEYS[type(event)]
-    message = EventNotice(
-        event=key,
-        position=positioned.position,
-        at=event.at,
-        job=job.id,
-        root=job.root or job.id,
-        name=job.name,
-        path=getattr(event, "path", None),
-        labels=job.labels,
-        error=getattr(event, "error", None),
+def _action_notice(request: UUID, event: Event, asked: UserActionRequested) -> UserActionNotice:
+    return UserActionNotice(
+        request=request,
+        action=asked.action,
+        cause=asked.subject,
+        message=asked.message,
+        reminder=event.number if isinstance(event, UserActionReminded) else 0,
     )
-    return Notice(EVENTS, key, _ENCODE(message), f"event/{positioned.position}")
+
+
+def _job_id(stream: UUID, event: Event, asked: UserActionRequested | None) -> UUID:
+    """Return the job that an event is about; `asked` is the request of a user action."""
+    if isinstance(event, StepEvent):
+        return event.job
+    return stream if asked is None else asked.job

@@ -13,7 +13,7 @@ from warrener.domain.errors import UnknownJob, UsageError
 from warrener.domain.events import Error, JobEnded, JobSubmitted, Recorded
 from warrener.domain.ports import EventStore
 from warrener.domain.states import JOB_ENDED
-from warrener.services.working_set import read_payload
+from warrener.services.active_job import read_payload
 
 
 class Outcome(msgspec.Struct, frozen=True):

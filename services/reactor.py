@@ -113,7 +113,7 @@ class Reactor:
             log.warning("broker.lost", action="all open attempts are sent again")
             self._publish(self.controller.outbox.open_orders(), [], self._published)
         now = self._clock.now()
-        due = self.controller.next_due()
+        due = self.controller.next_due(now)
         if not poll.deliveries and (due is None or due > now):
             return None
         messages = self._decode(poll.deliveries)

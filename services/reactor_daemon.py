@@ -25,8 +25,9 @@ from warrener.domain.topology import (
     reactor_queue,
     results_queue,
 )
-from warrener.services.controller import Chance, Controller
+from warrener.services.controller import Controller
 from warrener.services.reactor import Reactor
+from warrener.services.turn import Chance
 
 POLL_SECONDS = 0.25
 STANDBY_SECONDS = 1.0

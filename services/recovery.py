@@ -14,14 +14,15 @@ from warrener.domain.flow import Flow, Ready
 from warrener.domain.messages import DEFAULT_QUEUE
 from warrener.domain.payloads import PAYLOAD_BYTES_MAX
 from warrener.domain.states import JOB_ENDED, STEP_ENDED
-from warrener.domain.step import Step
-from warrener.services.working_set import (
+from warrener.domain.step import OUT, Step
+from warrener.services.active_job import (
     ActiveJob,
     Collected,
-    WorkingSet,
     payload_bytes,
     read_payload,
 )
+from warrener.services.requests import load_request
+from warrener.services.working_set import WorkingSet
 
 
 class Recovery:
@@ -50,6 +51,11 @@ class Recovery:
         active = self._memory.add(job, self._memory.plan(job.definition))
         active.tree.steps_used += sum(job.below.values())
         active.tree.steps_used += sum(job.counts.values()) - job.settled
+        if job.state == "paused":
+            self._memory.paused.add(job.id)
+        if job.deadline is not None and not job.overdue:
+            self._memory.set_timer(job.deadline, job.id)
+        self._children.extend(job.cleaning)
         for name in active.plan.steps:
             state = job.step(name)
             if state == "ready":
@@ -86,16 +92,38 @@ class Recovery:
         if step is None or step.state in STEP_ENDED:
             return False
         self._memory.steps[step_id] = step
+        name, index = ids.split_path(path)
+        step.timeout = active.plan.steps[name].definition.timeout
+        step.heard_at = self._now  # what was said before is not known: patience begins anew
         if step.child is not None:
             self._children.append(step.child)
-        elif step.state == "retrying":
-            self._wait(step)
-        elif step.state != "waiting":
+        elif step.state in OUT:
             self._flow.released(step.queue)
+            self._memory.limits.hold(step_id, step.limits)
+        elif step.state == "ready":
+            self._flow.add(step.queue, Ready(active.job.id, name, index))
+        self._memory.watch(step)
+        self._join_request(active, step)
         return True
 
-    def _wait(self, step: Step) -> None:
-        self._memory.set_timer(step.due or self._now, step.id)
+    def _join_request(self, active: ActiveJob, step: Step) -> None:
+        """Let a step that waits for a person be among those who wait for its request."""
+        if step.request is None:
+            return
+        requests = self._memory.requests
+        request = requests.open.get(step.request)
+        if request is None:
+            request = load_request(self._memory.store, step.request)
+            if request is None:
+                raise StoredDataError(f"step {step.path} waits for a request that is not open")
+            requests.add(request)
+        name, _ = ids.split_path(step.path)
+        rule = active.plan.steps[name].definition.on_user_action
+        waits_for_person = step.state == "waiting_user" and rule is not None
+        request.members[step.id] = rule.remind if rule and waits_for_person else None
+        due = request.remind_at()
+        if due is not None:
+            self._memory.set_timer(due, request.id)
 
     def _items_of(self, active: ActiveJob, name: str) -> list[object]:
         store = self._memory.store

@@ -2,55 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from warrener.domain import ids
 from warrener.domain.errors import ExpressionError, PayloadError
-from warrener.domain.events import StepReleased
+from warrener.domain.events import Held, StepReleased
 from warrener.domain.flow import Ready
 from warrener.domain.graph import value_error
+from warrener.domain.limits import Claim, Waiter
 from warrener.domain.messages import DEFAULT_QUEUE
 from warrener.domain.step import Step
-from warrener.services.working_set import ActiveJob
+from warrener.services.active_job import ActiveJob
 
 if TYPE_CHECKING:
     from warrener.services.turn import Turn
 
 
-def release_all(turn: Turn, new_token: Callable[[], str]) -> None:
-    """Release as much as the windows let out, and do all that follows at once."""
+def release_all(turn: Turn) -> None:
+    """Release as much as windows and limits let out, and do all that follows at once."""
     turn.drain()
-    while (ready := turn.flow.take()) is not None:
-        _release(turn, ready, new_token)
-        turn.drain()
+    freed = True
+    while freed:
+        while (ready := turn.flow.take()) is not None:
+            _release(turn, ready)
+            turn.drain()
+        freed = False
+        for waiter in turn.memory.limits.freed(turn.batch.now):
+            turn.flow.add(waiter.queue, waiter.ready)
+            freed = True
 
 
-def _release(turn: Turn, ready: Ready, new_token: Callable[[], str]) -> None:
+def _release(turn: Turn, ready: Ready) -> None:
     active = turn.memory.jobs.get(ready.job)
     if active is None or not _still_ready(active, ready):
         return
-    path = ready.step if ready.index is None else ids.item_path(ready.step, ready.index)
-    step = turn.memory.steps.get(ids.step_id(ready.job, path))
-    if step is None:
-        step = turn.begun(active, path)
-    elif step.state != "retrying":
+    step_id = ids.step_id(ready.job, ready.path)
+    step = turn.memory.steps.get(step_id)
+    if step is not None and not _may_go(step, turn.batch.now):
         return
-    turn.cause = f"timer:{step.id}/{step.attempt}" if step.attempt else "release"
-    if ready.index is not None and ready.index >= active.job.fan_outs[ready.step].begun:
-        turn.advance(active).begin_items(ready.step, ready.index + 1)
-    _order(turn, active, ready, step, new_token)
+    planned = active.plan.steps[ready.step]
+    queue = planned.definition.queue or DEFAULT_QUEUE
+    if turn.memory.is_paused(active):
+        turn.memory.held.append(Waiter(queue, ready))
+        return
+    turn.cause = f"timer:{step_id}/{step.attempt}" if step and step.attempt else "release"
+    try:
+        claims = _claims(active, ready)
+    except (ExpressionError, PayloadError) as error:
+        turn.fail_step(_begin(turn, active, ready, step), value_error(error))
+        return
+    blocker = turn.memory.limits.blocker(claims, turn.batch.now) if claims else None
+    if blocker is not None:
+        turn.memory.limits.wait(blocker, Waiter(queue, ready), claims)
+        return
+    _order(turn, active, ready, _begin(turn, active, ready, step), claims)
 
 
 def _still_ready(active: ActiveJob, ready: Ready) -> bool:
     if ready.index is None:
         return active.job.step(ready.step) == "ready"
     items = active.job.fan_outs.get(ready.step)
-    return items is not None and not items.ended[ready.index]
+    if items is None or ready.index >= items.may_begin:
+        return False
+    return not items.ended[ready.index]
+
+
+def _may_go(step: Step, now: datetime) -> bool:
+    """Say whether a begun step waits for its next attempt, and that is due."""
+    if step.state == "retrying":
+        return step.until is None or step.until <= now
+    return step.state == "ready"
+
+
+def _claims(active: ActiveJob, ready: Ready) -> list[Claim]:
+    limits = active.plan.steps[ready.step].definition.limits
+    if not limits:
+        return []
+    keys = active.limit_keys(ready.step, ready.index)
+    return [Claim(limit, Held(limit.name, key)) for limit, key in zip(limits, keys, strict=True)]
+
+
+def _begin(turn: Turn, active: ActiveJob, ready: Ready, step: Step | None) -> Step:
+    if ready.index is not None and ready.index >= active.job.fan_outs[ready.step].begun:
+        turn.advance(active).decided.begun(ready.step, ready.index + 1)
+    return turn.begun(active, ready.path) if step is None else step
 
 
 def _order(
-    turn: Turn, active: ActiveJob, ready: Ready, step: Step, new_token: Callable[[], str]
+    turn: Turn, active: ActiveJob, ready: Ready, step: Step, claims: Sequence[Claim]
 ) -> None:
     planned = active.plan.steps[ready.step]
     try:
@@ -59,16 +100,18 @@ def _order(
         turn.fail_step(step, value_error(error))
         return
     queue = planned.definition.queue or DEFAULT_QUEUE
+    limits = turn.memory.limits.take(step.id, claims, turn.batch.now) if claims else ()
     event = StepReleased(
         at=turn.batch.now,
         cause=turn.cause,
         job=step.job,
         path=step.path,
         attempt=step.attempt + 1,
-        token=new_token(),
+        token=turn.chance.token(),
         endpoint=planned.definition.call or "",
         queue=queue,
         args=turn.batch.payload(data),
+        limits=limits,
     )
     turn.record_step(step, event)
     turn.memory.steps[step.id] = step

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -18,39 +17,46 @@ import msgspec
 from warrener.domain import ids
 from warrener.domain import job as jobs
 from warrener.domain import step as steps
-from warrener.domain.errors import ExpressionError, PayloadError
 from warrener.domain.events import (
     Error,
-    JobCancelled,
-    JobCancelling,
     JobEvent,
-    JobFailed,
-    JobSucceeded,
     StepCancelled,
     StepEvent,
     StepFailed,
+    StepReadied,
+    StepRenewed,
     StepSucceeded,
 )
 from warrener.domain.flow import Flow, Ready
-from warrener.domain.graph import Advance, Effect, render, value_error
-from warrener.domain.job import Job
+from warrener.domain.graph import Advance, Effect
+from warrener.domain.job_state import Job
 from warrener.domain.messages import DEFAULT_QUEUE
 from warrener.domain.payloads import Payload
 from warrener.domain.step import OUT, Step
-from warrener.services import children, fan_outs
-from warrener.services.batch import Batch, Ended
-from warrener.services.working_set import ActiveJob, WorkingSet
+from warrener.services import children, endings, fan_outs, user_actions, waits
+from warrener.services.active_job import ActiveJob
+from warrener.services.batch import Batch
+from warrener.services.working_set import WorkingSet
+
+
+class Chance(msgspec.Struct, frozen=True):
+    """The two random sources: tokens of attempts, and jitter from [0, 1)."""
+
+    token: Callable[[], str]
+    jitter: Callable[[], float]
 
 
 class Turn:
     """The work of one batch."""
 
-    def __init__(self, memory: WorkingSet, flow: Flow, batch: Batch) -> None:
+    def __init__(self, memory: WorkingSet, flow: Flow, batch: Batch, chance: Chance) -> None:
         """Begin a turn that fills `batch`."""
         self.memory = memory
         self.flow = flow
         self.batch = batch
+        self.chance = chance
         self.cause = ""
+        self.ended: dict[UUID, Step] = {}  # steps that ended in this turn
         self._advances: dict[UUID, tuple[int, Advance, str]] = {}
         self._work: deque[Callable[[], None]] = deque()
 
@@ -60,6 +66,8 @@ class Turn:
         """Let a step evolve by an event and put the event into the batch."""
         steps.evolve(step, event)
         self.batch.append(step.id, step.version, event)
+        if step.timeout is not None or step.until is not None:
+            self.memory.watch(step)
 
     def record_job(self, job: Job, event: JobEvent) -> None:
         """Let a job evolve by an event and put the event into the batch."""
@@ -103,35 +111,48 @@ class Turn:
     # --- steps -----------------------------------------------------------------------------------
 
     def begun(self, active: ActiveJob, path: str) -> Step:
-        """Return the aggregate of a step that begins now."""
-        return Step(ids.step_id(active.job.id, path), active.job.id, path)
+        """Return the aggregate of a step that begins now; in a later generation it goes on."""
+        step_id = ids.step_id(active.job.id, path)
+        name, _ = ids.split_path(path)
+        timeout = active.plan.steps[name].definition.timeout
+        if active.job.generation > 1:
+            old = self.ended.pop(step_id, None)
+            old = old or steps.project(None, self.memory.store.stream(step_id))
+            if old is not None:
+                old.timeout = timeout
+                self._renew(old, active.job.generation)
+                return old
+        return Step(step_id, active.job.id, path, timeout=timeout)
+
+    def _renew(self, step: Step, generation: int) -> None:
+        at, cause, job = self.batch.now, self.cause, step.job
+        event = StepRenewed(at=at, cause=cause, job=job, path=step.path, generation=generation)
+        self.record_step(step, event)
 
     def start(self, active: ActiveJob) -> None:
         """Consider the steps of a new job for the first time."""
         self.advance(active).start()
-        self.see_if_ended(active)
-
-    def see_if_ended(self, active: ActiveJob) -> None:
-        """Have the job ended if all of its steps have."""
-        if active.job.settled == len(active.plan.steps) and not active.ending:
-            active.ending = True
-            self.later(partial(self.end_job, active))
+        endings.proceed(self, active)
 
     def _carry_out(self, active: ActiveJob, effect: Effect) -> None:
         _CARRY_OUT[effect.kind](self, active, effect)
 
     def begin(self, active: ActiveJob, effect: Effect) -> None:
-        """A step may run: send it to the backlog, open it, or start its child."""
-        step = active.plan.steps[effect.step]
+        """A step may run: send it to the backlog, open it, start its child, or let it wait."""
+        name = effect.step
+        step = active.plan.steps[name]
         if step.fan_out:
-            self.later(partial(fan_outs.open_fan_out, self, active, effect.step))
+            self.later(partial(fan_outs.open_fan_out, self, active, name))
         elif step.kind == "job":
-            child = partial(children.begin_child, self, active, effect.step, effect.value)
-            self.later(child)
+            self.later(partial(children.begin_child, self, active, name, effect.value))
+        elif step.kind == "wait":
+            waits.begin_wait(self, active, name)
+        elif step.kind == "sleep":
+            waits.begin_sleep(self, active, name, effect.value)
         else:
-            active.arguments[effect.step] = effect.value
-            queue = step.definition.queue or DEFAULT_QUEUE
-            self.flow.add(queue, Ready(active.job.id, effect.step))
+            if effect.value:
+                active.arguments[name] = effect.value
+            self.flow.add(step.definition.queue or DEFAULT_QUEUE, Ready(active.job.id, name))
 
     def succeed(self, active: ActiveJob, effect: Effect) -> None:
         """Record the result of a step that needs no worker; the graph has settled it."""
@@ -159,7 +180,9 @@ class Turn:
         step = self.memory.steps.pop(step_id, None)
         if step is None:
             return
-        self._left_queue(step)
+        self.leave_queue(step)
+        user_actions.leave(self, step)
+        self.ended[step_id] = step
         self.record_step(
             step,
             StepCancelled(
@@ -171,7 +194,37 @@ class Turn:
             ),
         )
         if step.child in self.memory.jobs:
-            self.cancel_job(self.memory.jobs[step.child], "the job above it was stopped")
+            self._cancel_child(step, self.memory.jobs[step.child])
+
+    def _cancel_child(self, step: Step, child: ActiveJob) -> None:
+        endings.cancel_job(self, child, "the job above it was stopped")
+        if child.job.id in self.memory.jobs and step.job in self.memory.jobs:
+            self.advance(self.memory.jobs[step.job]).decided.cleaning(child.job.id)
+
+    def resume(self, active: ActiveJob) -> None:
+        """A job is paused no longer: what was held back for it may go out."""
+        self.memory.paused.discard(active.job.id)
+        held, self.memory.held = self.memory.held, []
+        for waiter in held:
+            self.flow.add(waiter.queue, waiter.ready)
+
+    def ready_again(
+        self, step: Step, *, reason: str, by: str = "", answer: Payload | None = None
+    ) -> None:
+        """Let a step that waits go out again, as soon as flow and limits allow."""
+        user_actions.leave(self, step)
+        event = StepReadied(
+            at=self.batch.now,
+            cause=self.cause,
+            job=step.job,
+            path=step.path,
+            by=by,
+            reason=reason,
+            answer=answer,
+        )
+        self.record_step(step, event)
+        name, index = ids.split_path(step.path)
+        self.flow.add(step.queue, Ready(step.job, name, index))
 
     def succeeded(self, step: Step, result: Payload | None) -> StepSucceeded:
         """Return the event of a step that ended well without a worker."""
@@ -187,107 +240,34 @@ class Turn:
 
     def end_step(self, step: Step, event: StepEvent, data: bytes = b"null") -> None:
         """Record the end of a begun step and let its job go on. `data` is the result as JSON."""
-        self._left_queue(step)
+        self.leave_queue(step)
+        user_actions.leave(self, step)
         self.record_step(step, event)
         self.memory.steps.pop(step.id, None)
+        self.ended[step.id] = step
         active = self.memory.jobs[step.job]
         name, index = ids.split_path(step.path)
         if index is not None:
             fan_outs.end_item(self, active, step, event, data)
             return
         active.forget_items(name)
-        if isinstance(event, StepFailed):
-            active.errors[name] = event.error
-        if step.state == "succeeded":
+        error = event.error if isinstance(event, StepFailed) else None
+        if error is not None:
+            active.errors[name] = error
+        elif step.state == "succeeded":
             active.values[name] = msgspec.json.decode(data)
-        self.advance(active).settle(name, step.state)
-        self.see_if_ended(active)
+        self.advance(active).settle(name, step.state, error)
+        endings.proceed(self, active)
 
     def fail_step(self, step: Step, error: Error) -> None:
         """End a step that failed for a reason of the controller's own."""
         self.end_step(step, self.failed(step, error))
 
-    def _left_queue(self, step: Step) -> None:
+    def leave_queue(self, step: Step) -> None:
+        """The attempt of a step is out no longer: its slots are free."""
         if step.state in OUT:
             self.flow.completed(step.queue, self.batch.now)
-
-    # --- jobs ------------------------------------------------------------------------------------
-
-    def end_job(self, active: ActiveJob) -> None:
-        """Every step of a job has ended: decide how the job ends, and tell its parent."""
-        if active.job.id not in self.memory.jobs:
-            return  # cancelled in the meantime
-        error, data = self._outcome(active)
-        self.flush(active)
-        at, cause, totals = self.batch.now, self.cause, active.job.totals()
-        result = self.batch.payload(data) if error is None else None
-        event: JobSucceeded | JobFailed
-        if error is None:
-            event = JobSucceeded(at=at, cause=cause, steps=totals, result=result)
-        else:
-            event = JobFailed(at=at, cause=cause, steps=totals, error=error)
-        self.record_job(active.job, event)
-        self._leave(active, totals)
-        children.end_child(self, active, result, data, error)
-
-    def cancel_job(self, active: ActiveJob, reason: str) -> None:
-        """Stop a job and everything below it."""
-        if active.job.state not in {"submitted", "running", "paused"}:
-            return
-        at, cause = self.batch.now, self.cause
-        self.flush(active)
-        self.record_job(active.job, JobCancelling(at=at, cause=cause, reason=reason))
-        active.ending = True
-        self.advance(active).cancel_all()
-        self.flush(active)
-        totals = active.job.totals()
-        event = JobCancelled(at=at, cause=cause, steps=totals, reason=reason)
-        self.record_job(active.job, event)
-        self._leave(active, totals)
-
-    def _leave(self, active: ActiveJob, totals: dict[str, int]) -> None:
-        self.memory.remove(active)
-        self.batch.left[active.job.id] = active.job
-        job, parent = active.job, active.job.parent
-        if parent is None:
-            ended = Ended(job.id, job.state, job.result, job.error, totals)
-            self.batch.ended.append(ended)
-        elif parent.job in self.memory.jobs:
-            self.advance(self.memory.jobs[parent.job]).add_below(totals)
-
-    def _outcome(self, active: ActiveJob) -> tuple[Error | None, bytes]:
-        """Return the error of a job that failed, or the result of one that did not, as JSON."""
-        error = _failure(active)
-        if error is not None:
-            return error, b""
-        try:
-            return None, self._result(active)
-        except (ExpressionError, PayloadError) as problem:
-            error = value_error(problem)
-            return msgspec.structs.replace(error, message=f"result: {error.message}"), b""
-
-    def _result(self, active: ActiveJob) -> bytes:
-        selection = active.job.selection
-        if selection is not None and selection.mode != "downstream":
-            scope: Any = active.scope("")
-            return msgspec.json.encode(scope["steps"][selection.step]["result"])
-        return render(active.plan.result, active.scope(""))
-
-
-def _failure(active: ActiveJob) -> Error | None:
-    """Return the first failure of a job that nobody allowed."""
-    plan = active.plan.steps
-    for name in active.job.failed:
-        if not plan[name].definition.may_fail and name not in active.job.given:
-            error = active.error(name) or Error(code="error", message="the reason is not recorded")
-            path = name if error.path is None else f"{name}/{error.path}"
-            return msgspec.structs.replace(error, path=path)
-    for name, state in active.job.steps.items():
-        allowed = plan[name].definition.may_fail or name in active.job.given
-        if state == "upstream_failed" and not allowed:
-            message = "a step that it needs did not succeed"
-            return Error(code="upstream-failed", message=message, path=name)
-    return None
+            self.memory.limits.give_back(step.id)
 
 
 _CARRY_OUT: dict[str, Callable[[Turn, ActiveJob, Effect], None]] = {

@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from warrener.domain.broker_admin import BrokerAdmin
     from warrener.domain.ports import Broker, Clock, EventStore, Leases
     from warrener.projections.ports import ViewStore
-    from warrener.services.controller import Chance
     from warrener.services.embedded import Embedded
     from warrener.services.projector import Progress
     from warrener.services.queries import Queries
     from warrener.services.reactor_daemon import ReactorDaemon
     from warrener.services.runners import Runner
+    from warrener.services.turn import Chance
     from warrener.services.worker_daemon import WorkerDaemon, WorkerOptions
 
 Mode = Literal["processes", "threads", "inline"]
@@ -110,7 +110,7 @@ def open_leases(url: str) -> Leases:
 
 def open_chance() -> Chance:
     """Return the random sources of this machine."""
-    from warrener.services.controller import Chance
+    from warrener.services.turn import Chance
 
     return Chance(_tokens().__next__, random.Random().random)
 

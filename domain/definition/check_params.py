@@ -28,25 +28,43 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def check_schema(findings: Findings, schema: Any) -> None:
     """Note what makes a definition's `params` no usable JSON Schema."""
-    if schema is None:
-        return
-    if not isinstance(schema, dict):
-        findings.add("params", "params must be a JSON Schema, a map")
-        return
-    before = len(findings.problems)
-    list(strings(findings, "params", schema))  # what is no JSON, or too deep
-    _check_parts(findings, "params", schema, schema, SCHEMA_DEPTH_MAX)
-    if len(findings.problems) > before:
-        return
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        path = "params" + "".join(_part(part) for part in error.absolute_path)
-        findings.add(path, f"not a valid JSON Schema: {shown(error.message, 200)}")
+    if schema is None or not _check_schema(findings, "params", schema):
         return
     kinds = schema.get("type", "object")
     if "object" not in ([kinds] if isinstance(kinds, str) else kinds):
         findings.add("params.type", "parameters are a map by name", "write type: object")
+
+
+def _check_schema(findings: Findings, place: str, schema: Any) -> bool:
+    """Note what makes a value no usable JSON Schema; say whether it is one."""
+    if not isinstance(schema, dict):
+        findings.add(place, f"{place} must be a JSON Schema, a map")
+        return False
+    before = len(findings.problems)
+    list(strings(findings, place, schema))  # what is no JSON, or too deep
+    _check_parts(findings, place, schema, schema, SCHEMA_DEPTH_MAX)
+    if len(findings.problems) > before:
+        return False
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        path = place + "".join(_part(part) for part in error.absolute_path)
+        findings.add(path, f"not a valid JSON Schema: {shown(error.message, 200)}")
+        return False
+    return True
+
+
+def form_problems(form: Any) -> list[Problem]:
+    """Return what makes the form of a user action no usable JSON Schema; None is no form."""
+    findings = Findings({}, "")
+    check_form(findings, "form", form)
+    return findings.all()
+
+
+def check_form(findings: Findings, path: str, form: Any) -> None:
+    """Note what makes the form of a user's answer no usable JSON Schema."""
+    if form is not None:
+        _check_schema(findings, path, form)
 
 
 def _check_parts(findings: Findings, path: str, part: Any, root: Any, depth_left: int) -> None:
@@ -109,14 +127,19 @@ def _resolves(root: Any, reference: str) -> bool:
 
 def validate_params(definition: JobDefinition, params: Mapping[str, Any]) -> list[Problem]:
     """Return how the parameters do not fit the definition's schema; empty if they do."""
-    if not definition.params:
+    return misfits(definition.params, dict(params), "params")
+
+
+def misfits(schema: Mapping[str, Any] | None, value: Any, place: str) -> list[Problem]:
+    """Return how a value does not fit a schema, if there is one; `place` names the value."""
+    if not schema:
         return []
-    validator = _validator(msgspec.json.encode(definition.params, order="sorted"))
+    validator = _validator(msgspec.json.encode(schema, order="sorted"))
     try:
-        errors = list(islice(validator.iter_errors(dict(params)), PROBLEMS_MAX))
+        errors = list(islice(validator.iter_errors(value), PROBLEMS_MAX))
     except (RecursionError, Unresolvable) as error:
         return [Problem(message=f"the schema cannot be applied: {type(error).__name__}")]
-    return [_problem(error, definition.params) for error in errors]
+    return [_problem(error, schema, place) for error in errors]
 
 
 @lru_cache(256)
@@ -124,14 +147,14 @@ def _validator(schema: bytes) -> Draft202012Validator:
     return Draft202012Validator(msgspec.json.decode(schema), registry=Registry())
 
 
-def _problem(error: ValidationError, schema: Mapping[str, Any]) -> Problem:
-    path = "params" + "".join(_part(part) for part in error.absolute_path)
+def _problem(error: ValidationError, schema: Mapping[str, Any], place: str) -> Problem:
+    path = place + "".join(_part(part) for part in error.absolute_path)
     message, hint = shown(error.message, 300), ""
     given: Any = error.instance
-    if path == "params" and error.validator == "required":
+    if path == place and error.validator == "required":
         missing = [name for name in schema.get("required", ()) if name not in given]
         message, hint = f"missing: {', '.join(missing)}", _similar(missing, given)
-    elif path == "params" and error.validator == "additionalProperties":
+    elif path == place and error.validator == "additionalProperties":
         known = schema.get("properties", {})
         odd = sorted(name for name in given if name not in known)
         message, hint = f"unknown: {shown(', '.join(odd), 200)}", unknown_hint(odd[0], known)

@@ -24,11 +24,21 @@ class StepReading(msgspec.Struct, frozen=True):
     for_each: Template | None
     when: Expression | None
     conditions: dict[str, Expression]  # dependency -> condition of its edge
+    sleep: Template | None
+    limit_keys: tuple[Template, ...]  # of the step's limits, in their order
 
     @property
     def fields(self) -> frozenset[tuple[str, ...]]:
         """What is read of which step, such as `("load", "result")`."""
-        parts = (self.arguments, self.sets, self.for_each, self.when, *self.conditions.values())
+        parts = (
+            self.arguments,
+            self.sets,
+            self.for_each,
+            self.when,
+            self.sleep,
+            *self.limit_keys,
+            *self.conditions.values(),
+        )
         return frozenset().union(*(part.fields for part in parts if part is not None))
 
     @property
@@ -49,6 +59,8 @@ def read_step(step: StepDefinition) -> StepReading:
             for name, need in step.needs.items()
             if need.when is not None
         },
+        sleep=None if step.sleep is None else compile_template(step.sleep),
+        limit_keys=tuple(compile_template(limit.key) for limit in step.limits),
     )
 
 

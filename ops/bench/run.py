@@ -30,8 +30,9 @@ import endpoints  # noqa: F401  (registers the endpoints)
 
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.flow import Flow
-from warrener.services.controller import Chance, Controller
+from warrener.services.controller import Controller
 from warrener.services.submission import Source, submission
+from warrener.services.turn import Chance
 from warrener.services.wiring import open_clock, open_embedded, open_store
 
 BUDGET = {"steps": 10_000_000}

@@ -12,6 +12,7 @@ from warrener.domain.definition.model import JobDefinition
 from warrener.domain.demand import downstream
 from warrener.domain.errors import UsageError
 from warrener.domain.events import GivenStep, Selection, StepFailed, StepSucceeded
+from warrener.domain.job_state import Job
 from warrener.domain.payloads import INLINE_BYTES_MAX, Payload, encode_json
 from warrener.domain.plan import Plan, build_plan
 from warrener.domain.ports import EventStore
@@ -64,7 +65,7 @@ def recorded_steps(store: EventStore, job_id: UUID) -> dict[str, GivenStep]:
     return {name: job.given.get(name) or _given(store, job, name) for name in ended}
 
 
-def _given(store: EventStore, job: jobs.Job, name: str) -> GivenStep:
+def _given(store: EventStore, job: Job, name: str) -> GivenStep:
     last = store.last(ids.step_id(job.id, name))
     event = last.event if last is not None else None
     if isinstance(event, StepSucceeded):

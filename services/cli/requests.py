@@ -15,11 +15,11 @@ from warrener.domain.errors import StoredDataError, UnknownJob
 from warrener.domain.events import DefinitionStored, JobSubmitted, Selection
 from warrener.domain.messages import SubmitJob
 from warrener.domain.ports import EventStore
+from warrener.services.active_job import read_payload
 from warrener.services.cli.parts import part_of, recorded_steps
 from warrener.services.cli.values import RESERVED
 from warrener.services.sources import Module, Work, load, load_modules
 from warrener.services.submission import Part, Source, submission
-from warrener.services.working_set import read_payload
 
 MODULES_LABEL: Final = f"{RESERVED}endpoints"
 

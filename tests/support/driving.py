@@ -16,13 +16,14 @@ from warrener.domain import job as jobs
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.events import Error
 from warrener.domain.flow import Flow
-from warrener.domain.job import Job
+from warrener.domain.job_state import Job
 from warrener.domain.messages import RunStep, StepReport
 from warrener.domain.ports import EventStore, Notice, Outgoing
 from warrener.domain.topology import ORDERS
 from warrener.services.batch import Batch
-from warrener.services.controller import Chance, Controller
+from warrener.services.controller import Controller
 from warrener.services.submission import Source, submission
+from warrener.services.turn import Chance
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 PLENTY = 1_000

@@ -13,10 +13,10 @@ from warrener.adapters.memory_leases import MemoryLeases
 from warrener.domain.ports import Broker, EventStore
 from warrener.domain.topology import topology
 from warrener.services.client import Client
-from warrener.services.controller import Chance
 from warrener.services.endpoints import Registry
 from warrener.services.reactor_daemon import Identity, ReactorDaemon
 from warrener.services.runners import InlineRunner
+from warrener.services.turn import Chance
 from warrener.services.worker import Worker
 
 WAIT_SECONDS = 20.0

@@ -25,9 +25,10 @@ from warrener.domain.flow import Flow
 from warrener.domain.messages import RunStep, StepReport
 from warrener.domain.ports import Delivery, Outgoing
 from warrener.domain.topology import orders_queue, results_queue
-from warrener.services.controller import Chance, Controller
+from warrener.services.controller import Controller
 from warrener.services.reactor import Reactor
 from warrener.services.submission import Source, submission
+from warrener.services.turn import Chance
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 INBOX = results_queue()
@@ -111,7 +112,7 @@ class World:
 
     def pass_time(self) -> None:
         """Go to the next moment at which anything is due, a second at most."""
-        due = [self.reactor.controller.next_due(), self.broker.next_due()]
+        due = [self.reactor.controller.next_due(self.clock.now()), self.broker.next_due()]
         due += [worker.next_due() for worker in self.workers]
         moments = [moment for moment in due if moment is not None]
         limit = self.clock.now() + timedelta(seconds=1)

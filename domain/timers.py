@@ -1,0 +1,80 @@
+"""When something is due about a step that began, though nobody says a word."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Literal
+
+import msgspec
+
+from warrener.domain.definition.model import Timeout
+from warrener.domain.events import Error
+from warrener.domain.step import OUT, Step
+
+Kind = Literal["retry", "patience", "sleep", "queue", "run", "beat", "total"]
+
+_NO_TIMEOUT = Timeout()
+_CODES: dict[Kind, str] = {
+    "queue": "queue-timeout",
+    "run": "run-timeout",
+    "beat": "worker-lost",
+    "total": "total-timeout",
+}
+
+
+class Due(msgspec.Struct, frozen=True, order=True):
+    """The next thing that time alone brings about a step."""
+
+    at: datetime
+    kind: Kind
+
+
+def next_due(step: Step) -> Due | None:
+    """Return what is due next about a step, None if time changes nothing about it."""
+    return min(all_due(step), default=None)
+
+
+def all_due(step: Step) -> list[Due]:
+    """Return all that time will bring about a step as it is now."""
+    timeout = step.timeout or _NO_TIMEOUT
+    found = _due(step.begun_at, timeout.total, "total")
+    if step.state in OUT:
+        found += _of_attempt(step, timeout)
+    elif step.until is not None:
+        found.append(Due(step.until, _until(step)))
+    return found
+
+
+def _until(step: Step) -> Kind:
+    """Return what the time `until` means for a step that is not out."""
+    if step.state == "retrying":
+        return "retry"
+    return "sleep" if step.state == "waiting" and step.signal is None else "patience"
+
+
+def _of_attempt(step: Step, timeout: Timeout) -> list[Due]:
+    """Return what is due about the attempt that is out."""
+    if step.started_at is None:
+        return _due(step.released_at, timeout.queue, "queue")
+    return [
+        *_due(step.started_at, timeout.run, "run"),
+        *_due(step.heard_at, timeout.beat, "beat"),
+    ]
+
+
+def _due(since: datetime | None, seconds: float | None, kind: Kind) -> list[Due]:
+    return (
+        [] if since is None or seconds is None else [Due(since + timedelta(seconds=seconds), kind)]
+    )
+
+
+def timeout_error(kind: Kind, timeout: Timeout) -> Error:
+    """Return the error of a step that one of the four timeouts has ended."""
+    seconds = getattr(timeout, kind)
+    said = {
+        "queue": "no worker has said within {} that it runs the attempt",
+        "run": "the attempt has run for more than {}",
+        "beat": "nothing was heard of the worker for {}",
+        "total": "the step has taken more than {} with all its attempts",
+    }
+    return Error(code=_CODES[kind], message=said[kind].format(f"{seconds:g} s"))

@@ -1,0 +1,146 @@
+"""What becomes of attempts: their reports, their beats, and what time brings about them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from warrener.domain import ids
+from warrener.domain import step as steps
+from warrener.domain.definition.model import RetryRule
+from warrener.domain.errors import PayloadError
+from warrener.domain.events import Error, StepFailed, StepRetryScheduled
+from warrener.domain.flow import Ready
+from warrener.domain.messages import Beat, CancelStep, StepReport
+from warrener.domain.payloads import decode_json
+from warrener.domain.ports import Notice
+from warrener.domain.step import Step
+from warrener.domain.timers import Due, all_due, timeout_error
+from warrener.domain.topology import CONTROL
+from warrener.services import user_actions, waits
+from warrener.services.active_job import ActiveJob
+
+if TYPE_CHECKING:
+    from warrener.services.turn import Turn
+
+_ENCODE = msgspec.json.Encoder().encode
+
+
+def take_report(turn: Turn, report: StepReport) -> None:
+    """Apply a report to the attempt that is out; all others are ignored."""
+    step = turn.memory.steps.get(report.step)
+    if step is None or not steps.answers(step, report):
+        turn.batch.ignored += 1
+    elif report.outcome == "succeeded":
+        _succeed(turn, step, report)
+    elif report.outcome == "user_action":
+        user_actions.park(turn, turn.memory.jobs[step.job], step, report)
+    else:
+        _fail(turn, step, report)
+
+
+def _succeed(turn: Turn, step: Step, report: StepReport) -> None:
+    data = bytes(report.result)
+    try:
+        decode_json(data)
+    except PayloadError as error:
+        fail_for_good(turn, step, report, Error(code="bad-result", message=str(error)))
+        return
+    result = turn.batch.payload(data)
+    event = steps.decide_success(step, report, result, turn.batch.now, turn.cause)
+    turn.end_step(step, event, data)
+
+
+def fail_for_good(turn: Turn, step: Step, report: StepReport, error: Error) -> None:
+    """Take a report for one of a failure that no other attempt can mend."""
+    raw = msgspec.Raw(b"null")
+    _fail(
+        turn,
+        step,
+        msgspec.structs.replace(report, outcome="permanent", error=error, result=raw),
+    )
+
+
+def _fail(turn: Turn, step: Step, report: StepReport) -> None:
+    now, cause, jitter = turn.batch.now, turn.cause, turn.chance.jitter()
+    rules = _rules(turn.memory.jobs[step.job], step)
+    event = steps.decide_failure(step, report, rules, jitter, now=now, cause=cause)
+    _retry_or_end(turn, step, event)
+
+
+def _rules(active: ActiveJob, step: Step) -> tuple[RetryRule, ...] | None:
+    """Return the retry rules of a step as they are now; None for the default."""
+    name, _ = ids.split_path(step.path)
+    changed = active.job.retries.get(name)
+    return active.plan.steps[name].definition.retry if changed is None else changed
+
+
+def _retry_or_end(turn: Turn, step: Step, event: StepRetryScheduled | StepFailed) -> None:
+    if isinstance(event, StepRetryScheduled):
+        turn.leave_queue(step)
+        turn.record_step(step, event)
+    else:
+        turn.end_step(step, event)
+
+
+# --- signs of life -----------------------------------------------------------------------------
+
+
+def take_beat(turn: Turn, beat: Beat) -> None:
+    """Note that an attempt is alive, and how far it is; tell its worker if nobody wants it."""
+    step = turn.memory.steps.get(beat.step)
+    if step is None or not steps.answers(step, beat):
+        turn.batch.ignored += 1
+        turn.batch.replies.append(cancellation(beat))
+        return
+    now = turn.batch.now
+    started = steps.decide_start(step, beat, now, turn.cause)
+    step.heard_at = now
+    if started is not None:
+        turn.record_step(step, started)
+    progressed = steps.decide_progress(step, beat, now, turn.cause)
+    if progressed is not None:
+        turn.record_step(step, progressed)
+
+
+def cancellation(beat: Beat) -> Notice:
+    """Return what tells a worker that nobody waits for an attempt it has."""
+    message = CancelStep(job=beat.job, step=beat.step, attempt=beat.attempt)
+    name = ids.message_id(beat.step, beat.attempt, "cancel")
+    return Notice(CONTROL, "step.cancel", _ENCODE(message), name)
+
+
+# --- time --------------------------------------------------------------------------------------
+
+
+def take_due(turn: Turn, step: Step) -> None:
+    """Do what time alone has brought about a step by now."""
+    active = turn.memory.jobs[step.job]
+    turn.cause = f"timer:{step.id}/{step.attempt}"
+    dues = all_due(step)
+    due = max(
+        (due for due in dues if due.at <= turn.batch.now), key=lambda due: due.kind == "total"
+    )
+    if due.kind == "retry":
+        name, index = ids.split_path(step.path)
+        turn.flow.add(step.queue, Ready(step.job, name, index))
+        for later in (later for later in dues if later.at > turn.batch.now):
+            turn.memory.set_timer(later.at, step.id)
+    elif due.kind == "sleep":
+        waits.wake(turn, step)
+    elif due.kind == "patience" and step.state == "waiting_user":
+        user_actions.expire(turn, active, step)
+    elif due.kind == "patience":
+        waits.expire(turn, step)
+    else:
+        _time_out(turn, active, step, due)
+
+
+def _time_out(turn: Turn, active: ActiveJob, step: Step, due: Due) -> None:
+    assert step.timeout is not None, step.path
+    error = timeout_error(due.kind, step.timeout)
+    now, cause, jitter = turn.batch.now, turn.cause, turn.chance.jitter()
+    rules = _rules(active, step)
+    event = steps.decide_timeout(step, error, rules, jitter, now=now, cause=cause)
+    _retry_or_end(turn, step, event)

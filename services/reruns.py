@@ -1,0 +1,191 @@
+"""Trying again by hand: what waits goes out now, and what has ended begins a new generation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from warrener.domain import ids
+from warrener.domain.demand import downstream
+from warrener.domain.errors import UsageError
+from warrener.domain.events import JobEnded, JobRerun
+from warrener.domain.graph import Effect
+from warrener.domain.ids import compensation
+from warrener.domain.job_state import Job, add_counts
+from warrener.domain.messages import RerunJob, RetryJob
+from warrener.domain.plan import Plan
+from warrener.domain.states import JOB_ENDED
+from warrener.domain.step import Step, may
+from warrener.services import commands, endings
+from warrener.services.active_job import ActiveJob
+
+if TYPE_CHECKING:
+    from warrener.services.turn import Turn
+
+
+def retry(turn: Turn, message: RetryJob, key: str) -> None:
+    """Let what waits for another attempt or a person go out now, and begin anew what failed."""
+    if message.path is None:
+        _retry_all(turn, message, key)
+        return
+    step = turn.memory.steps.get(ids.step_id(message.job, message.path))
+    if step is not None:
+        _retry_step(turn, step, message)
+        return
+    active = _active_or_ended(turn, message.job)
+    name, index = ids.split_path(message.path)
+    if name not in active.plan.steps:
+        raise UsageError(f"it has no such step; it has {', '.join(active.plan.steps)}")
+    if index is not None:
+        raise UsageError(f"an item is not begun anew alone: retry its fan-out {name}")
+    if key in active.job.keys:
+        return
+    state = active.job.step(name)
+    if state not in {"failed", "upstream_failed", "cancelled"}:
+        raise UsageError(f"it is {state}")
+    _renew(turn, active, [name], RerunJob(job=message.job, step=name, key=key, by=message.by))
+
+
+def _retry_step(turn: Turn, step: Step, message: RetryJob) -> None:
+    if step.state == "ready" or step.readied_by == turn.cause:
+        return  # it goes out as soon as it can
+    if not may(step, "ready_again"):
+        raise UsageError(f"it is {step.state}")
+    turn.ready_again(step, by=message.by, reason=message.reason or "retried by hand")
+
+
+def _retry_all(turn: Turn, message: RetryJob, key: str) -> None:
+    active = _active_or_ended(turn, message.job)
+    job = active.job
+    if key in job.keys:
+        return
+    failed = [name for name in job.failed if name not in job.caught]
+    if failed:
+        asked = RerunJob(job=job.id, step=failed[0], key=key, by=message.by)
+        _renew(turn, active, failed, asked)
+    waiting = _waiting_below(turn, message.job)
+    for step in waiting:
+        turn.ready_again(step, by=message.by, reason=message.reason or "retried by hand")
+    if not failed and not waiting:
+        raise UsageError("nothing of it failed or waits for another attempt")
+
+
+def _waiting_below(turn: Turn, job: UUID) -> list[Step]:
+    """Return the steps of a job, and of those below it, that wait for another attempt."""
+    memory = turn.memory
+    found = []
+    for step in memory.steps.values():
+        if step.state in {"retrying", "waiting_user"}:
+            above = memory.ancestors(memory.jobs[step.job])
+            if any(active.job.id == job for active in above):
+                found.append(step)
+    return found
+
+
+def rerun(turn: Turn, message: RerunJob) -> None:
+    """Begin a new generation of a step and all below it; the same key does so once."""
+    active = _active_or_ended(turn, message.job)
+    if message.key in active.job.keys:
+        return
+    if message.step not in active.plan.steps:
+        raise UsageError(f"it has no such step; it has {', '.join(active.plan.steps)}")
+    state = active.job.step(message.step)
+    if not active.job.ended(message.step):
+        raise UsageError(f"the step has not ended: it is {state}")
+    _renew(turn, active, [message.step], message)
+
+
+def _active_or_ended(turn: Turn, job_id: UUID) -> ActiveJob:
+    """Return a job to begin parts of anew; one that has ended is not in memory yet."""
+    active = turn.memory.jobs.get(job_id)
+    if active is not None:
+        return active
+    job = commands.job_of(turn, job_id)
+    if job.parent is not None:
+        raise UsageError(
+            f"it was started by another and has ended: rerun its root {job.root} from the step"
+            f" that started it"
+        )
+    if job.state not in JOB_ENDED:
+        raise UsageError("no reactor works on it")
+    return turn.memory.ended(job)
+
+
+def _renew(turn: Turn, active: ActiveJob, names: list[str], message: RerunJob) -> None:
+    job, plan = active.job, active.plan
+    if job.cancelled and job.state not in JOB_ENDED:
+        raise UsageError("it is being cancelled")
+    renewed = _renewed(plan, names)
+    undone = [name for name in job.done if name not in renewed and _is_undone(job, plan, name)]
+    if undone:
+        listed = ", ".join(undone)
+        raise UsageError(f"{listed} above it was undone: rerun from there, or from further up")
+    for name in reversed(renewed):
+        if not job.ended(name) and job.step(name) != "pending":
+            items = job.fan_outs.get(name)
+            in_flight = () if items is None else items.in_flight()
+            turn.cancel(active, Effect("cancel", name, items=in_flight))
+    turn.flush(active)
+    event = JobRerun(
+        at=turn.batch.now,
+        cause=turn.cause,
+        generation=job.generation + 1,
+        step=names[0],
+        steps=tuple(renewed),
+        key=message.key,
+        below=_below(turn, active, renewed),
+        by=message.by,
+        reason=message.reason,
+    )
+    turn.record_job(job, event)
+    turn.memory.revive(active)
+    active.forget(renewed)
+    turn.advance(active).consider(renewed)
+    endings.proceed(turn, active)
+
+
+def _renewed(plan: Plan, names: Iterable[str]) -> list[str]:
+    """Return the steps of which a new generation begins, in the order of the plan."""
+    found = frozenset().union(*(downstream(plan, name) for name in names))
+    return [
+        name
+        for name, step in plan.steps.items()
+        if name in found or step.phase == "always" or (step.undoes or "") in found
+    ]
+
+
+def _is_undone(job: Job, plan: Plan, name: str) -> bool:
+    undo = compensation(name)
+    return undo in plan.steps and job.step(undo) not in {"pending", "not_needed"}
+
+
+def _below(turn: Turn, active: ActiveJob, names: Iterable[str]) -> dict[str, int]:
+    """Count the steps of the ended child jobs that these steps started, by final state."""
+    found: dict[str, int] = {}
+    for name in names:
+        if active.plan.steps[name].kind == "job":
+            for child in _children(turn, active.job.id, name):
+                add_counts(found, _totals(turn, child))
+    return found
+
+
+def _totals(turn: Turn, child: UUID) -> dict[str, int]:
+    left = turn.batch.left.get(child)
+    if left is not None:
+        return left.totals()
+    last = turn.memory.store.last(child)
+    return last.event.steps if last is not None and isinstance(last.event, JobEnded) else {}
+
+
+def _children(turn: Turn, job: UUID, name: str) -> Iterator[UUID]:
+    """Yield the child jobs of a step, or of the items of a fan-out, in its latest generation."""
+    memory, step_id = turn.memory, ids.step_id(job, name)
+    paths = [name, *(ids.item_path(name, index) for index in range(memory.item_count(step_id)))]
+    for path in paths:
+        known = ids.step_id(job, path)
+        step = turn.ended.get(known) or memory.project_step(known)
+        if step is None:
+            return
+        if step.child is not None:
+            yield step.child

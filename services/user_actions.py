@@ -1,0 +1,214 @@
+"""Asking people for help: one open request for each cause, for all steps that name it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import msgspec
+
+from warrener.domain import ids
+from warrener.domain.definition.check_params import form_problems, misfits
+from warrener.domain.errors import UsageError
+from warrener.domain.events import (
+    Error,
+    StepFailed,
+    StepParked,
+    StepSkipped,
+    UserActionAnswered,
+    UserActionEvent,
+    UserActionReminded,
+    UserActionRequested,
+    UserActionWithdrawn,
+)
+from warrener.domain.messages import AnswerUserAction, StepReport, UserActionAsked
+from warrener.domain.payloads import Payload, decode_json
+from warrener.domain.ports import EventStore
+from warrener.domain.step import Step
+from warrener.services import attempts
+from warrener.services.active_job import ActiveJob, read_payload
+from warrener.services.requests import Request
+
+if TYPE_CHECKING:
+    from warrener.services.turn import Turn
+
+
+# --- asking ------------------------------------------------------------------------------------
+
+
+def park(turn: Turn, active: ActiveJob, step: Step, report: StepReport) -> None:
+    """Let a step wait for a person, as the endpoint asked."""
+    asked = report.user_action or UserActionAsked(action="user-action", cause=str(step.id))
+    problems = form_problems(asked.form)
+    if problems:
+        message = f"the form of user action {asked.action}: {problems[0]}"
+        attempts.fail_for_good(turn, step, report, Error(code="bad-form", message=message))
+        return
+    name, _ = ids.split_path(step.path)
+    rule = active.plan.steps[name].definition.on_user_action
+    request = _request(turn, step, asked, step.attempt)
+    turn.leave_queue(step)
+    until = None
+    if rule is not None and rule.expire is not None:
+        until = turn.batch.now + timedelta(seconds=rule.expire)
+    event = StepParked(
+        at=turn.batch.now,
+        cause=turn.cause,
+        job=step.job,
+        path=step.path,
+        attempt=step.attempt,
+        request=request.id,
+        until=until,
+        worker=report.worker,
+    )
+    turn.record_step(step, event)
+    join(turn, request, step, rule.remind if rule else None)
+
+
+def ask_for(turn: Turn, active: ActiveJob, step: Step) -> UUID:
+    """Open the request of a step that waits for a signal with a form; return its id."""
+    name, _ = ids.split_path(step.path)
+    wait = active.plan.steps[name].definition.wait
+    assert wait is not None, step.path
+    subject = f"{step.job}/{step.path}"
+    asked = UserActionAsked(action=wait.signal, cause=subject, form=wait.form)
+    request = _request(turn, step, asked, -step.generation)
+    join(turn, request, step, None)
+    return request.id
+
+
+def join(turn: Turn, request: Request, step: Step, remind: float | None) -> None:
+    """Let a step wait for the answer to a request."""
+    request.members[step.id] = remind
+    due = request.remind_at()
+    if due is not None:
+        turn.memory.set_timer(due, request.id)
+
+
+def _request(turn: Turn, step: Step, asked: UserActionAsked, number: int) -> Request:
+    """Return the open request about a cause, opening one if there is none."""
+    requests = turn.memory.requests
+    found = requests.about(asked.cause)
+    if found is not None:
+        return found
+    form = None if asked.form is None else turn.batch.payload(msgspec.json.encode(asked.form))
+    event = UserActionRequested(
+        at=turn.batch.now,
+        cause=turn.cause,
+        action=asked.action,
+        subject=asked.cause,
+        message=asked.message,
+        form=form,
+        job=step.job,
+        path=step.path,
+    )
+    request = Request(ids.user_action_id(step.id, number), event, turn.batch.now)
+    requests.add(request)
+    _record(turn, request, event)
+    return request
+
+
+# --- what becomes of it ------------------------------------------------------------------------
+
+
+def answer(turn: Turn, message: AnswerUserAction) -> None:
+    """Let every step that waits for this request go on; raises `UsageError` if it cannot."""
+    request = turn.memory.requests.open.get(message.request)
+    if request is None:
+        raise UsageError(_why_not_open(turn.memory.store, message.request))
+    raw = bytes(message.data)
+    data = decode_json(raw)
+    form = read_payload(request.asked.form, turn.memory.store, turn.batch.blobs)
+    problems = misfits(form, data, "data")
+    if problems:
+        raise UsageError("; ".join(str(problem) for problem in problems))
+    payload = turn.batch.payload(raw)
+    event = UserActionAnswered(at=turn.batch.now, cause=turn.cause, by=message.by, data=payload)
+    _record(turn, request, event)
+    turn.memory.requests.remove(request)
+    for step_id in list(request.members):
+        step = turn.memory.steps.get(step_id)
+        if step is not None and step.request == request.id:
+            _go_on(turn, step, message.by, payload, raw)
+
+
+def _go_on(turn: Turn, step: Step, by: str, payload: Payload, raw: bytes) -> None:
+    if step.state == "waiting_user":
+        turn.ready_again(step, by=by, reason="answered", answer=payload)
+    else:
+        turn.end_step(step, turn.succeeded(step, payload), raw)
+
+
+def leave(turn: Turn, step: Step) -> None:
+    """A step waits for its request no longer."""
+    request = turn.memory.requests.open.get(step.request) if step.request else None
+    if request is not None and request.members.pop(step.id, 0) != 0 and not request.members:
+        turn.later(partial(_withdraw, turn, request))
+
+
+def _withdraw(turn: Turn, request: Request) -> None:
+    if request.members or request.id not in turn.memory.requests.open:
+        return
+    why = "no step waits for the answer any more"
+    _record(turn, request, UserActionWithdrawn(at=turn.batch.now, cause=turn.cause, why=why))
+    turn.memory.requests.remove(request)
+
+
+def remind(turn: Turn, request: Request) -> None:
+    """Tell people again, if that is due."""
+    due = request.remind_at()
+    if due is None:
+        return
+    if due <= turn.batch.now:
+        number = request.reminders + 1
+        _record(
+            turn, request, UserActionReminded(at=turn.batch.now, cause=turn.cause, number=number)
+        )
+        request.reminders, request.told_at = number, turn.batch.now
+        due = request.remind_at() or due
+    turn.memory.set_timer(due, request.id)
+
+
+def expire(turn: Turn, active: ActiveJob, step: Step) -> None:
+    """Nobody has answered for as long as the step is patient: go on as its definition says."""
+    name, _ = ids.split_path(step.path)
+    rule = active.plan.steps[name].definition.on_user_action
+    then = "fail" if rule is None else rule.then
+    if then == "retry":
+        turn.ready_again(step, reason="nobody answered in time")
+    elif then == "skip":
+        reason = "nobody answered the user action in time"
+        at, cause = turn.batch.now, turn.cause
+        skipped = StepSkipped(at=at, cause=cause, job=step.job, path=step.path, reason=reason)
+        turn.end_step(step, skipped)
+    else:
+        turn.end_step(step, _expired(turn, step))
+
+
+def _expired(turn: Turn, step: Step) -> StepFailed:
+    request = turn.memory.requests.open.get(step.request) if step.request else None
+    what = f"user action {request.asked.action}" if request else "a user action"
+    error = Error(
+        code="user-action-expired",
+        message=f"nobody answered {what} in time",
+        attempt=step.attempt,
+    )
+    return turn.failed(step, error)
+
+
+def _record(turn: Turn, request: Request, event: UserActionEvent) -> None:
+    request.version += 1
+    turn.batch.append(request.id, request.version, event)
+
+
+def _why_not_open(store: EventStore, request: UUID) -> str:
+    last: Any = store.last(request)
+    if last is None or not isinstance(last.event, UserActionEvent):
+        return (
+            f"no user action {request} in the store; `warrener actions` lists those that are open"
+        )
+    if isinstance(last.event, UserActionAnswered):
+        return f"user action {request} has been answered already"
+    return f"user action {request} is open no longer: no step waits for it"
