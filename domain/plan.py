@@ -89,10 +89,11 @@ class PlannedStep:
 class Plan:
     """A job's definition with its steps planned: in topological order, then what undoes them.
 
-    `phased` says that not all of them are for the main part of the job.
+    `phased` says that not all of them are for the main part of the job, `timed` that some have
+    timeouts.
     """
 
-    __slots__ = ("definition", "hash", "phased", "result", "steps", "sub_jobs")
+    __slots__ = ("definition", "hash", "phased", "result", "steps", "sub_jobs", "timed")
 
     def __init__(self, definition: JobDefinition, content_hash: str) -> None:
         self.definition = definition
@@ -100,6 +101,7 @@ class Plan:
         self.result: Template = compile_template(definition.result)
         self.steps: dict[str, PlannedStep] = _planned(definition, self.result)
         self.phased = any(step.phase != "main" for step in self.steps.values())
+        self.timed = any(step.timeout is not None for step in definition.steps.values())
         self.sub_jobs = frozenset(step.job for step in definition.steps.values() if step.job)
 
 

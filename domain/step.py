@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 
 from warrener.domain import retry
-from warrener.domain.definition.model import RetryRule, Timeout
+from warrener.domain.definition.model import RetryRule
 from warrener.domain.events import (
     Error,
     Event,
@@ -49,9 +49,8 @@ ASKED_TO_WAIT = RetryRule(on="*", max=None, wait="retry-after")
 class Step(msgspec.Struct):
     """What is known of a step that began. Times are those of the decisions.
 
-    `begun_at` is the first order of the generation; `heard_at` the last sign of life of the attempt
-    that is out, which only beats tell and no event. `until` ends a retry's wait, a sleep, or the
-    patience with a signal or a person. `timeout` is what the definition says.
+    `begun_at` is the first order of the generation; `until` ends a retry's wait, a sleep, or the
+    patience with a signal or a person.
     """
 
     id: UUID
@@ -68,14 +67,12 @@ class Step(msgspec.Struct):
     begun_at: datetime | None = None
     released_at: datetime | None = None
     started_at: datetime | None = None
-    heard_at: datetime | None = None
     until: datetime | None = None
     progress: float = 0.0
     child: UUID | None = None
     signal: str | None = None
     request: UUID | None = None
     answer: Payload | None = None
-    timeout: Timeout | None = None
     readied_by: str = ""  # cause of the last event that made it ready again
 
 
@@ -86,8 +83,7 @@ def evolve(step: Step, event: Event) -> Step:
         case StepReleased():
             _release(step, event)
         case StepStarted():
-            step.state = "running"
-            step.started_at = step.heard_at = event.at
+            step.state, step.started_at = "running", event.at
         case StepRetryScheduled():
             step.state, step.until = "retrying", event.due
             step.failures = retry.counted(step.failures, event.rule)
@@ -110,7 +106,7 @@ def _release(step: Step, event: StepReleased) -> None:
     step.attempt, step.token, step.queue = event.attempt, event.token, event.queue
     step.limits, step.released_at = event.limits, event.at
     step.begun_at = step.begun_at or event.at
-    step.started_at = step.heard_at = step.until = step.request = None
+    step.started_at = step.until = step.request = None
     step.progress = 0.0
 
 

@@ -29,17 +29,23 @@ class Due(msgspec.Struct, frozen=True, order=True):
     kind: Kind
 
 
-def next_due(step: Step) -> Due | None:
+def next_due(step: Step, timeout: Timeout | None, heard_at: datetime | None) -> Due | None:
     """Return what is due next about a step, None if time changes nothing about it."""
-    return min(all_due(step), default=None)
+    return min(all_due(step, timeout, heard_at), default=None)
 
 
-def all_due(step: Step) -> list[Due]:
-    """Return all that time will bring about a step as it is now."""
-    timeout = step.timeout or _NO_TIMEOUT
+def all_due(step: Step, timeout: Timeout | None, heard_at: datetime | None) -> list[Due]:
+    """Return all that time will bring about a step as it is now.
+
+    `heard_at` is the last sign of life of the attempt that is out, if it was heard of at all.
+    """
+    timeout = timeout or _NO_TIMEOUT
     found = _due(step.begun_at, timeout.total, "total")
-    if step.state in OUT:
-        found += _of_attempt(step, timeout)
+    if step.state in OUT and step.started_at is None:
+        found += _due(step.released_at, timeout.queue, "queue")
+    elif step.state in OUT:
+        found += _due(step.started_at, timeout.run, "run")
+        found += _due(heard_at, timeout.beat, "beat")
     elif step.until is not None:
         found.append(Due(step.until, _until(step)))
     return found
@@ -50,16 +56,6 @@ def _until(step: Step) -> Kind:
     if step.state == "retrying":
         return "retry"
     return "sleep" if step.state == "waiting" and step.signal is None else "patience"
-
-
-def _of_attempt(step: Step, timeout: Timeout) -> list[Due]:
-    """Return what is due about the attempt that is out."""
-    if step.started_at is None:
-        return _due(step.released_at, timeout.queue, "queue")
-    return [
-        *_due(step.started_at, timeout.run, "run"),
-        *_due(step.heard_at, timeout.beat, "beat"),
-    ]
 
 
 def _due(since: datetime | None, seconds: float | None, kind: Kind) -> list[Due]:

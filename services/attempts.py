@@ -16,7 +16,7 @@ from warrener.domain.messages import Beat, CancelStep, StepReport
 from warrener.domain.payloads import decode_json
 from warrener.domain.ports import Notice
 from warrener.domain.step import Step
-from warrener.domain.timers import Due, all_due, timeout_error
+from warrener.domain.timers import Due, timeout_error
 from warrener.domain.topology import CONTROL
 from warrener.services import user_actions, waits
 from warrener.services.active_job import ActiveJob
@@ -96,7 +96,7 @@ def take_beat(turn: Turn, beat: Beat) -> None:
         return
     now = turn.batch.now
     started = steps.decide_start(step, beat, now, turn.cause)
-    step.heard_at = now
+    turn.memory.heard[step.id] = now
     if started is not None:
         turn.record_step(step, started)
     progressed = steps.decide_progress(step, beat, now, turn.cause)
@@ -118,7 +118,7 @@ def take_due(turn: Turn, step: Step) -> None:
     """Do what time alone has brought about a step by now."""
     active = turn.memory.jobs[step.job]
     turn.cause = f"timer:{step.id}/{step.attempt}"
-    dues = all_due(step)
+    dues = turn.memory.due(step)
     due = max(
         (due for due in dues if due.at <= turn.batch.now), key=lambda due: due.kind == "total"
     )
@@ -138,8 +138,10 @@ def take_due(turn: Turn, step: Step) -> None:
 
 
 def _time_out(turn: Turn, active: ActiveJob, step: Step, due: Due) -> None:
-    assert step.timeout is not None, step.path
-    error = timeout_error(due.kind, step.timeout)
+    name, _ = ids.split_path(step.path)
+    timeout = active.plan.steps[name].definition.timeout
+    assert timeout is not None, step.path
+    error = timeout_error(due.kind, timeout)
     now, cause, jitter = turn.batch.now, turn.cause, turn.chance.jitter()
     rules = _rules(active, step)
     event = steps.decide_timeout(step, error, rules, jitter, now=now, cause=cause)

@@ -182,7 +182,9 @@ class Outbox:
         if known is not None and known.answer is not None:
             answer = payload_bytes(known.answer, self._store, fresh)
             context["answer"] = msgspec.json.decode(answer)
-        timeout = known.timeout if known is not None else None
+        timeout = None
+        if active is not None:
+            timeout = active.plan.steps[ids.split_path(event.path)[0]].definition.timeout
         message = RunStep(
             job=event.job,
             step=step,

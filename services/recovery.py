@@ -93,13 +93,13 @@ class Recovery:
             return False
         self._memory.steps[step_id] = step
         name, index = ids.split_path(path)
-        step.timeout = active.plan.steps[name].definition.timeout
-        step.heard_at = self._now  # what was said before is not known: patience begins anew
         if step.child is not None:
             self._children.append(step.child)
         elif step.state in OUT:
             self._flow.released(step.queue)
             self._memory.limits.hold(step_id, step.limits)
+            if step.started_at is not None:  # what it said since is not known: patience anew
+                self._memory.heard[step_id] = self._now
         elif step.state == "ready":
             self._flow.add(step.queue, Ready(active.job.id, name, index))
         self._memory.watch(step)

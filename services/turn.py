@@ -66,7 +66,7 @@ class Turn:
         """Let a step evolve by an event and put the event into the batch."""
         steps.evolve(step, event)
         self.batch.append(step.id, step.version, event)
-        if step.timeout is not None or step.until is not None:
+        if step.job in self.memory.jobs:
             self.memory.watch(step)
 
     def record_job(self, job: Job, event: JobEvent) -> None:
@@ -113,16 +113,13 @@ class Turn:
     def begun(self, active: ActiveJob, path: str) -> Step:
         """Return the aggregate of a step that begins now; in a later generation it goes on."""
         step_id = ids.step_id(active.job.id, path)
-        name, _ = ids.split_path(path)
-        timeout = active.plan.steps[name].definition.timeout
         if active.job.generation > 1:
             old = self.ended.pop(step_id, None)
             old = old or steps.project(None, self.memory.store.stream(step_id))
             if old is not None:
-                old.timeout = timeout
                 self._renew(old, active.job.generation)
                 return old
-        return Step(step_id, active.job.id, path, timeout=timeout)
+        return Step(step_id, active.job.id, path)
 
     def _renew(self, step: Step, generation: int) -> None:
         at, cause, job = self.batch.now, self.cause, step.job
@@ -268,6 +265,7 @@ class Turn:
         if step.state in OUT:
             self.flow.completed(step.queue, self.batch.now)
             self.memory.limits.give_back(step.id)
+            self.memory.heard.pop(step.id, None)
 
 
 _CARRY_OUT: dict[str, Callable[[Turn, ActiveJob, Effect], None]] = {

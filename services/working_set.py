@@ -22,7 +22,7 @@ from warrener.domain.limits import Limits, Waiter
 from warrener.domain.plan import Plan, build_plan
 from warrener.domain.ports import EventStore
 from warrener.domain.step import Step
-from warrener.domain.timers import next_due
+from warrener.domain.timers import Due, all_due
 from warrener.services.active_job import ActiveJob, Tree
 from warrener.services.requests import Requests
 
@@ -37,6 +37,7 @@ class WorkingSet:
         self.steps: dict[UUID, Step] = {}  # begun and not ended
         self.trees: dict[UUID, Tree] = {}
         self.plans: dict[str, Plan] = {}
+        self.heard: dict[UUID, datetime] = {}  # last sign of life of attempts that beat
         self.paused: set[UUID] = set()  # jobs; what is below them is paused, too
         self.held: list[Waiter] = []  # ready steps that came up while their job was paused
         self.requests = Requests()
@@ -152,11 +153,20 @@ class WorkingSet:
             return False
         return any(above.job.id in self.paused for above in self.ancestors(active))
 
+    def due(self, step: Step) -> list[Due]:
+        """Return all that time will bring about a step as it is now."""
+        active = self.jobs[step.job]
+        if step.until is None and not active.plan.timed:
+            return []
+        name, _ = ids.split_path(step.path)
+        timeout = active.plan.steps[name].definition.timeout
+        return all_due(step, timeout, self.heard.get(step.id, step.started_at))
+
     def watch(self, step: Step) -> None:
         """Remember when time alone brings about something for a step."""
-        due = next_due(step)
-        if due is not None:
-            self.set_timer(due.at, step.id)
+        dues = self.due(step)
+        if dues:
+            self.set_timer(min(dues).at, step.id)
 
     def set_timer(self, at: datetime, about: UUID) -> None:
         """Remember to look at a step, a job or a request at some time."""
@@ -171,11 +181,11 @@ class WorkingSet:
         while self._timers and self._timers[0][0] <= now:
             _, about = heapq.heappop(self._timers)
             step = self.steps.get(about)
-            due = next_due(step) if step is not None else None
-            if step is None or (due is not None and due.at <= now):
+            next_at = min((due.at for due in self.due(step)), default=None) if step else None
+            if step is None or (next_at is not None and next_at <= now):
                 yield about
-            elif due is not None:
-                self.set_timer(due.at, about)
+            elif next_at is not None:
+                self.set_timer(next_at, about)
 
 
 def _last_time(store: EventStore) -> datetime | None:

@@ -13,12 +13,14 @@ import msgspec
 from warrener.adapters.memory import MemoryEventStore
 from warrener.domain import ids
 from warrener.domain import job as jobs
+from warrener.domain import step as steps
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.events import Error
 from warrener.domain.flow import Flow
 from warrener.domain.job_state import Job
-from warrener.domain.messages import RunStep, StepReport
+from warrener.domain.messages import Beat, RunStep, StepReport, UserActionAsked
 from warrener.domain.ports import EventStore, Notice, Outgoing
+from warrener.domain.step import Step
 from warrener.domain.topology import ORDERS
 from warrener.services.batch import Batch
 from warrener.services.controller import Controller
@@ -41,6 +43,7 @@ class Driver:
         self.orders: list[RunStep] = []
         self.sent: list[Outgoing | Notice] = []  # all but the orders
         self.batches: list[Batch] = []
+        self.beats = self.commands = 0
 
     def submit(
         self,
@@ -82,6 +85,35 @@ class Driver:
     def fail(self, order: RunStep, code: str = "work-failed", outcome: str = "permanent") -> Batch:
         """Report a failure; by default one that is not tried again."""
         return self.handle(*self.report(order, outcome, error=Error(code=code, message=code)))
+
+    def ask(self, order: RunStep, action: str = "help", cause: str = "cause", **asked: Any) -> Batch:
+        """Report that only a person can help."""
+        name, report = self.report(order, "user_action", error=Error(code="user-action", message=""))
+        asking = UserActionAsked(action=action, cause=cause, **asked)
+        return self.handle(name, msgspec.structs.replace(report, user_action=asking))
+
+    def beat(self, order: RunStep, progress: float | None = None) -> Batch:
+        """Give a sign of life of an attempt."""
+        fields = {"job": order.job, "step": order.step, "attempt": order.attempt}
+        beat = Beat(**fields, token=order.token, worker="tester", at=self.now, progress=progress)
+        self.beats += 1
+        return self.handle(f"beat/{self.beats}", beat)
+
+    def command(self, message: Any) -> str | None:
+        """Give a command; return why it was refused, None if it was not."""
+        self.commands += 1
+        batch = self.handle(f"command/{self.commands}", message)
+        return batch.refused[0].reason if batch.refused else None
+
+    def step(self, job: UUID, path: str) -> Step:
+        """Return a step as the log has it."""
+        state = steps.project(None, self.store.stream(ids.step_id(job, path)))
+        assert state is not None
+        return state
+
+    def requests(self) -> list[UUID]:
+        """Return the user actions that are open."""
+        return list(self.controller.memory.requests.open)
 
     def report(
         self, order: RunStep, outcome: str, result: bytes = b"null", error: Error | None = None

@@ -63,7 +63,7 @@ def test_the_first_beat_of_an_attempt_says_that_it_runs_and_later_ones_change_no
     driver, _, order = started()
 
     first = driver.handle("beat-1", beat(order, driver))
-    second = driver.handle("beat-2", beat(order, driver, progress=0.5))
+    second = driver.handle("beat-2", beat(order, driver))
 
     assert [type(each.event) for each in first.events] == [StepStarted]
     assert second.events == []
@@ -159,7 +159,7 @@ def test_who_asks_for_an_unknown_job_is_told_so():
     assert "cannot wait: no job" in answer.error.message
 
 
-def test_cancelling_tells_the_workers_and_the_client_and_is_refused_once_it_has_ended():
+def test_cancelling_tells_the_workers_and_the_client_and_may_be_asked_for_twice():
     driver, job, order = started()
 
     driver.handle("c1", CancelJob(job=job, reason="no need", reply_to=ME))
@@ -171,8 +171,7 @@ def test_cancelling_tells_the_workers_and_the_client_and_is_refused_once_it_has_
         job=job, step=order.step, attempt=1
     )
     first, second = replies(driver, CommandReply)
-    assert first.error is None
-    assert "is not running" in second.error.message
+    assert (first.error, second.error) == (None, None)  # asking twice is harmless
     assert driver.job(job).state == "cancelled"
 
 
