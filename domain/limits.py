@@ -126,6 +126,10 @@ class Limits:
             if not (state.waiters and self._limit(state).rate is not None):
                 del self._to_look_at[held]
 
+    def waiting(self) -> int:
+        """Return how many ready steps limits hold back."""
+        return sum(len(state.waiters) for state in self._states.values())
+
     def next_due(self, now: datetime) -> datetime | None:
         """Return when time will give room to somebody who waits."""
         times = [self._room_at(self._states[held], now) for held in self._to_look_at]

@@ -51,8 +51,7 @@ class RunStep(Message, frozen=True, kw_only=True, omit_defaults=True, tag="RunSt
     args: msgspec.Raw
     reply_to: Annotated[str, Meta(min_length=1, max_length=255)]
     deadline: Time | None = None  # of the job: whoever is later works for nobody
-    run_seconds: Seconds | None = None  # how long the attempt may run
-    beat_seconds: Seconds | None = None  # sends a beat that often, if that is more than its own
+    beat_seconds: Seconds | None = None  # beat that often, where that is more than by habit
     context: dict[str, Any] = {}  # root, labels, traceparent, answer
 
 

@@ -15,7 +15,8 @@ from warrener.domain.messages import DEFAULT_QUEUE, SubmitJob
 from warrener.domain.ports import Broker, Clock, EventStore, Outgoing
 from warrener.domain.topology import inbox_queue, results_queue
 from warrener.services.controller import Controller
-from warrener.services.outcomes import Outcome, outcome
+from warrener.services.outcomes import Outcome, outcome, so_far
+from warrener.services.people import awaited
 from warrener.services.reactor import Reactor
 from warrener.services.turn import Chance
 from warrener.services.worker import Runner, Worker
@@ -89,16 +90,32 @@ class Embedded:
             )
         self.reactor.own([job])
 
-    def run(self, job: UUID, on_progress: Callable[[Progress], None] | None = None) -> Outcome:
-        """Work until the job has ended."""
+    def run(
+        self,
+        job: UUID,
+        on_progress: Callable[[Progress], None] | None = None,
+        *,
+        wait_for_user: bool = False,
+    ) -> Outcome:
+        """Work until the job has ended, or cannot go on without people.
+
+        With `wait_for_user` their answers are waited for: they come through the store.
+        """
         reported = self._clock.now()
-        while job in self.reactor.controller.memory.jobs:
+        controller = self.reactor.controller
+        while job in controller.memory.jobs:
             batch = self.reactor.turn()
-            self.worker.turn(0.0 if batch is not None else self._idle_seconds())
+            idle = batch is None and self.reactor.idle
+            reports = self.worker.turn(self._idle_seconds() if idle else 0.0)
             now = self._clock.now()
             if on_progress and (now - reported).total_seconds() >= PROGRESS_SECONDS:
                 reported = now
                 on_progress(self.progress(job))
+            if idle and not reports:
+                self.reactor.look_at_log()
+                waiting = () if wait_for_user else awaited(controller, job)
+                if waiting:
+                    return so_far(self._store, job, waiting)
         return outcome(self._store, job)
 
     def progress(self, root: UUID) -> Progress:

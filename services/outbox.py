@@ -195,7 +195,6 @@ class Outbox:
             args=msgspec.Raw(payload_bytes(event.args, self._store, fresh)),
             reply_to=self._reply_to,
             deadline=deadline,
-            run_seconds=timeout.run if timeout is not None else None,
             beat_seconds=beat_seconds(timeout),
             context=context,
         )

@@ -14,10 +14,14 @@ from warrener.domain.events import Error, JobEnded, JobSubmitted, Recorded
 from warrener.domain.ports import EventStore
 from warrener.domain.states import JOB_ENDED
 from warrener.services.active_job import read_payload
+from warrener.services.people import Awaited
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How a job ended; `steps` counts the steps of its whole tree by state."""
+    """How a job ended; `steps` counts the steps of its whole tree by state.
+
+    One that cannot go on without people has not ended; `waiting` says what it waits for.
+    """
 
     job: UUID
     name: str
@@ -27,17 +31,24 @@ class Outcome(msgspec.Struct, frozen=True):
     error: Error | None
     steps: dict[str, int]
     elapsed_seconds: float
+    waiting: tuple[Awaited, ...] = ()
 
 
 def outcome(store: EventStore, job: UUID) -> Outcome:
     """Return how a job ended, from the log."""
+    found = so_far(store, job)
+    if found.state not in JOB_ENDED:
+        raise UsageError(f"job {job} has not ended: it is {found.state}")
+    return found
+
+
+def so_far(store: EventStore, job: UUID, waiting: tuple[Awaited, ...] = ()) -> Outcome:
+    """Return how a job stands, from the log; `waiting` is what it waits for."""
     events = list(store.stream(job))
     state = jobs.project(None, events)
     if state is None or not isinstance(events[0].event, JobSubmitted):
         raise UnknownJob(f"no job {job} in the store")
     last = events[-1].event
-    if state.state not in JOB_ENDED or not isinstance(last, JobEnded):
-        raise UsageError(f"job {job} has not ended: it is {state.state}")
     return Outcome(
         job=job,
         name=state.name,
@@ -45,8 +56,9 @@ def outcome(store: EventStore, job: UUID) -> Outcome:
         state=state.state,
         result=read_payload(state.result, store),
         error=state.error,
-        steps=last.steps,
-        elapsed_seconds=_seconds(events[0], events[-1].event.at),
+        steps=last.steps if isinstance(last, JobEnded) else state.totals(),
+        elapsed_seconds=_seconds(events[0], last.at),
+        waiting=waiting,
     )
 
 

@@ -11,15 +11,24 @@ from uuid import UUID
 
 import msgspec
 
-from warrener.domain.errors import PermanentError, RetryLater, UsageError, UserActionRequired
+from warrener.domain.errors import (
+    PayloadError,
+    PermanentError,
+    RetryLater,
+    UsageError,
+    UserActionRequired,
+)
 from warrener.domain.events import ERROR_CHARACTERS_MAX, TRACEBACK_CHARACTERS_MAX, Error
-from warrener.domain.messages import RunStep, StepReport
+from warrener.domain.messages import RunStep, StepReport, UserActionAsked
+from warrener.domain.payloads import decode_json, encode_json
 from warrener.domain.ports import Clock
 from warrener.domain.retry import WAIT_SECONDS_MAX
 from warrener.services.endpoints import REGISTRY, Endpoint, Registry
 from warrener.services.plans import Misfit
 
 CODE_CHARACTERS_MAX = 100
+ACTION_CHARACTERS_MAX = 200
+CAUSE_CHARACTERS_MAX = 500
 NOTE_CHARACTERS_MAX = 200
 
 
@@ -36,7 +45,10 @@ _running: ContextVar[tuple[RunStep, Pulse] | None] = ContextVar("warrener_runnin
 
 
 class CurrentStep(msgspec.Struct, frozen=True):
-    """The step that is running here. `token` is the attempt's, for fencing effects outside."""
+    """The step that is running here. `token` is the attempt's, for fencing effects outside.
+
+    `answer` is what a person answered, if an attempt before this one asked for help.
+    """
 
     job: UUID
     step: UUID
@@ -45,6 +57,7 @@ class CurrentStep(msgspec.Struct, frozen=True):
     token: str
     labels: dict[str, str]
     root: UUID
+    answer: Any = None
     pulse: Pulse = msgspec.field(default_factory=Pulse)
 
     @property
@@ -74,6 +87,7 @@ class Fate(msgspec.Struct, frozen=True):
     result: msgspec.Raw = msgspec.Raw(b"null")
     error: Error | None = None
     retry_after: float | None = None
+    user_action: UserActionAsked | None = None
 
 
 def current_step() -> CurrentStep:
@@ -90,6 +104,7 @@ def current_step() -> CurrentStep:
         token=order.token,
         labels=dict(order.context.get("labels", {})),
         root=UUID(str(order.context.get("root", order.job))),
+        answer=order.context.get("answer"),
         pulse=pulse,
     )
 
@@ -133,6 +148,7 @@ def report(
         result=fate.result,
         error=fate.error,
         retry_after=fate.retry_after,
+        user_action=fate.user_action,
         started_at=started_at,
         ended_at=ended_at,
     )
@@ -183,11 +199,29 @@ def fate_of(order: RunStep, error: BaseException) -> Fate:
         fate = failed(order, "retry_later", _code(error), text, type=kind)
         return msgspec.structs.replace(fate, retry_after=bounded_seconds(error.after))
     if isinstance(error, UserActionRequired):
-        return failed(order, "user_action", "user-action", text, type=kind)
+        return _parked(order, error, text)
     outcome, code = "failed", "error"
     if isinstance(error, PermanentError):
         outcome, code = "permanent", _code(error)
     return failed(order, outcome, code, text, type=kind, traceback=_traceback(error))
+
+
+def _parked(order: RunStep, error: UserActionRequired, text: str) -> Fate:
+    """Return the fate of an attempt that only a person can help."""
+    kind = type(error).__name__
+    try:
+        form = None if error.form is None else decode_json(encode_json(dict(error.form)))
+    except (PayloadError, TypeError, ValueError) as problem:
+        message = f"the form of user action {error.action}: {problem}"
+        return failed(order, "permanent", "bad-form", _bounded(message, 500), type=kind)
+    asked = UserActionAsked(
+        action=_bounded(error.action, ACTION_CHARACTERS_MAX) or "user-action",
+        cause=_bounded(error.cause, CAUSE_CHARACTERS_MAX) or "user-action",
+        message=_bounded(error.message or "", ERROR_CHARACTERS_MAX),
+        form=form,
+    )
+    fate = failed(order, "user_action", "user-action", text, type=kind)
+    return msgspec.structs.replace(fate, user_action=asked)
 
 
 def _code(error: RetryLater | PermanentError) -> str:

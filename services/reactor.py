@@ -131,6 +131,12 @@ class Reactor:
             self._load_again()
         return batch
 
+    def look_at_log(self) -> None:
+        """Take over what others have written to the log since, such as what people ask for."""
+        if self._store.head() != self._last_position:
+            log.info("log.grown", reason="somebody else has written to it")
+            self._load_again()
+
     def close(self) -> None:
         """Leave; what is not acknowledged goes back to its queue."""
         self._channel.close()

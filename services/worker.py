@@ -217,6 +217,8 @@ class Worker:
             if self._trace:
                 log_step("step.started", task.order)
             self.runner.submit(task)
+            if task.order.beat_seconds is not None:
+                self._beats.expect(task.order, self._seconds())
 
     def _report(self, done: Sequence[Finished]) -> None:
         reported = []

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from warrener.domain import ids
-from warrener.domain.messages import Beat, WorkerBeat, WorkerBye, WorkerHello
+from warrener.domain.messages import Beat, RunStep, WorkerBeat, WorkerBye, WorkerHello
 from warrener.domain.ports import Clock, Notice, Outgoing
 from warrener.domain.topology import FLEET
 from warrener.services.runners import RUNNING, Task
@@ -64,10 +64,16 @@ class Beats:
             found.append(self._announce(WorkerBeat if self._said else WorkerHello, busy))
             self._worker_at = now + self._beat_seconds
         for task in tasks:
-            if task.pulse.begun is not None and task.stage == RUNNING:
+            if task.pulse.begun is None:
+                self.expect(task.order, now)
+            elif task.stage == RUNNING:
                 found += self._of(task, task.pulse.begun, now)
         self.next_at = min(self.next_at, self._worker_at)
         return found
+
+    def expect(self, order: RunStep, now: float) -> None:
+        """Look again in time for an attempt that may begin at once."""
+        self.next_at = min(self.next_at, now + self._interval(order))
 
     def call(self) -> None:
         """Have the worker announce itself at once: a reactor asks who is there."""
@@ -87,12 +93,17 @@ class Beats:
         return Notice(FLEET, _KEYS[kind], body, f"{self._worker}/fleet/{self._said}")
 
     def _of(self, task: Task, begun: float, now: float) -> list[Outgoing]:
-        passed = int((now - begun) / self._beat_seconds)
-        self.next_at = min(self.next_at, begun + (passed + 1) * self._beat_seconds)
+        interval = self._interval(task.order)
+        passed = int((now - begun) / interval)
+        self.next_at = min(self.next_at, begun + (passed + 1) * interval)
         if passed <= task.beats or task.pulse.cancelled:
             return []
         task.beats = passed
         return [self._beat(task)]
+
+    def _interval(self, order: RunStep) -> float:
+        """Return how often an attempt must give a sign of life, in seconds."""
+        return min(self._beat_seconds, order.beat_seconds or self._beat_seconds)
 
     def _beat(self, task: Task) -> Outgoing:
         order = task.order
