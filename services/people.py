@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
 import msgspec
 
 from warrener.domain.step import Step
-from warrener.services.controller import Controller
+
+if TYPE_CHECKING:
+    from warrener.services.controller import Controller
 
 
 class Awaited(msgspec.Struct, frozen=True):
