@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from uuid import UUID, uuid4
@@ -15,8 +14,6 @@ from uuid import UUID, uuid4
 import msgspec
 
 from warrener.domain import ids
-from warrener.domain.definition.model import JobDefinition
-from warrener.domain.definition.python_face import JobFunction
 from warrener.domain.errors import BrokerUnavailable, UsageError
 from warrener.domain.messages import (
     CancelJob,
@@ -30,7 +27,8 @@ from warrener.domain.messages import (
 from warrener.domain.ports import Broker, Outgoing
 from warrener.domain.topology import inbox_queue, reply_queue
 from warrener.services.outcomes import Outcome
-from warrener.services.submission import Source, submission
+from warrener.services.sources import What, source_of
+from warrener.services.submission import submission
 
 CONFIRM_SECONDS = 30.0  # how long the broker may take to be answerable for a command
 ANSWER_SECONDS = 5.0  # how long to listen for a refusal by the reactor
@@ -38,7 +36,6 @@ ASK_AGAIN_SECONDS = 10.0  # a reactor that was replaced does not know who waits
 POLL_SECONDS = 0.25
 
 T = TypeVar("T")
-What = JobFunction[..., Any] | JobDefinition | str | Path
 
 _decode: Callable[[bytes], CommandReply | JobOutcome] = decoder(ReplyMessage)
 
@@ -79,7 +76,7 @@ class Client:
         `answer_seconds` (no answer by then: no reactor is running yet).
         """
         message = submission(
-            _source(what),
+            source_of(what),
             params or {},
             key=key or str(uuid4()),
             labels=labels,
@@ -265,16 +262,7 @@ def _open(url: str | None) -> Broker:
     return wiring.open_broker(broker_url)
 
 
-def _source(what: What) -> Source:
-    if isinstance(what, JobFunction):
-        return Source(what.definition, what.library())
-    if isinstance(what, JobDefinition):
-        return Source(what)
-    from warrener.services.sources import load
-
-    return load(str(what)).source
-
-
 def _outcome(message: JobOutcome) -> Outcome:
-    fields = {name: getattr(message, name) for name in Outcome.__struct_fields__}
+    names = set(Outcome.__struct_fields__) & set(JobOutcome.__struct_fields__)
+    fields = {name: getattr(message, name) for name in names}
     return Outcome(**{**fields, "result": msgspec.json.decode(message.result)})

@@ -11,7 +11,7 @@ from warrener.domain import ids
 from warrener.domain.errors import UnknownJob, UsageError
 from warrener.domain.events import JobSubmitted
 from warrener.domain.flow import Flow
-from warrener.domain.messages import DEFAULT_QUEUE, SubmitJob
+from warrener.domain.messages import DEFAULT_QUEUE, Command, Steering, SubmitJob
 from warrener.domain.ports import Broker, Clock, EventStore, Outgoing
 from warrener.domain.topology import inbox_queue, results_queue
 from warrener.services.controller import Controller
@@ -69,15 +69,27 @@ class Embedded:
 
     def submit(self, message: SubmitJob) -> UUID:
         """Submit a job; submitting the same key again gives the same job."""
-        body = msgspec.json.encode(message)
-        self._inbox.publish([Outgoing(inbox_queue(), body, f"submit/{message.key}")])
         job = ids.job_id(message.key)
-        batch = self.reactor.turn()
-        if batch is not None and batch.refused:
-            raise UsageError("\n".join(refusal.reason for refusal in batch.refused))
+        self._tell(message, f"submit/{message.key}")
         if job not in self.reactor.controller.memory.jobs:
             self.reactor.own([job])
         return job
+
+    def steer(self, message: Steering, message_id: str) -> None:
+        """Carry out a command; raises `UsageError` if it is refused."""
+        self._tell(message, message_id)
+
+    def _tell(self, message: Command, message_id: str) -> None:
+        body = msgspec.json.encode(message)
+        self._inbox.publish([Outgoing(inbox_queue(), body, message_id)])
+        batch = self.reactor.turn()
+        if batch is not None and batch.refused:
+            raise UsageError("\n".join(refusal.reason for refusal in batch.refused))
+
+    def turn(self) -> bool:
+        """Do one turn of reactor and workers without waiting; say whether anything was to do."""
+        batch = self.reactor.turn()
+        return self.worker.turn(0.0) or batch is not None or not self.reactor.idle
 
     def resume(self, job: UUID) -> None:
         """Go on with a root job where the log stands."""

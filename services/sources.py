@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import msgspec
 
+from warrener.domain.definition.model import JobDefinition
+from warrener.domain.definition.python_face import JobFunction
 from warrener.domain.errors import DefinitionError, UsageError
+from warrener.services.submission import Source
 
-if TYPE_CHECKING:
-    from warrener.services.submission import Source
-
+What = JobFunction[..., Any] | JobDefinition | str | Path
 FILE_SUFFIXES: Final = (".yaml", ".yml", ".json")
 
 
@@ -102,3 +103,12 @@ def _hint(what: str) -> str:
     if what.endswith(".py"):
         return f"name the job in it, such as {what}:job"
     return "give a .yaml or .json file, module:job or file.py:job"
+
+
+def source_of(what: What) -> Source:
+    """Return a job by its function, its definition, or what the command line takes for it."""
+    if isinstance(what, JobFunction):
+        return Source(what.definition, what.library())
+    if isinstance(what, JobDefinition):
+        return Source(what)
+    return load(str(what)).source

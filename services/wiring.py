@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
+import msgspec
+
 from warrener.domain.errors import StoreUnavailable, UsageError
 from warrener.services.settings import (
     MEMORY,
@@ -27,11 +29,14 @@ from warrener.services.settings import (
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+    from datetime import datetime
 
+    from warrener.adapters.clock import VirtualClock
     from warrener.domain.broker_admin import BrokerAdmin
     from warrener.domain.ports import Broker, Clock, EventStore, Leases
     from warrener.projections.ports import ViewStore
     from warrener.services.embedded import Embedded
+    from warrener.services.endpoints import Registry
     from warrener.services.projector import Progress
     from warrener.services.queries import Queries
     from warrener.services.reactor_daemon import ReactorDaemon
@@ -198,6 +203,46 @@ def open_embedded(
         slots=slots,
         queues=queues,
     )
+
+
+class LocalParts(msgspec.Struct, frozen=True):
+    """What a local run is made of; `virtual` is its clock, where that can be moved."""
+
+    store: EventStore
+    views: ViewStore
+    embedded: Embedded
+    clock: Clock
+    virtual: VirtualClock | None
+
+    def queries(self) -> Queries:
+        """Return the queries over what has happened so far."""
+        from warrener.services.projector import catch_up
+        from warrener.services.queries import Queries
+
+        catch_up(self.store, self.views)
+        return Queries(self.store, self.views)
+
+
+def open_local(
+    registry: Registry, queues: Iterable[str], *, start: datetime | None, seed: int
+) -> LocalParts:
+    """Put a run of one job together in memory, in-line; with `start` on a virtual clock."""
+    from warrener.adapters.clock import VirtualClock
+    from warrener.adapters.memory import MemoryBroker, MemoryEventStore
+    from warrener.adapters.memory_views import MemoryViewStore
+    from warrener.services.embedded import Embedded
+    from warrener.services.runners import InlineRunner
+    from warrener.services.turn import Chance
+
+    virtual = None if start is None else VirtualClock(start)
+    clock = virtual or open_clock()
+    chosen = random.Random(seed)
+    chance = Chance(lambda: f"{chosen.getrandbits(8 * TOKEN_BYTES):032x}", chosen.random)
+    store, runner = MemoryEventStore(), InlineRunner(clock, registry=registry)
+    embedded = Embedded(
+        store, MemoryBroker(), runner, clock, chance, slots=INLINE_ORDERS, queues=queues
+    )
+    return LocalParts(store, MemoryViewStore(), embedded, clock, virtual)
 
 
 @contextmanager

@@ -34,6 +34,7 @@ def test_a_job_runs_in_worker_processes_and_prints_one_document(cli: Cli) -> Non
         "result": 22,
         "error": None,
         "steps": {"succeeded": 2, "skipped": 1},
+        "waiting": [],
     }
 
 

@@ -86,9 +86,10 @@ class Driver:
         """Report a failure; by default one that is not tried again."""
         return self.handle(*self.report(order, outcome, error=Error(code=code, message=code)))
 
-    def ask(self, order: RunStep, action: str = "help", cause: str = "cause", **asked: Any) -> Batch:
+    def ask(self, order: RunStep, action: str = "help", cause: str = "c", **asked: Any) -> Batch:
         """Report that only a person can help."""
-        name, report = self.report(order, "user_action", error=Error(code="user-action", message=""))
+        error = Error(code="user-action", message="")
+        name, report = self.report(order, "user_action", error=error)
         asking = UserActionAsked(action=action, cause=cause, **asked)
         return self.handle(name, msgspec.structs.replace(report, user_action=asking))
 
