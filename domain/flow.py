@@ -176,6 +176,10 @@ class Flow:
                 return lane.policy.take()
         return None
 
+    def can_take(self) -> bool:
+        """Say whether `take` would give a step."""
+        return any(lane.window.room and len(lane.policy) for lane in self._lanes.values())
+
     def released(self, queue: str) -> None:
         """An order of this queue went out."""
         self._lane(queue).window.released()

@@ -86,7 +86,9 @@ class Controller:
         return unreadable
 
     def next_due(self, now: datetime) -> datetime | None:
-        """Return when the next timer is due."""
+        """Return when the next timer is due; now, if ready steps may go out, as after a start."""
+        if self.flow.can_take():
+            return now
         dues = (self.memory.next_due(), self.memory.limits.next_due(now))
         return min((due for due in dues if due is not None), default=None)
 

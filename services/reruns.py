@@ -42,6 +42,8 @@ def retry(turn: Turn, message: RetryJob, key: str) -> None:
     if key in active.job.keys:
         return
     state = active.job.step(name)
+    if state == "ready":
+        return  # it goes out as soon as it can
     if state not in {"failed", "upstream_failed", "cancelled"}:
         raise UsageError(f"it is {state}")
     _renew(turn, active, [name], RerunJob(job=message.job, step=name, key=key, by=message.by))

@@ -1,6 +1,6 @@
 """The hypothesis profiles: `ci` tries the same examples every time, `dev` new ones.
 
-And the fixtures `rabbit` and `broker_url`, which start a server when a test asks for them.
+And the fixtures `rabbit`, `broker_url` and `module_broker_url`, which start a server when a test asks for them.
 """
 
 from __future__ import annotations
@@ -10,13 +10,20 @@ import os
 from hypothesis import HealthCheck, settings
 from support.rabbit_fixtures import (
     broker_url,
+    module_broker_url,
     pytest_configure,
     pytest_unconfigure,
     rabbit,
 )
 from support.scale import scaled
 
-__all__ = ["broker_url", "pytest_configure", "pytest_unconfigure", "rabbit"]
+__all__ = [
+    "broker_url",
+    "module_broker_url",
+    "pytest_configure",
+    "pytest_unconfigure",
+    "rabbit",
+]
 
 # No deadline and no complaint about slowness: both measure the machine, not the code.
 settings.register_profile(

@@ -31,6 +31,16 @@ def rabbit() -> RabbitNode | ExternalRabbit:
 @pytest.fixture
 def broker_url(rabbit: RabbitNode | ExternalRabbit) -> Iterator[str]:
     """Give the URL of a virtual host that is this test's own, and goes with it."""
+    yield from _own_vhost(rabbit)
+
+
+@pytest.fixture(scope="module")
+def module_broker_url(rabbit: RabbitNode | ExternalRabbit) -> Iterator[str]:
+    """Give the URL of a virtual host that is this module's own, and goes with it."""
+    yield from _own_vhost(rabbit)
+
+
+def _own_vhost(rabbit: RabbitNode | ExternalRabbit) -> Iterator[str]:
     vhost = f"test-{secrets.token_hex(6)}"
     rabbit.add_vhost(vhost)
     yield rabbit.url(vhost)
