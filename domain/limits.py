@@ -120,8 +120,8 @@ class Limits:
         """Yield those whose turn it is to try again, no more than there is room for."""
         for held in list(self._to_look_at):
             state = self._states[held]
-            room = self._room(state, now)
-            for _ in range(min(len(state.waiters), max(0, int(room)))):
+            waiting = float(len(state.waiters))
+            for _ in range(int(max(0.0, min(waiting, self._room(state, now))))):
                 yield state.waiters.popleft()
             if not (state.waiters and self._limit(state).rate is not None):
                 del self._to_look_at[held]

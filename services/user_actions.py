@@ -206,9 +206,7 @@ def _record(turn: Turn, request: Request, event: UserActionEvent) -> None:
 def _why_not_open(store: EventStore, request: UUID) -> str:
     last: Any = store.last(request)
     if last is None or not isinstance(last.event, UserActionEvent):
-        return (
-            f"no user action {request} in the store; `warrener actions` lists those that are open"
-        )
+        return f"there is no user action {request}; `warrener actions` lists those that are open"
     if isinstance(last.event, UserActionAnswered):
         return f"user action {request} has been answered already"
     return f"user action {request} is open no longer: no step waits for it"

@@ -1,6 +1,6 @@
 """The hypothesis profiles: `ci` tries the same examples every time, `dev` new ones.
 
-And the fixtures `rabbit`, `broker_url` and `module_broker_url`, which start a server when a test asks for them.
+And the fixtures of RabbitMQ, which start a server when a test asks for them.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from support.driving import START
 
 from warrener.adapters.clock import VirtualClock
 from warrener.adapters.memory import MemoryEventStore
@@ -38,7 +39,6 @@ from warrener.services.perform import perform
 from warrener.services.reactor import Reactor
 from warrener.services.submission import Source, submission
 from warrener.services.turn import Chance
-from support.driving import START
 
 PLENTY = 1_000
 DEADLINE_SECONDS = 20.0
