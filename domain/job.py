@@ -176,8 +176,8 @@ def _resume(job: Job, _: JobResumed) -> None:
     job.state = "running"
 
 
-def _begin_cancelling(job: Job, _: JobCancelling) -> None:
-    job.state, job.cancelled = "cancelling", True
+def _begin_cancelling(job: Job, event: JobCancelling) -> None:
+    job.state, job.cancelled, job.reason = "cancelling", True, event.reason
 
 
 def _pass_deadline(job: Job, _: JobOverdue) -> None:

@@ -88,6 +88,7 @@ class Job(msgspec.Struct):
     deadline: datetime | None = None
     overdue: bool = False
     cancelled: bool = False  # it ends as cancelled; stays so while it cleans up
+    reason: str = ""  # why it was cancelled
     closing: bool = False  # only clean-up is left to do
     done: list[str] = []  # named steps that succeeded, in that order
     caught: dict[str, str] = {}  # failed step -> step that answers for it

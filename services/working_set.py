@@ -16,7 +16,7 @@ from warrener.domain import ids
 from warrener.domain import step as steps
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import StoredDataError
-from warrener.domain.events import DefinitionStored, LimitChanged
+from warrener.domain.events import DefinitionStored, FleetChanged, LimitChanged
 from warrener.domain.job_state import Job
 from warrener.domain.limits import Limits, Waiter
 from warrener.domain.plan import Plan, build_plan
@@ -45,6 +45,7 @@ class WorkingSet:
         self._limit_changes: dict[str, LimitChanged | None] = {}
         self._versions: dict[UUID, int] = {}  # of streams that only we write
         self._timers: list[tuple[datetime, UUID]] = []
+        self.fleet_served = _fleet_served(store)  # slots and endpoints, as the log has them
 
     def plan(self, definition: str) -> Plan:
         """Return the plan of a stored definition by its hash."""
@@ -182,6 +183,12 @@ class WorkingSet:
                 yield about
             elif next_at is not None:
                 self.set_timer(next_at, about)
+
+
+def _fleet_served(store: EventStore) -> tuple[dict[str, int], tuple[str, ...]]:
+    last = store.last(ids.FLEET_ID)
+    event = last.event if last is not None else None
+    return (event.slots, event.endpoints) if isinstance(event, FleetChanged) else ({}, ())
 
 
 def _last_time(store: EventStore) -> datetime | None:
