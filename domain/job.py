@@ -112,7 +112,7 @@ def _forget(job: Job, step: str) -> None:
         job.settled -= 1
         add_counts(job.counts, {state: 1}, -1)
         add_counts(job.counts, job.item_counts.pop(step, {}), -1)
-    for kept in (job.edges, job.blind, job.fan_outs, job.children, job.caught):
+    for kept in (job.edges, job.blind, job.fan_outs, job.children, job.caught, job.items_begun):
         kept.pop(step, None)
     for names in (job.failed, job.done):
         if step in names:
@@ -176,8 +176,8 @@ def _resume(job: Job, _: JobResumed) -> None:
     job.state = "running"
 
 
-def _begin_cancelling(job: Job, _: JobCancelling) -> None:
-    job.state, job.cancelled = "cancelling", True
+def _begin_cancelling(job: Job, event: JobCancelling) -> None:
+    job.state, job.cancelled, job.reason = "cancelling", True, event.reason
 
 
 def _pass_deadline(job: Job, _: JobOverdue) -> None:

@@ -77,7 +77,7 @@ class Job(msgspec.Struct):
     edges: dict[str, dict[str, bool]] = {}
     blind: dict[str, tuple[str, ...]] = {}
     fan_outs: dict[str, Items] = {}
-    children: dict[str, UUID] = {}
+    children: dict[str, UUID] = {}  # of the latest generation, ended ones included
     settled: int = 0  # named steps that ended
     failed: list[str] = []  # named steps that ended failed, in that order
     counts: dict[str, int] = {}  # final states of named steps and items
@@ -88,6 +88,7 @@ class Job(msgspec.Struct):
     deadline: datetime | None = None
     overdue: bool = False
     cancelled: bool = False  # it ends as cancelled; stays so while it cleans up
+    reason: str = ""  # why it was cancelled
     closing: bool = False  # only clean-up is left to do
     done: list[str] = []  # named steps that succeeded, in that order
     caught: dict[str, str] = {}  # failed step -> step that answers for it
@@ -98,6 +99,7 @@ class Job(msgspec.Struct):
     tolerances: dict[str, int] = {}
     retries: dict[str, tuple[RetryRule, ...]] = {}
     item_counts: dict[str, dict[str, int]] = {}  # ended fan-out -> final state -> items
+    items_begun: dict[str, int] = {}  # ended fan-out -> items that had begun
 
     def stand_in(self, name: str) -> str:
         """Return the step whose outcome counts for a step: itself, or who answered for it."""
@@ -176,7 +178,6 @@ def assign_settled(job: Job, step: str, state: str) -> None:
     items = job.fan_outs.pop(step, None)
     if items is not None:
         _count_items(job, step, items)
-    job.children.pop(step, None)
 
 
 def _count_items(job: Job, step: str, items: Items) -> None:
@@ -184,7 +185,7 @@ def _count_items(job: Job, step: str, items: Items) -> None:
     left = items.shape.count - items.ended_count
     if left:
         counts["cancelled"] = counts.get("cancelled", 0) + left
-    job.item_counts[step] = counts
+    job.item_counts[step], job.items_begun[step] = counts, items.begun
     add_counts(job.counts, counts)
 
 

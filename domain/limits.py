@@ -120,10 +120,12 @@ class Limits:
         """Yield those whose turn it is to try again, no more than there is room for."""
         for held in list(self._to_look_at):
             state = self._states[held]
-            waiting = float(len(state.waiters))
-            for _ in range(int(max(0.0, min(waiting, self._room(state, now))))):
+            room = max(0.0, self._room(state, now))
+            count = int(min(room, float(len(state.waiters))))
+            for _ in range(count):
                 yield state.waiters.popleft()
-            if not (state.waiters and self._limit(state).rate is not None):
+            # Those let through may not go after all, and leave the room to the next: look again.
+            if not count and not (state.waiters and self._limit(state).rate is not None):
                 del self._to_look_at[held]
 
     def waiting(self) -> int:
@@ -179,9 +181,11 @@ class Limits:
         return bucket
 
     def _room_at(self, state: _State, now: datetime) -> datetime | None:
-        """Return when a bucket has a token for somebody who waits."""
-        rate = self._limit(state).rate
-        if rate is None or not state.waiters:
+        """Return when a bucket has a token for somebody who waits, and for no slot."""
+        limit = self._limit(state)
+        rate = limit.rate
+        full = limit.slots is not None and len(state.holders) >= limit.slots
+        if rate is None or full or not state.waiters:
             return None
         missing = 1.0 - self._refill(state, now).tokens
         return now + timedelta(seconds=max(missing * rate.seconds / rate.count, TICK_SECONDS))

@@ -48,8 +48,8 @@ class ActiveJob:
         self.tree = tree
         self.demanded: set[str] = set()
         self.ending = False  # its next stage, or its end, is about to be decided
-        self.reason = ""  # why it was cancelled
         self.arguments: dict[str, bytes] = {}  # of ready steps, as JSON
+        self.inputs: dict[str, Any] = {}  # of steps that may be undone in the turn they began in
         self.values: dict[str, Any] = {}  # decoded results of named steps
         self.errors: dict[str, Error] = {}
         self.items: dict[str, list[Any]] = {}  # of open fan-outs
@@ -142,6 +142,8 @@ class ActiveJob:
 
     def _input(self, name: str) -> Any:
         """Return what a step was given: the arguments of its last order, or its child's params."""
+        if name in self.inputs:
+            return self.inputs[name]
         events = [each.event for each in self._store.stream(ids.step_id(self.job.id, name))]
         for event in reversed(events):
             if isinstance(event, StepReleased):
@@ -155,7 +157,7 @@ class ActiveJob:
     def forget(self, names: Iterable[str]) -> None:
         """Let go of all values of steps of which a new generation begins."""
         for name in names:
-            for kept in (self.arguments, self.values, self.errors):
+            for kept in (self.arguments, self.inputs, self.values, self.errors):
                 kept.pop(name, None)
             self.forget_items(name)
         self.demanded.clear()

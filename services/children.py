@@ -136,6 +136,8 @@ def _begin(turn: Turn, active: ActiveJob, step: Step, data: bytes) -> None:
     _record_opening(turn, active, step, child)
     if index is None:
         turn.advance(active).decided.child(name, child)
+        if ids.compensation(name) in active.plan.steps:
+            active.inputs[name] = params
     event = _child_submission(turn, active, step, plan, params)
     turn.later(partial(_open_child, turn, step, event, plan, params))
 

@@ -72,6 +72,7 @@ class Controller:
         self.memory = WorkingSet(self._store)
         self.flow = self._new_flow()
         self.outbox = Outbox(self.memory, self._store, self._reply_to, announces=self._announces)
+        self.fleet.changed = bool(self.fleet.members)  # perhaps that was to be recorded just now
 
     def recover(self, roots: Iterable[UUID], now: datetime) -> dict[UUID, str]:
         """Load the trees of these roots from the log; return those that are unreadable, and why."""
@@ -177,9 +178,12 @@ class Controller:
 
     def _record_fleet(self, batch: Batch) -> None:
         """Keep in the log who serves which queue, so that it can be told later, too."""
-        if self.fleet.changed:
-            self.fleet.changed = False
-            slots, endpoints = self.fleet.served()
+        if not self.fleet.changed:
+            return
+        self.fleet.changed = False
+        slots, endpoints = self.fleet.served()
+        if (slots, endpoints) != self.memory.fleet_served:
+            self.memory.fleet_served = slots, endpoints
             event = FleetChanged(at=batch.now, cause="fleet", slots=slots, endpoints=endpoints)
             batch.append(ids.FLEET_ID, self.memory.next_version(ids.FLEET_ID), event)
 

@@ -90,7 +90,7 @@ def _end(turn: Turn, active: ActiveJob) -> None:
     result = turn.batch.payload(data) if error is None and not job.cancelled else None
     event: JobEnded
     if job.cancelled:
-        event = JobCancelled(at=at, cause=cause, steps=totals, reason=active.reason)
+        event = JobCancelled(at=at, cause=cause, steps=totals, reason=job.reason)
     elif error is None:
         event = JobSucceeded(at=at, cause=cause, steps=totals, result=result)
     else:
@@ -109,7 +109,6 @@ def cancel_job(turn: Turn, active: ActiveJob, reason: str, by: str = "") -> None
     turn.flush(active)
     at, cause = turn.batch.now, turn.cause
     turn.record_job(job, JobCancelling(at=at, cause=cause, reason=reason, by=by))
-    active.reason = reason
     turn.resume(active)
     turn.advance(active).cancel_all()
     _next_stage(turn, active)

@@ -74,8 +74,9 @@ def _items_of(active: ActiveJob, name: str) -> list[Any]:
 
 
 def make_ready(turn: Turn, active: ActiveJob, name: str, start: int) -> None:
-    """Items from `start` up to the end of the window may begin."""
+    """Items from `start` up to the end of the window may begin, as far as they have not."""
     planned, items = active.plan.steps[name], active.job.fan_outs[name]
+    start = max(start, items.begun)  # the window may have been larger before
     if planned.kind == "call":
         queue = planned.definition.queue or DEFAULT_QUEUE
         turn.flow.add_items(queue, active.job.id, name, start, items.may_begin)

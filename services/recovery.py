@@ -76,13 +76,16 @@ class Recovery:
         planned = active.plan.steps[name]
         active.tree.steps_used += items.shape.count
         active.items[name] = self._items_of(active, name)
+        queue = planned.definition.queue or DEFAULT_QUEUE
         for index in items.in_flight():
-            if not self._load_step(active, ids.item_path(name, index)):
+            if self._load_step(active, ids.item_path(name, index)):
+                continue
+            if planned.kind != "call":
                 raise StoredDataError(f"item {index} of step {name} began but has no events")
+            self._flow.add(queue, Ready(active.job.id, name, index))  # a limit let later ones pass
         if planned.collects:
             active.collected[name] = self._collect(active, name)
         if planned.kind == "call":
-            queue = planned.definition.queue or DEFAULT_QUEUE
             self._flow.add_items(queue, active.job.id, name, items.begun, items.may_begin)
 
     def _load_step(self, active: ActiveJob, path: str) -> bool:
@@ -127,9 +130,10 @@ class Recovery:
 
     def _items_of(self, active: ActiveJob, name: str) -> list[object]:
         store = self._memory.store
-        for recorded in store.stream(ids.step_id(active.job.id, name)):
-            if isinstance(recorded.event, StepOpened):
-                values: list[object] = read_payload(recorded.event.items, store)
+        events = [each.event for each in store.stream(ids.step_id(active.job.id, name))]
+        for event in reversed(events):  # the latest generation
+            if isinstance(event, StepOpened):
+                values: list[object] = read_payload(event.items, store)
                 return values
         raise StoredDataError(f"fan-out {name} of job {active.job.id} has no items in the log")
 

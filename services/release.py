@@ -64,8 +64,8 @@ def _still_ready(active: ActiveJob, ready: Ready) -> bool:
     if ready.index is None:
         return active.job.step(ready.step) == "ready"
     items = active.job.fan_outs.get(ready.step)
-    if items is None or ready.index >= items.may_begin:
-        return False
+    if items is None or ready.index >= max(items.begun, items.may_begin):
+        return False  # what has begun goes on, though the window was made smaller since
     return not items.ended[ready.index]
 
 

@@ -118,6 +118,8 @@ def _renew(turn: Turn, active: ActiveJob, names: list[str], message: RerunJob) -
     job, plan = active.job, active.plan
     if job.cancelled and job.state not in JOB_ENDED:
         raise UsageError("it is being cancelled")
+    if job.state == "paused":
+        raise UsageError("it is paused: resume it first")
     renewed = _renewed(plan, names)
     undone = [name for name in job.done if name not in renewed and _is_undone(job, plan, name)]
     if undone:
@@ -167,7 +169,7 @@ def _below(turn: Turn, active: ActiveJob, names: Iterable[str]) -> dict[str, int
     found: dict[str, int] = {}
     for name in names:
         if active.plan.steps[name].kind == "job":
-            for child in _children(turn, active.job.id, name):
+            for child in _children(turn, active.job, name):
                 add_counts(found, _totals(turn, child))
     return found
 
@@ -180,14 +182,14 @@ def _totals(turn: Turn, child: UUID) -> dict[str, int]:
     return last.event.steps if last is not None and isinstance(last.event, JobEnded) else {}
 
 
-def _children(turn: Turn, job: UUID, name: str) -> Iterator[UUID]:
+def _children(turn: Turn, job: Job, name: str) -> Iterator[UUID]:
     """Yield the child jobs of a step, or of the items of a fan-out, in its latest generation."""
-    memory, step_id = turn.memory, ids.step_id(job, name)
-    paths = [name, *(ids.item_path(name, index) for index in range(memory.item_count(step_id)))]
-    for path in paths:
-        known = ids.step_id(job, path)
-        step = turn.ended.get(known) or memory.project_step(known)
-        if step is None:
-            return
-        if step.child is not None:
+    if name in job.children:
+        yield job.children[name]
+    items = job.fan_outs.get(name)
+    begun = job.items_begun.get(name, 0) if items is None else items.begun
+    for index in range(begun):
+        item = ids.step_id(job.id, ids.item_path(name, index))
+        step = turn.ended.get(item) or turn.memory.project_step(item)
+        if step is not None and step.child is not None:
             yield step.child

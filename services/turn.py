@@ -156,6 +156,7 @@ class Turn:
         step = self.begun(active, effect.step)
         result = self.batch.payload(effect.value)
         active.values[effect.step] = msgspec.json.decode(effect.value)
+        self.ended[step.id] = step
         self.record_step(step, self.succeeded(step, result))
 
     def fail(self, active: ActiveJob, effect: Effect) -> None:
@@ -163,6 +164,7 @@ class Turn:
         error = effect.error or Error(code="error", message="no reason given")
         active.errors[effect.step] = error
         step = self.begun(active, effect.step)
+        self.ended[step.id] = step
         self.record_step(step, self.failed(step, error))
 
     def cancel(self, active: ActiveJob, effect: Effect) -> None:

@@ -32,10 +32,15 @@ def begin_sleep(turn: Turn, active: ActiveJob, name: str, value: bytes) -> None:
         until = moment(msgspec.json.decode(value), turn.batch.now)
     except (ValueError, OverflowError) as problem:
         error = Error(code="expression-error", message=f"sleep: {problem}")
-        turn.later(partial(turn.fail_step, step, error))
+        turn.later(partial(_refuse, turn, step, error))
         turn.memory.steps[step.id] = step
         return
     _open(turn, step, until=until)
+
+
+def _refuse(turn: Turn, step: Step, error: Error) -> None:
+    if step.id in turn.memory.steps:  # not cancelled in the meantime
+        turn.fail_step(step, error)
 
 
 def begin_wait(turn: Turn, active: ActiveJob, name: str) -> None:
@@ -45,8 +50,8 @@ def begin_wait(turn: Turn, active: ActiveJob, name: str) -> None:
     step = turn.begun(active, name)
     expire = definition.expire
     until = None if expire is None else turn.batch.now + timedelta(seconds=expire)
-    kept = active.job.signals.get(definition.signal)
-    ask = definition.form is not None and not kept
+    kept = len(active.job.signals.get(definition.signal, ()))
+    ask = definition.form is not None and kept <= len(_waiting_for(turn, active, definition.signal))
     request = user_actions.ask_for(turn, active, step) if ask else None
     opened = StepOpened(
         at=turn.batch.now,
@@ -91,7 +96,7 @@ def signal(turn: Turn, active: ActiveJob, message: SignalJob) -> None:
         return
     raw = bytes(message.data)
     data = decode_json(raw)
-    step = _waiting_for(turn, active, message.name)
+    step = next(iter(_waiting_for(turn, active, message.name)), None)
     _check_form(active, message.name, data, step)
     if step is None and sum(map(len, job.signals.values())) >= SIGNALS_KEPT_MAX:
         raise UsageError(
@@ -114,14 +119,15 @@ def signal(turn: Turn, active: ActiveJob, message: SignalJob) -> None:
         turn.end_step(step, turn.succeeded(step, payload), raw)
 
 
-def _waiting_for(turn: Turn, active: ActiveJob, name: str) -> Step | None:
-    """Return the first step, in topological order, that waits for a signal of this name."""
+def _waiting_for(turn: Turn, active: ActiveJob, name: str) -> list[Step]:
+    """Return the steps that wait for a signal of this name, in topological order."""
+    found = []
     for each, planned in active.plan.steps.items():
         if planned.kind == "wait":
             step = turn.memory.steps.get(ids.step_id(active.job.id, each))
             if step is not None and step.state == "waiting" and step.signal == name:
-                return step
-    return None
+                found.append(step)
+    return found
 
 
 def _check_form(active: ActiveJob, name: str, data: object, step: Step | None) -> None:

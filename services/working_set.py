@@ -16,7 +16,7 @@ from warrener.domain import ids
 from warrener.domain import step as steps
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import StoredDataError
-from warrener.domain.events import DefinitionStored, LimitChanged, StepOpened
+from warrener.domain.events import DefinitionStored, FleetChanged, LimitChanged
 from warrener.domain.job_state import Job
 from warrener.domain.limits import Limits, Waiter
 from warrener.domain.plan import Plan, build_plan
@@ -45,6 +45,7 @@ class WorkingSet:
         self._limit_changes: dict[str, LimitChanged | None] = {}
         self._versions: dict[UUID, int] = {}  # of streams that only we write
         self._timers: list[tuple[datetime, UUID]] = []
+        self.fleet_served = _fleet_served(store)  # slots and endpoints, as the log has them
 
     def plan(self, definition: str) -> Plan:
         """Return the plan of a stored definition by its hash."""
@@ -82,16 +83,12 @@ class WorkingSet:
             active.tree.steps_used = len(active.plan.steps) + sum(job.below.values())
             self.trees[job.id] = active.tree
             self.jobs[job.id] = active
+            if job.deadline is not None:
+                self.set_timer(job.deadline, job.id)
 
     def project_step(self, step_id: UUID) -> Step | None:
         """Return a step as the log has it."""
         return steps.project(None, self.store.stream(step_id))
-
-    def item_count(self, step_id: UUID) -> int:
-        """Return how many items a fan-out has in its latest generation; 0 if it is none."""
-        opened = [each.event for each in self.store.stream(step_id)]
-        counts = [event.count for event in opened if isinstance(event, StepOpened)]
-        return (counts[-1] or 0) if counts else 0
 
     def remove(self, active: ActiveJob) -> None:
         """A job ended."""
@@ -186,6 +183,12 @@ class WorkingSet:
                 yield about
             elif next_at is not None:
                 self.set_timer(next_at, about)
+
+
+def _fleet_served(store: EventStore) -> tuple[dict[str, int], tuple[str, ...]]:
+    last = store.last(ids.FLEET_ID)
+    event = last.event if last is not None else None
+    return (event.slots, event.endpoints) if isinstance(event, FleetChanged) else ({}, ())
 
 
 def _last_time(store: EventStore) -> datetime | None:

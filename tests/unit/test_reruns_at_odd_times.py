@@ -1,0 +1,95 @@
+"""New generations that begin in odd moments: in the same turn, while paused, after a restart."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from support.driving import Driver
+
+from warrener.domain.definition.model import JobDefinition
+from warrener.domain.events import JobEnded
+from warrener.domain.ids import job_id
+from warrener.domain.messages import PauseJob, RerunJob, ResumeJob
+from warrener.services.submission import Source, submission
+
+CHILD = msgspec.convert({"job": "child", "steps": {"a": {"call": "work"}}}, JobDefinition)
+
+
+def definition(steps: dict[str, Any], **head: Any) -> JobDefinition:
+    return msgspec.convert({"job": "again", "steps": steps, **head}, JobDefinition)
+
+
+def rerun(job: UUID, step: str, key: str = "again") -> RerunJob:
+    return RerunJob(job=job, step=step, key=key)
+
+
+def totals(driver: Driver, job: UUID) -> dict[str, int]:
+    last = driver.store.last(job)
+    assert last is not None
+    assert isinstance(last.event, JobEnded)
+    return last.event.steps
+
+
+def test_a_step_that_needs_no_worker_begins_anew_in_the_turn_in_which_it_ended() -> None:
+    driver = Driver()
+    steps = {"a": {"set": {"x": 1}}, "b": {"call": "work", "after": ["a"]}}
+    job = job_id("key")
+
+    driver.handle("1", submission(Source(definition(steps), {}), {}, key="key"), rerun(job, "a"))
+    driver.succeed(driver.order("b"))
+
+    assert driver.job(job).state == "succeeded"
+    assert driver.step(job, "a").generation == 2
+
+
+def test_a_paused_job_is_resumed_before_parts_of_it_begin_anew() -> None:
+    driver = Driver()
+    job = driver.submit(definition({"a": {"call": "work"}, "b": {"call": "work"}}), {})
+    driver.succeed(driver.order("a"))
+    driver.command(PauseJob(job=job))
+
+    assert driver.command(rerun(job, "a")) == (
+        f"cannot rerun {job}/a: it is paused: resume it first"
+    )
+
+    driver.command(ResumeJob(job=job))
+    assert driver.command(rerun(job, "a")) is None
+    assert [order.path for order in driver.orders] == ["a", "b", "a"]
+
+
+def test_the_deadline_of_a_job_that_ended_before_a_restart_holds_for_a_new_generation() -> None:
+    driver = Driver()
+    job = driver.submit(definition({"a": {"call": "work"}}, deadline=60.0), {})
+    driver.succeed(driver.order("a"))
+    driver.controller.forget()
+    driver.command(rerun(job, "a"))
+
+    driver.wait(61.0)
+
+    error = driver.job(job).error
+    assert error is not None
+    assert error.code == "deadline-exceeded"
+
+
+def test_steps_of_child_jobs_are_counted_once_whatever_began_anew_in_between() -> None:
+    driver = Driver()
+    child = {"job": "child", "with": {"n": "${{ steps.a.result }}"}}
+    each = {"job": "child", "for_each": "${{ [1, 2] }}", "with": {"n": "${{ item + 2 }}"}}
+    steps = {
+        "a": {"call": "first"},
+        "b": {**child, "when": "${{ steps.a.result == 1 }}"},
+        "c": {**each, "when": "${{ steps.a.result == 1 }}", "after": ["a"]},
+    }
+    job = driver.submit(definition(steps), {}, {"child": CHILD})
+    driver.succeed(driver.order("a"), 1)
+    for order in [order for order in driver.orders if order.path == "a"][1:]:
+        driver.succeed(order)
+    assert totals(driver, job) == {"succeeded": 8}
+
+    for key in ("two", "three"):  # the child jobs do not begin again
+        driver.command(rerun(job, "a", key))
+        driver.succeed(driver.order("a"), 2)
+
+        assert totals(driver, job) == {"succeeded": 1, "skipped": 2}

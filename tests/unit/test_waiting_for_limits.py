@@ -1,0 +1,51 @@
+"""Steps that a limit holds back: who goes when there is room, and when somebody is to look."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from support.driving import Driver
+
+from warrener.domain.definition.model import JobDefinition
+from warrener.domain.messages import CancelJob
+
+ONE_AT_A_TIME = {"limits": [{"name": "api", "slots": 1}]}
+RATED = {"limits": [{"name": "api", "slots": 1, "rate": [10, 1], "burst": 5}]}
+
+
+def jobs(steps: dict[str, Any]) -> JobDefinition:
+    return msgspec.convert({"job": "limited", "steps": steps}, JobDefinition)
+
+
+def test_room_that_a_cancelled_step_does_not_take_goes_to_the_next() -> None:
+    driver = Driver()
+    limited = jobs({name: {"call": "work", **ONE_AT_A_TIME} for name in "ab"})
+    first = driver.submit(limited, {}, key="first")  # a is out, b waits for its slot
+    second = driver.submit(limited, {}, key="second")
+
+    driver.command(CancelJob(job=first))
+
+    assert [(order.job, order.path) for order in driver.orders] == [(first, "a"), (second, "a")]
+
+
+def test_a_slot_held_before_a_restart_can_be_given_back_after_it() -> None:
+    driver = Driver()
+    job = driver.submit(jobs({name: {"call": "work", **ONE_AT_A_TIME} for name in "a"}), {})
+    driver.controller.forget()
+    driver.controller.recover([job], driver.now)
+
+    driver.succeed(driver.order("a"))
+
+    assert driver.job(job).state == "succeeded"
+
+
+def test_nobody_looks_at_a_rate_while_no_slot_is_free() -> None:
+    driver = Driver()
+    driver.submit(jobs({name: {"call": "work", **RATED} for name in "ab"}), {})
+
+    assert driver.controller.next_due(driver.now) is None
+
+    driver.succeed(driver.order("a"))
+
+    assert [order.path for order in driver.orders] == ["a", "b"]
