@@ -41,6 +41,7 @@ def to_json(graph: Graph) -> str:
     nodes = [msgspec.to_builtins(node) for node in graph.nodes]
     edges = [
         {"from": edge.dependency, "to": edge.reader, "condition": edge.condition}
+        | ({"catch": edge.catch} if edge.catch else {})
         for edge in graph.edges
     ]
     data = {"job": graph.job, "version": graph.version, "nodes": nodes, "edges": edges}

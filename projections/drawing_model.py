@@ -8,7 +8,11 @@ from typing import Final
 
 import msgspec
 
+from warrener.domain.definition.durations import duration_text
 from warrener.domain.definition.model import Join, StepDefinition
+from warrener.domain.definition.reading import topological
+from warrener.domain.definition.stand_ins import handlers
+from warrener.domain.ids import compensation
 from warrener.domain.plan import Plan
 from warrener.domain.states import STEP_ENDED
 
@@ -33,6 +37,7 @@ class Look(msgspec.Struct, frozen=True):
 PLAIN: Final = Look("", "#f8fafc", "#475569")
 INK: Final = "#0f172a"
 LINE: Final = "#6b7280"  # readable on white and on black
+CATCH_LINE: Final = "#dc2626"  # so is this
 
 LOOKS: Final[Mapping[str, Look]] = {
     "pending": Look("○", "#f8fafc", "#64748b"),
@@ -52,16 +57,22 @@ LOOKS: Final[Mapping[str, Look]] = {
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
-    """A step. `target` is the endpoint or job that it calls, `items` its items by state."""
+    """A step. `target` is what it calls or waits for, `items` its items by state.
+
+    `compensate` is the endpoint that undoes it, `undone` the state of that.
+    """
 
     name: str
-    kind: str  # call | job | set
+    kind: str  # call | job | wait | sleep | set
     target: str
     fan_out: bool
     join: str
     when: str | None
     state: str | None
     items: Mapping[str, int] | None
+    always: bool = False
+    compensate: str | None = None
+    undone: str | None = None
 
     @property
     def look(self) -> Look:
@@ -71,10 +82,15 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     def lines(self) -> list[str]:
         """Return the text of the node, the name first, free of unsafe characters."""
         lines = [self.name, " ".join(filter(None, (self._prefix(), self.kind, self.target)))]
+        if self.always:
+            lines.append("always, at the end")
         if self.join != Join.ALL_OK:
             lines.append(f"join {self.join}")
         if self.when is not None:
             lines.append(f"when {self.when}")
+        if self.compensate is not None:
+            undone = f": {self.undone}" if self.undone else ""
+            lines.append(f"↶ {self.compensate}{undone}")
         if self.state is not None:
             lines.append(f"{self.look.mark} {self.state}".strip())
         if self.items is not None:
@@ -87,11 +103,26 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Edge(msgspec.Struct, frozen=True):
-    """A dependency: `reader` waits for `dependency`, if there is a condition only when it holds."""
+    """A dependency: `reader` waits for `dependency`, if there is a condition only when it holds.
+
+    With `catch` the reader answers for these failures of the dependency, separated by commas.
+    """
 
     dependency: str
     reader: str
     condition: str | None
+    catch: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Return what stands at the line; it is empty for a plain dependency."""
+        return f"on {self.catch}" if self.catch else self.condition or ""
+
+    @property
+    def words(self) -> str:
+        """Return when the dependency counts, in words."""
+        condition = f" if {self.condition}" if self.condition else ""
+        return f" on {self.catch}" if self.catch else condition
 
 
 class Graph(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,8 +142,7 @@ class Graph(msgspec.Struct, frozen=True, kw_only=True):
         """Return the graph in words, for those who do not see it."""
         after: dict[str, list[str]] = {node.name: [] for node in self.nodes}
         for edge in self.edges:
-            condition = f" if {edge.condition}" if edge.condition else ""
-            after[edge.reader].append(f"{edge.dependency}{condition}")
+            after[edge.reader].append(f"{edge.dependency}{edge.words}")
         parts = []
         for node in self.nodes:
             state = f" ({node.state})" if node.state else ""
@@ -126,18 +156,40 @@ def graph_of(
     states: Mapping[str, str] | None,
     items: Mapping[str, Mapping[str, int]] | None,
 ) -> Graph:
-    """Return the graph of a plan, coloured by the states of its steps if they are given."""
+    """Return the graph of a plan, coloured by the states of its steps if they are given.
+
+    What undoes a step is a mark on it and no step of the graph.
+    """
+    edges = _edges(plan)
+    before: dict[str, set[str]] = {name: set() for name in plan.definition.steps}
+    for edge in edges:
+        before[edge.reader].add(edge.dependency)
     nodes = tuple(
-        _node(name, step.definition, states, (items or {}).get(name))
-        for name, step in plan.steps.items()
-    )
-    edges = tuple(
-        Edge(edge.dependency, name, _condition(step.definition, edge.dependency))
-        for name, step in plan.steps.items()
-        for edge in step.edges
+        _node(name, plan.steps[name].definition, states, (items or {}).get(name))
+        for name in topological(before)
     )
     definition = plan.definition
     return Graph(job=safe(definition.name), version=definition.version, nodes=nodes, edges=edges)
+
+
+def _edges(plan: Plan) -> tuple[Edge, ...]:
+    """Return dependencies, and the ways to the steps that answer for failures."""
+    steps = plan.definition.steps
+    found = {
+        (edge.dependency, name): _condition(step.definition, edge.dependency)
+        for name, step in plan.steps.items()
+        for edge in step.edges
+    }
+    caught = {
+        (name, handler): ", ".join(
+            safe(rule.on) for rule in steps[name].catch if rule.go == handler
+        )
+        for name, going in handlers(steps).items()
+        for handler in going
+    }
+    return tuple(
+        Edge(*pair, found.get(pair), caught.get(pair)) for pair in dict.fromkeys([*found, *caught])
+    )
 
 
 def _node(
@@ -146,17 +198,32 @@ def _node(
     states: Mapping[str, str] | None,
     items: Mapping[str, int] | None,
 ) -> Node:
-    kind = "call" if step.call is not None else "job" if step.job is not None else "set"
+    kind, target = _kind(step)
     return Node(
         name=name,
         kind=kind,
-        target=safe(step.call or step.job or ""),
+        target=safe(target),
         fan_out=step.for_each is not None,
         join=str(step.join.value),
         when=bare(step.when),
         state=None if states is None else states.get(name, "pending"),
         items=items,
+        always=step.always,
+        compensate=None if step.compensate is None else safe(step.compensate),
+        undone=(states or {}).get(compensation(name)),
     )
+
+
+def _kind(step: StepDefinition) -> tuple[str, str]:
+    """Return what a step is, and what it calls or waits for."""
+    if step.wait is not None:
+        return "wait", step.wait.signal
+    if step.sleep is not None:
+        is_text = isinstance(step.sleep, str)
+        return "sleep", bare(str(step.sleep)) or "" if is_text else duration_text(float(step.sleep))
+    if step.call is not None:
+        return "call", step.call
+    return ("set", "") if step.job is None else ("job", step.job)
 
 
 def _condition(step: StepDefinition, dependency: str) -> str | None:

@@ -7,7 +7,7 @@ from html import escape
 from typing import Final
 from unicodedata import combining, east_asian_width
 
-from warrener.projections.drawing_model import INK, LINE, Graph, Node, shortened
+from warrener.projections.drawing_model import CATCH_LINE, INK, LINE, Graph, Node, shortened
 from warrener.projections.layout import Box, Layout, Link, Size, lay_out
 
 FONT: Final = "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace"
@@ -15,6 +15,7 @@ CHAR: Final = 7.9  # width of a character of 13 units, a little generous
 SMALL_CHAR: Final = 6.8
 LINE_HEIGHT: Final = 17.0
 PADDING: Final = 12.0
+CORNERS: Final = {"set": 14.0, "wait": 24.0, "sleep": 24.0}
 MARGIN: Final = 24.0
 STACK: Final = 5.0  # how far the sheets behind a fan-out stick out
 COLUMNS_MAX: Final = 32
@@ -26,7 +27,7 @@ ARROW: Final = 8.0
 def to_svg(graph: Graph) -> str:
     """Return the drawing. Colours come with words, and everything is said in `title` and `desc`."""
     texts = [_node_text(node) for node in graph.nodes]
-    labels = [wrapped(edge.condition or "", LABEL_COLUMNS_MAX) for edge in graph.edges]
+    labels = [wrapped(edge.label, LABEL_COLUMNS_MAX) for edge in graph.edges]
     layout = _layout(graph, texts, labels)
     width, height = layout.size.width + 2 * MARGIN, layout.size.height + 2 * MARGIN
     head = (
@@ -48,11 +49,12 @@ def _layout(graph: Graph, texts: Sequence[list[str]], labels: Sequence[list[str]
         Link(
             numbers[edge.dependency],
             numbers[edge.reader],
-            _room(label, SMALL_CHAR, 6.0) if edge.condition else None,
+            _room(label, SMALL_CHAR, 6.0) if edge.label else None,
         )
         for edge, label in zip(graph.edges, labels, strict=True)
     ]
-    return lay_out([_room(lines, CHAR, PADDING) for lines in texts], links)
+    last = {number for number, node in enumerate(graph.nodes) if node.always}
+    return lay_out([_room(lines, CHAR, PADDING) for lines in texts], links, last)
 
 
 def _node_text(node: Node) -> list[str]:
@@ -103,7 +105,7 @@ def _node(node: Node, lines: Sequence[str], box: Box) -> str:
     shapes = []
     if node.fan_out:
         shapes += [_rect(box, shift, 5, ink) for shift in (2 * STACK, STACK)]
-    shapes.append(_rect(box, 0, 14 if node.kind == "set" else 5, ink))
+    shapes.append(_rect(box, 0, CORNERS.get(node.kind, 5), ink))
     if node.kind == "job":
         shapes.append(_rect(box, 0, 3, f'fill="none" stroke="{look.stroke}"', inset=4))
     top = box.y + PADDING + 9
@@ -141,14 +143,14 @@ def _edges(graph: Graph, layout: Layout, labels: Sequence[list[str]]) -> Iterabl
         source = layout.nodes[numbers[edge.dependency]]
         target = layout.nodes[numbers[edge.reader]]
         start, end = (source.right, leaving[number]), (target.x, entering[number])
-        title = f"{edge.dependency} to {edge.reader}"
-        title += f" if {edge.condition}" if edge.condition else ""
-        dashes = ' stroke-dasharray="6 4"' if edge.condition else ""
+        title = f"{edge.dependency} to {edge.reader}{edge.words}"
+        dashes = ' stroke-dasharray="6 4"' if edge.label else ""
+        colour = CATCH_LINE if edge.catch else LINE
         path = _path(start, layout.bends[number], end)
         yield (
             f"<g><title>{escape(title)}</title>"
-            f'<path d="{path}" fill="none" stroke="{LINE}" stroke-width="1.5"{dashes}/>'
-            f'<path d="{_arrow(end)}" fill="{LINE}"/>'
+            f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="1.5"{dashes}/>'
+            f'<path d="{_arrow(end)}" fill="{colour}"/>'
             f"{_label(labels[number], layout.labels[number])}</g>"
         )
 

@@ -4,17 +4,36 @@ from __future__ import annotations
 
 import re
 
-from warrener.projections.drawing_model import INK, LINE, LOOKS, PLAIN, Graph, Look, Node, shortened
+from warrener.projections.drawing_model import (
+    CATCH_LINE,
+    INK,
+    LINE,
+    LOOKS,
+    PLAIN,
+    Graph,
+    Look,
+    Node,
+    shortened,
+)
 
 LABEL_CHARS_MAX = 60
 
 _MERMAID_SPECIAL = re.compile(r"[^\w .,:/=+()'\u2010-\u2fff-]", re.ASCII)
-_MERMAID_SHAPES = {"call": ('["', '"]'), "job": ('[["', '"]]'), "set": ('("', '")')}
+_MERMAID_SHAPES = {
+    "call": ('["', '"]'),
+    "job": ('[["', '"]]'),
+    "set": ('("', '")'),
+    "wait": ('(["', '"])'),
+    "sleep": ('(["', '"])'),
+}
 _MERMAID_FAN_OUT = ('{{"', '"}}')
 
 
 def to_mermaid(graph: Graph) -> str:
-    """Return a Mermaid flowchart; fan-outs are hexagons, sub-jobs have a double border."""
+    """Return a Mermaid flowchart; fan-outs are hexagons, sub-jobs have a double border.
+
+    What waits has round ends; the ways to steps that answer for failures are red.
+    """
     ids = _ids(graph)
     lines = [
         "flowchart LR",
@@ -23,9 +42,12 @@ def to_mermaid(graph: Graph) -> str:
     ]
     lines += [f"    {ids[node.name]}{_mermaid_shape(node)}" for node in graph.nodes]
     for edge in graph.edges:
-        label = f'|"{_mermaid(edge.condition)}"|' if edge.condition else ""
-        arrow = "-.->" if edge.condition else "-->"
+        label = f'|"{_mermaid(edge.label)}"|' if edge.label else ""
+        arrow = "-.->" if edge.label else "-->"
         lines.append(f"    {ids[edge.dependency]} {arrow}{label} {ids[edge.reader]}")
+    caught = [str(number) for number, edge in enumerate(graph.edges) if edge.catch]
+    if caught:
+        lines.append(f"    linkStyle {','.join(caught)} stroke:{CATCH_LINE}")
     return "\n".join([*lines, *_mermaid_classes(graph)]) + "\n"
 
 
@@ -59,7 +81,10 @@ def _mermaid_plain(text: str) -> str:
 
 
 def to_dot(graph: Graph) -> str:
-    """Return a Graphviz digraph; fan-outs are boxes with depth, sub-jobs have two borders."""
+    """Return a Graphviz digraph; fan-outs are boxes with depth, sub-jobs have two borders.
+
+    What waits is an oval; the ways to steps that answer for failures are red.
+    """
     ids = _ids(graph)
     lines = [
         f"digraph {_dot(graph.title)} {{",
@@ -71,8 +96,9 @@ def to_dot(graph: Graph) -> str:
         label = "\\n".join(_dot_text(shortened(line, LABEL_CHARS_MAX)) for line in node.lines())
         lines.append(f'    {ids[node.name]} [label="{label}", {_dot_look(node, node.look)}];')
     for edge in graph.edges:
-        label = _dot(shortened(edge.condition, LABEL_CHARS_MAX)) if edge.condition else ""
-        style = f" [style=dashed, label={label}]" if edge.condition else ""
+        label = f"style=dashed, label={_dot(shortened(edge.label, LABEL_CHARS_MAX))}"
+        colour = f', color="{CATCH_LINE}"' if edge.catch else ""
+        style = f" [{label}{colour}]" if edge.label else ""
         lines.append(f"    {ids[edge.dependency]} -> {ids[edge.reader]}{style};")
     return "\n".join([*lines, "}"]) + "\n"
 
@@ -84,7 +110,8 @@ def _dot_look(node: Node, look: Look) -> str:
         return f"{border}, shape=box3d{style}"
     if node.kind == "job":
         return f"{border}, peripheries=2{style}"
-    return border + (style if look.dashed else "")
+    shape = ", shape=oval" if node.kind in ("wait", "sleep") else ""
+    return border + shape + (style if look.dashed else "")
 
 
 def _dot(text: str) -> str:

@@ -7,7 +7,7 @@ positions are in the drawing's own units, with the origin at the top left.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
 import msgspec
@@ -67,9 +67,14 @@ class Layout(msgspec.Struct, frozen=True):
 NO_SIZE = Size(0.0, 6.0)
 
 
-def lay_out(nodes: Sequence[Size], links: Sequence[Link]) -> Layout:
-    """Place nodes, which must come in topological order, and the bends of their links."""
-    ranks = _ranks(len(nodes), links)
+def lay_out(
+    nodes: Sequence[Size], links: Sequence[Link], last: Collection[int] = frozenset()
+) -> Layout:
+    """Place nodes, which must come in topological order, and the bends of their links.
+
+    Those that are `last` stand to the right of all others; no other is linked from them.
+    """
+    ranks = _ranks(len(nodes), links, last)
     layers, sizes, neighbours = _layers(nodes, links, ranks)
     _order(layers, neighbours)
     heights = {cell: sizes[cell].height for layer in layers for cell in layer}
@@ -89,17 +94,27 @@ def lay_out(nodes: Sequence[Size], links: Sequence[Link]) -> Layout:
     return Layout(Size(width, height), placed, bends, labels)
 
 
-def _ranks(count: int, links: Sequence[Link]) -> list[int]:
+def _ranks(count: int, links: Sequence[Link], last: Collection[int]) -> list[int]:
     """Return the longest distance from the left; a labelled link keeps a rank for its label."""
     ranks = [0] * count
-    for link in sorted(links, key=lambda each: each.target):
-        ranks[link.target] = max(ranks[link.target], ranks[link.source] + _length(link))
+    within = [link for link in links if link.target not in last]
+    _push(ranks, within)
     entered = {link.target for link in links}
     for node in range(count):
-        ends = [ranks[each.target] - _length(each) for each in links if each.source == node]
+        ends = [ranks[each.target] - _length(each) for each in within if each.source == node]
         if ends and node not in entered:
             ranks[node] = min(ends)
+    end = 1 + max((rank for node, rank in enumerate(ranks) if node not in last), default=-1)
+    for node in last:
+        ranks[node] = end
+    _push(ranks, [link for link in links if link.target in last])
     return ranks
+
+
+def _push(ranks: list[int], links: Sequence[Link]) -> None:
+    """Move the targets of links to the right of their sources."""
+    for link in sorted(links, key=lambda each: each.target):
+        ranks[link.target] = max(ranks[link.target], ranks[link.source] + _length(link))
 
 
 def _length(link: Link) -> int:

@@ -9,15 +9,16 @@ import functools
 import inspect
 import re
 import typing
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, Literal, NoReturn, ParamSpec, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import msgspec
 
+from warrener.domain.definition import python_options as options
 from warrener.domain.definition import tracing
-from warrener.domain.definition.durations import seconds
 from warrener.domain.definition.handles import refuse
-from warrener.domain.definition.model import RetryRule
+from warrener.domain.definition.model import RetryRule, Timeout, UserActionRule
+from warrener.domain.expression_text import OPEN
 from warrener.domain.messages import DEFAULT_QUEUE
 from warrener.services.plans import Plan
 
@@ -28,49 +29,18 @@ NAMES_SHOWN_MAX = 10
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,199}\Z", re.ASCII)
 
 
-class Retry(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a `retry` list; see `RetryRule`. Durations are text such as "2s", or seconds."""
+class StepOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What an endpoint says of the steps that call it."""
 
-    on: str = "*"
-    max: int | None = None
-    first: str | float = 1.0
-    factor: float = 2.0
-    cap: str | float = 300.0
-    jitter: Literal["full", "none"] = "full"
-    wait: Literal["backoff", "retry-after"] = "backoff"
-
-    def rule(self) -> RetryRule:
-        """Return the rule as the definition keeps it; raises `ValueError`."""
-        fields = msgspec.structs.asdict(self)
-        fields.update(first=seconds(self.first), cap=seconds(self.cap), factor=float(self.factor))
-        return msgspec.convert(fields, RetryRule)
+    queue: str | None = None
+    retry: tuple[RetryRule, ...] | None = None
+    timeout: Timeout | None = None
+    limits: tuple[options.Limit, ...] = ()
+    on_user_action: UserActionRule | None = None
+    compensate: str | None = None
 
 
-class Timeout(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds on the time of one attempt or of all of them. Not supported yet."""
-
-    queue: str | float | None = None
-    run: str | float | None = None
-    beat: str | float | None = None
-    total: str | float | None = None
-
-
-class Limit(msgspec.Struct, frozen=True):
-    """A bound on how much runs at once or per time under one key. Not supported yet."""
-
-    name: str
-    key: str | None = None
-    rate: str | None = None
-    burst: int | None = None
-    slots: int | None = None
-
-
-def wait_for(*_: Any, **__: Any) -> NoReturn:
-    """Wait for a signal or a user's answer. Not supported yet."""
-    refuse("wait_for(...) is not supported yet")
-
-
-class Endpoint(Generic[P, R]):
+class Endpoint(options.Called, Generic[P, R]):
     """A function that steps call. `function` is the plain function with its own types.
 
     A call returns what the function returns, or the step's handle inside a traced job; hence the
@@ -81,14 +51,13 @@ class Endpoint(Generic[P, R]):
         self,
         function: Callable[P, R],
         name: str,
-        queue: str | None = None,
-        retry: tuple[RetryRule, ...] | None = None,
+        steps: StepOptions | None = None,
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
         self.name = name
-        self.queue = queue
-        self.retry = retry
+        self.steps = StepOptions() if steps is None else steps
+        self.queue = self.steps.queue
         self.signature = inspect.signature(function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
@@ -100,14 +69,20 @@ class Endpoint(Generic[P, R]):
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as error:
             refuse(f"{self.name}: {error}", f"its parameters are {self.signature}")
-        fields = {"queue": self.queue, "retry": self.retry}
-        return trace.add(
+        given = _flat(bound)
+        handle = trace.add(
             self.function.__name__,
-            _flat(bound),
+            given,
             result_fields=self.result_fields,
+            defaults=_left_out(self.signature, given),
             call=self.name,
-            **fields,
+            queue=self.steps.queue,
+            retry=self.steps.retry,
+            timeout=self.steps.timeout,
+            on_user_action=self.steps.on_user_action,
+            compensate=self.steps.compensate,
         )
+        return handle.limits(*self.steps.limits) if self.steps.limits else handle
 
     def __repr__(self) -> str:
         return f"<endpoint {self.name}>"
@@ -185,38 +160,38 @@ def endpoint(
     name: str,
     *,
     queue: str | None = None,
-    retry: Sequence[Retry] | None = None,
-    timeout: Timeout | str | float | None = None,
-    limits: Sequence[Limit] = (),
+    retry: Sequence[options.Retry] | None = None,
+    timeout: options.Timeout | str | float | None = None,
+    limits: Sequence[options.Limit] = (),
+    on_user_action: options.UserActionRule | None = None,
+    compensate: Endpoint[..., Any] | str | None = None,
     registry: Registry = REGISTRY,
 ) -> Callable[[Callable[P, R]], Endpoint[P, R]]:
-    """Make a function an endpoint of this name; `queue` and `retry` go into steps that call it.
+    """Make a function an endpoint of this name; the rest goes into steps that call it.
 
     The function may be `async def`. Its arguments and its result are JSON values, checked and
-    converted by its annotations.
+    converted by its annotations. `compensate` is the endpoint that undoes what this one did.
     """
     if not isinstance(name, str) or not _NAME.match(name):
         refuse(f"{name!r} is not a name of an endpoint", 'write such as @endpoint("crm.load")')
-    if timeout is not None or limits:
-        refuse(f"{name}: {'timeout' if timeout is not None else 'limits'} is not supported yet")
-    rules = None if retry is None else tuple(_rule(name, line) for line in retry)
+    undo = None if compensate is None else options.endpoint_name(f"{name}: compensate", compensate)
+    steps = StepOptions(
+        queue=queue,
+        retry=None if retry is None else options.retry(name, retry),
+        timeout=options.timeout(name, timeout),
+        limits=options.limits(name, limits),
+        on_user_action=options.user_action(name, on_user_action),
+        compensate=undo,
+    )
 
     def decorate(function: Callable[P, R]) -> Endpoint[P, R]:
         _check_function(name, function)
-        made = Endpoint(function, name, queue, rules)
+        made = Endpoint(function, name, steps)
+        _check_keys(made)
         registry.add(made)
         return made
 
     return decorate
-
-
-def _rule(name: str, line: Retry) -> RetryRule:
-    if not isinstance(line, Retry):
-        refuse(f"{name}: {line!r} in retry is not a Retry(...)")
-    try:
-        return line.rule()
-    except ValueError as error:
-        refuse(f"{name}: retry: {error}")
 
 
 def _check_function(name: str, function: Any) -> None:
@@ -225,6 +200,31 @@ def _check_function(name: str, function: Any) -> None:
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
             refuse(f"{name}: *{parameter.name} is not supported", "arguments go by name")
+
+
+def _check_keys(made: Endpoint[..., Any]) -> None:
+    """Refuse keys of limits that name no argument, before the first call does."""
+    parameters = made.signature.parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    for limit in made.steps.limits:
+        key = limit.key
+        known = isinstance(key, str) and (OPEN in key or key in parameters)
+        if key is not None and not known:
+            refuse(
+                f"{made.name}: the key {key!r} of the limit {limit.name} is no argument",
+                f"it has {', '.join(parameters) or 'none'}; or write a text with ${{{{ }}}}",
+            )
+
+
+def _left_out(signature: inspect.Signature, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults of the arguments that are not given."""
+    parameters = signature.parameters.values()
+    return {
+        parameter.name: parameter.default
+        for parameter in parameters
+        if parameter.default is not parameter.empty and parameter.name not in given
+    }
 
 
 def _flat(bound: inspect.BoundArguments) -> dict[str, Any]:

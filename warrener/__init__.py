@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from warrener.domain.definition.model import Budget, JobDefinition
     from warrener.domain.definition.python_face import job
-    from warrener.domain.definition.words import compute, each, expr, need
+    from warrener.domain.definition.python_options import Limit, Retry, Timeout, UserActionRule
+    from warrener.domain.definition.words import compute, each, expr, need, sleep, wait_for
     from warrener.domain.errors import (
         DefinitionError,
         PermanentError,
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
         WarrenerError,
     )
     from warrener.services.client import AsyncClient, Client
-    from warrener.services.endpoints import Limit, Retry, Timeout, endpoint, wait_for
+    from warrener.services.endpoints import endpoint
     from warrener.services.perform import CurrentStep, current_step
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "RetryLater",
     "Timeout",
     "UserActionRequired",
+    "UserActionRule",
     "WarrenerError",
     "compute",
     "current_step",
@@ -44,13 +46,15 @@ __all__ = [
     "expr",
     "job",
     "need",
+    "sleep",
     "wait_for",
 ]
 
 _HOMES = {
     "domain.definition.model": ("Budget", "JobDefinition"),
     "domain.definition.python_face": ("job",),
-    "domain.definition.words": ("compute", "each", "expr", "need"),
+    "domain.definition.words": ("compute", "each", "expr", "need", "sleep", "wait_for"),
+    "domain.definition.python_options": ("Limit", "Retry", "Timeout", "UserActionRule"),
     "domain.errors": (
         "DefinitionError",
         "PermanentError",
@@ -59,7 +63,7 @@ _HOMES = {
         "WarrenerError",
     ),
     "services.client": ("AsyncClient", "Client"),
-    "services.endpoints": ("Limit", "Retry", "Timeout", "endpoint", "wait_for"),
+    "services.endpoints": ("endpoint",),
     "services.perform": ("CurrentStep", "current_step"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -8,9 +8,11 @@ import msgspec
 
 from warrener.domain.definition.check_graph import GraphCheck
 from warrener.domain.definition.check_params import check_schema, validate_params
-from warrener.domain.definition.check_steps import JOB_NAME, NAME_LENGTH_MAX, check_step
+from warrener.domain.definition.check_steps import check_step
+from warrener.domain.definition.check_words import check_seconds
 from warrener.domain.definition.findings import Findings, is_whole, matches, shown
 from warrener.domain.definition.model import JobDefinition
+from warrener.domain.definition.names import JOB_NAME, NAME_LENGTH_MAX
 from warrener.domain.errors import Problem
 
 __all__ = ["check", "validate_params"]
@@ -61,6 +63,7 @@ def _check_head(findings: Findings, definition: JobDefinition) -> None:
         findings.add("budget.depth", f"depth must be a whole number from 0 to {DEPTH_MAX}")
     if not is_whole(definition.budget.steps, 1, TREE_STEPS_MAX):
         findings.add("budget.steps", f"steps must be a whole number from 1 to {TREE_STEPS_MAX}")
+    check_seconds(findings, "deadline", definition.deadline)
     if not definition.steps:
         findings.add("steps", "the job has no steps")
 

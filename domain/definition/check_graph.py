@@ -11,6 +11,7 @@ from warrener.domain.definition.check_steps import check_join
 from warrener.domain.definition.findings import Findings, shown, strings, unknown_hint
 from warrener.domain.definition.model import JobDefinition, StepDefinition
 from warrener.domain.definition.reading import topological
+from warrener.domain.definition.stand_ins import OUTCOME, caught, handlers, outcome_graph
 from warrener.domain.expression_scope import kind
 from warrener.domain.expressions import (
     Expression,
@@ -34,13 +35,18 @@ class GraphCheck:
         self._steps = definition.steps
         self._definition = definition
         self._reads: dict[str, dict[str, str]] = {}  # step -> step it reads -> where
+        self._handlers: dict[str, dict[str, str]] = {}  # step -> step that answers for it -> where
 
     def run(self) -> None:
         """Note what is wrong."""
+        self._handlers = self._known_handlers()
+        answers = caught(self._handlers)
         for name, step in self._steps.items():
             self._reads[name] = {}
             self._check_step(name, step)
+            self._check_join(name, step, answers.get(name, set()))
         self._template("", "result", self._definition.result)
+        self._check_always()
         self._check_cycles()
 
     def _check_step(self, name: str, step: StepDefinition) -> None:
@@ -50,6 +56,9 @@ class GraphCheck:
         if step.sets is not msgspec.UNSET:
             self._template(name, f"{path}.set", step.sets)
         self._for_each(name, f"{path}.for_each", step)
+        self._template(name, f"{path}.sleep", step.sleep)
+        for number, limit in enumerate(step.limits):
+            self._template(name, f"{path}.limits[{number}].key", limit.key, item=fan_out)
         if step.when is not None:
             self._condition(name, f"{path}.when", step.when)
         conditions: dict[str, Expression] = {}
@@ -61,7 +70,52 @@ class GraphCheck:
             self._known(name, place, dependency)
         self._check_after(name, step)
         self._check_conditions(name, conditions)
-        check_join(self._findings, name, step, bool(self._reads[name]))
+
+    def _check_join(self, name: str, step: StepDefinition, answers: set[str]) -> None:
+        for other in sorted(answers):
+            if other in step.needs and step.needs[other].when is not None:
+                self._findings.add(
+                    f"steps.{name}.needs.{other}",
+                    f"{name} answers for {other}: whether it waits for {other} has no condition",
+                    f"leave it out, or put when: on {name} itself",
+                )
+        counted = self._reads[name].keys() - answers
+        check_join(self._findings, name, step, bool(counted), catches=bool(answers))
+
+    def _known_handlers(self) -> dict[str, dict[str, str]]:
+        """Return who answers for whom; note those that cannot."""
+        found = handlers(self._steps)
+        for name, going in found.items():
+            for handler, place in list(going.items()):
+                if not self._can_answer(name, place, handler):
+                    del going[handler]
+        return {name: going for name, going in found.items() if going}
+
+    def _can_answer(self, name: str, place: str, handler: str) -> bool:
+        if handler == name:
+            text, hint = f"the step {name} answers for itself", "say retry: for another attempt"
+        elif handler not in self._steps:
+            text = f"unknown step {shown(handler)}"
+            hint = unknown_hint(handler, self._steps)
+        elif self._steps[handler].always:
+            text = f"{handler} runs always, at the end: it cannot answer for {name}"
+            hint = "leave out catch: it runs anyway, and may read the error"
+        else:
+            return True
+        self._findings.add(place, text, hint)
+        return False
+
+    def _check_always(self) -> None:
+        """Refuse to wait for what begins only when everything else has ended."""
+        for name, reads in self._reads.items():
+            for dependency, place in reads.items():
+                if self._steps[dependency].always and not self._steps[name].always:
+                    self._findings.add(
+                        place,
+                        f"{dependency} runs always, when all else has ended: no other step can"
+                        " wait for it",
+                        f"say always: true on {name}, too, or leave it out of {dependency}",
+                    )
 
     def _check_after(self, name: str, step: StepDefinition) -> None:
         for dependency in step.after:
@@ -107,7 +161,7 @@ class GraphCheck:
     ) -> None:
         for variable in sorted(found.variables.intersection(_ITEM)):
             if not item:
-                hint = "it is there in `with` of a step with for_each only"
+                hint = "it is there in `with` and `limits.key` of a step with for_each only"
                 self._findings.add(path, f"there is no {variable} here", hint)
         for dependency, field in sorted(found.fields):
             if not self._known(name, path, dependency):
@@ -143,13 +197,38 @@ class GraphCheck:
             self._findings.add(place, text, "a condition decides whether to wait for the step")
 
     def _check_cycles(self) -> None:
-        for cycle in _cycles({name: set(reads) for name, reads in self._reads.items()}):
+        cycles = _cycles({name: set(reads) for name, reads in self._reads.items()})
+        for cycle in cycles:
             first, second = cycle[0], cycle[1]
             self._findings.add(
                 self._reads[first][second],
                 f"steps wait for each other: {' -> '.join([*cycle, first])}",
                 "each of them reads or follows the next one",
             )
+        if not cycles and self._handlers:
+            self._check_stand_ins()
+
+    def _check_stand_ins(self) -> None:
+        """Refuse circles that come of readers waiting for whoever answers for a failure."""
+        for cycle in _cycles(outcome_graph(self._reads, self._handlers)):
+            pairs = list(zip(cycle, [*cycle[1:], cycle[0]], strict=True))
+            name, handler = next(filter(None, (self._catching(*pair) for pair in pairs)))
+            steps = dict.fromkeys(step.removesuffix(OUTCOME) for step in cycle)
+            self._findings.add(
+                self._handlers[name][handler],
+                f"steps wait for each other: {' -> '.join([*steps, next(iter(steps))])}",
+                f"{handler} answers for {name}: it follows {name}, and what reads {name} waits"
+                f" for {handler}",
+            )
+
+    def _catching(self, waiting: str, awaited: str) -> tuple[str, str] | None:
+        """Return step and handler, if it is between these two that one waits for the other."""
+        name, handler = waiting.removesuffix(OUTCOME), awaited.removesuffix(OUTCOME)
+        if waiting.endswith(OUTCOME):
+            return (name, handler) if handler in self._handlers[name] else None
+        name, handler = handler, name
+        is_read = awaited in self._reads[handler]
+        return (name, handler) if handler in self._handlers.get(name, {}) and not is_read else None
 
 
 def _one_expression(text: str) -> bool:

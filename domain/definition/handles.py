@@ -24,7 +24,9 @@ _OWN_MODULES = frozenset(
     f"warrener.{name}"
     for name in (
         "domain.definition.handles",
+        "domain.definition.step_handle",
         "domain.definition.tracing",
+        "domain.definition.python_options",
         "domain.definition.words",
         "domain.definition.python_face",
         "domain.definition.python_schema",

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
 
+from warrener.domain.definition.durations import instant_text, pause
 from warrener.domain.definition.model import (
     DEFAULT_RETRY,
     JobDefinition,
+    Limit,
     Need,
     RetryRule,
     StepDefinition,
+    Timeout,
+    UserActionRule,
 )
 from warrener.domain.definition.reading import read_step
+from warrener.domain.expression_text import OPEN
 from warrener.domain.expressions import (
     ExpressionSyntaxError,
     compile_expression,
@@ -53,6 +59,12 @@ def _step(step: StepDefinition) -> StepDefinition:
         needs={name: Need(when=_condition(need.when)) for name, need in step.needs.items()},
         tolerate=_tolerate(step.tolerate),
         retry=_retry(step.retry),
+        sleep=_sleep(step.sleep),
+        wait=None if step.wait is None else _without_defaults(step.wait),
+        timeout=_said(step.timeout, Timeout()),
+        on_user_action=_said(step.on_user_action, UserActionRule()),
+        limits=tuple(_limit(limit) for limit in step.limits),
+        catch=tuple(_without_defaults(rule) for rule in step.catch),
         queue=None if step.queue == DEFAULT_QUEUE else step.queue,
     )
     return _without_defaults(_one_way_of_depending(step))
@@ -82,6 +94,27 @@ def _retry(rules: tuple[RetryRule, ...] | None) -> tuple[RetryRule, ...] | None:
     if rules is None or tuple(rules) == DEFAULT_RETRY:
         return None
     return tuple(_without_defaults(rule) for rule in rules)
+
+
+def _sleep(value: str | float | None) -> str | float | None:
+    """Return a duration in seconds, an instant in UTC, an expression in its normal form."""
+    if value is None or (isinstance(value, str) and OPEN in value):
+        return _template(value)  # type: ignore[no-any-return]
+    try:
+        found = pause(value)
+    except ValueError:
+        return value
+    return instant_text(found) if isinstance(found, datetime) else found
+
+
+def _limit(limit: Limit) -> Limit:
+    burst = None if limit.burst == 1 else limit.burst
+    return _without_defaults(msgspec.structs.replace(limit, key=_template(limit.key), burst=burst))
+
+
+def _said(value: S | None, nothing: S) -> S | None:
+    """Leave out what says nothing."""
+    return None if value is None or value == nothing else _without_defaults(value)
 
 
 def _template(value: Any) -> Any:

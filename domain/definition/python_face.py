@@ -11,11 +11,13 @@ from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
 import msgspec
 
+from warrener.domain.definition import python_options as options
 from warrener.domain.definition.handles import Handle, refuse, users_place
 from warrener.domain.definition.model import Budget, JobDefinition
 from warrener.domain.definition.normalise import normalise
 from warrener.domain.definition.python_schema import params_schema
-from warrener.domain.definition.tracing import Trace, current, rename, template, tracing
+from warrener.domain.definition.step_handle import template
+from warrener.domain.definition.tracing import Trace, current, rename, tracing
 from warrener.domain.errors import DefinitionError, Problem
 
 P = ParamSpec("P")
@@ -32,9 +34,11 @@ class JobFunction(Generic[P, R]):
         self,
         function: Callable[P, R],
         name: str,
+        *,
         version: int,
         budget: Budget,
         on_failure: Literal["continue", "stop"],
+        deadline: float | None,
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
@@ -42,6 +46,7 @@ class JobFunction(Generic[P, R]):
         self.version = version
         self.budget = budget
         self.on_failure = on_failure
+        self.deadline = deadline
         self.signature = inspect.signature(function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
@@ -107,6 +112,7 @@ class JobFunction(Generic[P, R]):
             params=params_schema(self.name, self.function, self.signature),
             budget=self.budget,
             on_failure=self.on_failure,
+            deadline=self.deadline,
             steps=steps,
             result=returned,
         )
@@ -154,11 +160,13 @@ def job(
     version: int = 1,
     budget: Budget | None = None,
     on_failure: Literal["continue", "stop"] = "continue",
+    deadline: str | float | None = None,
 ) -> Callable[[Callable[P, R]], JobFunction[P, R]]:
     """Make a function describe a job.
 
     The function runs once, on handles in place of values; each call of an endpoint or of a job in
-    it becomes a step, and what it returns is the job's result.
+    it becomes a step, and what it returns is the job's result. `deadline` is text such as "6h", or
+    seconds, from the submission on.
     """
     if not isinstance(name, str) or not _NAME.match(name):
         refuse(f"{name!r} is not a name of a job", "use small letters, digits and -: social-report")
@@ -167,13 +175,22 @@ def job(
     if on_failure not in {"continue", "stop"}:
         refuse(f"{name}: on_failure is {on_failure!r}", 'use "continue" or "stop"')
 
+    limit = options.seconds(f"{name}: deadline", deadline)
+
     def decorate(function: Callable[P, R]) -> JobFunction[P, R]:
         if not inspect.isfunction(function) or inspect.iscoroutinefunction(function):
             refuse(f"{name}: a job is described by a plain function (not async, not a class)")
         for parameter in inspect.signature(function).parameters.values():
             if parameter.kind in _OPEN_KINDS:
                 refuse(f"{name}: {parameter} is not supported", "a job's parameters have names")
-        return JobFunction(function, name, version, budget or Budget(), on_failure)
+        return JobFunction(
+            function,
+            name,
+            version=version,
+            budget=budget or Budget(),
+            on_failure=on_failure,
+            deadline=limit,
+        )
 
     return decorate
 

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
-from warrener.domain.definition.handles import MEMBER, Handle, as_handle, inner, refuse
-from warrener.domain.definition.tracing import (
+from warrener.domain.definition import python_options as options
+from warrener.domain.definition.durations import pause
+from warrener.domain.definition.handles import MEMBER, Handle, as_handle, inner, plain, refuse
+from warrener.domain.definition.model import Wait
+from warrener.domain.definition.step_handle import (
     Edge,
     FanOutHandle,
     StepHandle,
     condition_text,
     draft_of,
-    required,
     template,
 )
+from warrener.domain.definition.tracing import required
+
+_NO_CALL = {
+    "sets": ("compute(...)", "call an endpoint or a job in it"),
+    "wait": ("wait_for(...)", "wait in a job of its own, and call that in it"),
+    "sleep": ("sleep(...)", "sleep in a job of its own, and call that in it"),
+}
 
 
 def need(step: Any, *, when: Any = None) -> Any:
@@ -53,8 +63,9 @@ def each(
             "make one call in it; put several steps into a job of their own and call that",
         )
     fields = made[0].fields
-    if "sets" in fields:
-        refuse("each(...) cannot go over compute(...)", "call an endpoint or a job in it")
+    for field, (word, hint) in _NO_CALL.items():
+        if field in fields:
+            refuse(f"each(...) cannot go over {word}", hint)
     fields["for_each"] = template(source, made[0])
     fields.update(window=window, tolerate=tolerate)
     return FanOutHandle(made[0])
@@ -66,6 +77,45 @@ def compute(values: Any) -> Any:
     draft = draft_of(handle, "compute(...)")
     draft.fields["sets"] = template(values, draft)
     return handle
+
+
+def wait_for(
+    signal: str, *, form: dict[str, Any] | None = None, expire: str | float | None = None
+) -> Any:
+    """Wait for a signal of this name; with `form` (JSON Schema) for a person's answer that fits it.
+
+    The value is the data that comes with it. After `expire` the step fails.
+    """
+    trace = required("wait_for(...)")
+    if not isinstance(signal, str):
+        refuse(f"wait_for({signal!r}): a signal has a name", 'write such as wait_for("approval")')
+    if form is not None and not isinstance(form, dict):
+        refuse(f"wait_for(...): the form {form!r} is not a JSON Schema, a dict")
+    wait = Wait(
+        signal=signal,
+        form=None if form is None else plain(form),
+        expire=options.seconds("wait_for(...): expire", expire),
+    )
+    return trace.add(signal, {}, wait=wait)
+
+
+def sleep(until: Any) -> Any:
+    """Wait for a duration such as "14d" (a number counts seconds), or until an instant.
+
+    An instant is RFC 3339 text or a `datetime` with a time zone; a handle may give either.
+    """
+    trace = required("sleep(...)")
+    if isinstance(until, Handle):
+        return trace.add("sleep", {}, sleep=template(until, None))
+    if isinstance(until, timedelta):
+        until = until.total_seconds()
+    elif isinstance(until, datetime):
+        until = until.isoformat()
+    try:
+        pause(until)
+    except ValueError as error:
+        refuse(f"sleep(...): {error}")
+    return trace.add("sleep", {}, sleep=until)
 
 
 def expr(text: str, *values: Any) -> Any:

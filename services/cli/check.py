@@ -13,6 +13,7 @@ from warrener.services.cli.output import plain, table
 from warrener.services.cli.session import Session
 
 if TYPE_CHECKING:
+    from warrener.domain.definition.model import JobDefinition
     from warrener.services.sources import Work
 
 _EXAMPLES = """Examples:
@@ -64,7 +65,13 @@ def _jobs(work: Work) -> list[dict[str, Any]]:
             "version": definition.version,
             "hash": definition.hash,
             "steps": len(definition.steps),
-            "endpoints": sorted({step.call for step in definition.steps.values() if step.call}),
+            "endpoints": _endpoints(definition),
         }
         for definition in definitions.values()
     ]
+
+
+def _endpoints(definition: JobDefinition) -> list[str]:
+    steps = definition.steps.values()
+    names = {name for step in steps for name in (step.call, step.compensate)}
+    return sorted(name for name in names if name is not None)

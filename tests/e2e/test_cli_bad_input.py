@@ -32,7 +32,7 @@ def cli(tmp_path: Path) -> Cli:
         ("job: a\nsteps:\n  x: {set: '${{ 1 + }}'}\n", 3),
         ("job: a\nsteps:\n  x: {set: .nan}\n", 3),
         ("job: a\nsteps:\n  'x<b>': {set: 1}\n", 3),
-        ("job: a\nsteps:\n  x: {sleep: 3s}\n", 3),
+        ("job: a\nsteps:\n  x: {sleep: soon}\n", 3),
         ("job: [\n", None),
         ("", None),
         ("job: a\nsteps: " + "[" * 20_000, None),
@@ -54,6 +54,35 @@ def test_a_wrong_definition_is_refused_with_its_place(
     if line is not None:
         assert line in [problem["line"] for problem in done.error["problems"]]
     assert not (cli.folder / "jobs.db").exists()
+
+
+def test_check_tells_place_and_hint_of_all_that_is_wrong_about_failures_and_waiting(
+    cli: Cli,
+) -> None:
+    cli.write(
+        a_yaml="job: a\nendpoints: [./endpoints.py]\nsteps:\n"
+        "  x: {call: t.add, timeout: 25h, compensate: t.ad, catch: [{go: z}]}\n"
+        "  y:\n    wait:\n      for: approval\n      form: {type: map}\n"
+        "  z: {call: t.add, always: true}\n  w: {sleep: soon}\n"
+    )
+
+    told, told_as_json = cli("check", "a.yaml"), cli("check", "a.yaml", "--json")
+
+    assert told.code == told_as_json.code == 2
+    found = {
+        (p["line"], p["path"].removeprefix("steps.")): p for p in told_as_json.json["problems"]
+    }
+    assert found.keys() == {
+        (4, "x.timeout.run"),
+        (4, "x.compensate"),
+        (4, "x.catch[0].go"),
+        (8, "y.wait.form.type"),
+        (10, "w.sleep"),
+    }
+    assert found[4, "x.compensate"]["hint"] == "did you mean t.add?"
+    for (line, path), problem in found.items():
+        assert f"a.yaml:{line}: steps.{path}" in told.err
+        assert problem["hint"][:20] in told.err
 
 
 @pytest.mark.parametrize(

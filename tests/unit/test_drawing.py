@@ -14,7 +14,7 @@ from support.histories import REPORT, definition
 
 from warrener.domain.errors import UsageError
 from warrener.projections.drawing import draw, to_json
-from warrener.projections.drawing_model import LOOKS, Edge, Graph, Node, bare
+from warrener.projections.drawing_model import LOOKS, Edge, Graph, Node, bare, safe
 from warrener.projections.drawing_svg import columns, to_svg, wrapped
 from warrener.projections.drawing_text import to_dot, to_mermaid
 from warrener.projections.layout import Box, Link, Size, lay_out
@@ -26,6 +26,16 @@ CONDITIONAL = definition(
     b={"call": "x.b", "needs": {"a": {"when": "${{ params.b != null }}"}}},
     c={"set": {"v": 1}, "after": ["b"], "when": "${{ params.c }}", "join": "all_done"},
     d={"job": "other", "for_each": "${{ params.list }}"},
+)
+ANSWERED = definition(
+    a={"call": "x.a", "compensate": "x.undo", "catch": [{"on": "late", "go": "h"}, {"go": "g"}]},
+    b={"wait": {"for": "approval"}, "after": ["a"]},
+    c={"sleep": 129600.0, "after": ["b"]},
+    d={"sleep": "${{ params.until }}"},
+    g={"call": "x.g", "with": {"why": "${{ steps.a.error }}"}},
+    h={"call": "x.h"},
+    z={"call": "x.z", "always": True},
+    z2={"call": "x.z", "always": True, "after": ["a", "z"]},
 )
 HOSTILE = [
     '"><script>alert(1)</script>',
@@ -42,10 +52,10 @@ HOSTILE = [
 def hostile(text: str) -> Graph:
     common = {"fan_out": False, "join": "all_ok", "state": None, "items": None}
     nodes = (
-        Node(name="a", kind="call", target=text, when=None, **common),
+        Node(name="a", kind="call", target=text, when=None, compensate=safe(text), **common),
         Node(name="b", kind="job", target=text, when=bare(text), **common),
     )
-    edges = (Edge("a", "b", bare(text)),)
+    edges = (Edge("a", "b", bare(text), safe(text)),)
     return Graph(job=text, version=1, nodes=nodes, edges=edges)
 
 
@@ -98,6 +108,97 @@ def test_dot_dashes_conditional_edges_and_gives_fan_outs_depth() -> None:
     assert drawn.count("shape=box3d") == 1
 
 
+def test_json_tells_what_waits_who_answers_and_what_is_undone() -> None:
+    drawn = json.loads(draw(ANSWERED, format="json"))
+
+    nodes = {node["name"]: node for node in drawn["nodes"]}
+    assert (nodes["b"]["kind"], nodes["b"]["target"]) == ("wait", "approval")
+    assert (nodes["c"]["kind"], nodes["c"]["target"]) == ("sleep", "1d12h")
+    assert nodes["d"]["target"] == "params.until"
+    assert [name for name, node in nodes.items() if node["always"]] == ["z", "z2"]
+    assert (nodes["a"]["compensate"], nodes["b"]["compensate"]) == ("x.undo", None)
+    caught = {(edge["from"], edge["to"]): edge for edge in drawn["edges"] if "catch" in edge}
+    assert caught == {
+        ("a", "h"): {"from": "a", "to": "h", "condition": None, "catch": "late"},
+        ("a", "g"): {"from": "a", "to": "g", "condition": None, "catch": "*"},
+    }
+
+
+def test_mermaid_marks_what_waits_who_answers_and_what_is_undone() -> None:
+    drawn = draw(ANSWERED, format="mermaid")
+
+    ids = dict(re.findall(r"^ +(n\d)\W+(\w+)<br", drawn, re.MULTILINE))
+    by_name = {name: number for number, name in ids.items()}
+    assert f'{by_name["b"]}(["b<br/>wait approval"])' in drawn
+    assert f'{by_name["c"]}(["c<br/>sleep 1d12h"])' in drawn
+    assert f'{by_name["a"]}["a<br/>call x.a<br/>↶ x.undo"]' in drawn
+    assert f'{by_name["z"]}["z<br/>call x.z<br/>always, at the end"]' in drawn
+    assert f'{by_name["a"]} -.->|"on late"| {by_name["h"]}' in drawn
+    assert f'{by_name["a"]} -.->|"on #42;"| {by_name["g"]}' in drawn
+    lines = [line for line in drawn.splitlines() if "->" in line]
+    red = re.findall(r"linkStyle ([\d,]+) stroke:#dc2626", drawn)
+    assert [lines[int(number)].count('"on ') for number in red[0].split(",")] == [1, 1]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_undoes_a_step_is_a_mark_on_it_with_its_state(format: str) -> None:
+    states = {"a": "succeeded", "a.compensate": "cancelled"}
+
+    drawn = draw(ANSWERED, states, format)
+
+    assert "a.compensate" not in drawn
+    assert drawn.count("cancelled") == (2 if format == "svg" else 1)
+
+
+def test_dot_marks_what_waits_who_answers_and_what_is_undone() -> None:
+    drawn = draw(ANSWERED, format="dot")
+
+    assert drawn.count("shape=oval") == 3
+    assert '[style=dashed, label="on late", color="#dc2626"]' in drawn
+    assert "↶ x.undo" in drawn
+
+
+def test_svg_marks_what_waits_who_answers_and_what_is_undone() -> None:
+    root = ET.fromstring(draw(ANSWERED, {"b": "waiting"}, "svg"))
+
+    groups = {group.findtext(f"{SVG}title", "").split("\n")[0]: group for group in root}
+    answered = groups["a to h on late"]
+    assert answered.find(f"{SVG}path[@stroke-dasharray]").get("stroke") == "#dc2626"  # type: ignore[union-attr]
+    assert "on late" in "".join(answered.itertext())
+    assert "a to g on *" in groups
+    assert groups["b"].find(f"{SVG}rect").get("rx") == "24"  # type: ignore[union-attr]
+    assert "a (pending); " in root.findtext(f"{SVG}desc", "")
+    assert "h (pending) after a on late" in root.findtext(f"{SVG}desc", "")
+
+
+def test_who_answers_for_a_step_stands_to_the_right_of_it_whatever_its_name() -> None:
+    answered = definition(a={"call": "x.a"}, b={"call": "x.b", "catch": [{"go": "a"}]})
+
+    nodes = json.loads(draw(answered, format="json"))["nodes"]
+
+    assert [node["name"] for node in nodes] == ["b", "a"]
+
+
+def test_steps_that_run_always_stand_to_the_right_of_all_others() -> None:
+    root = ET.fromstring(draw(ANSWERED, format="svg"))
+
+    places = {
+        group.findtext(f"{SVG}title", "").split("\n")[0]: float(rect.get("x", "0"))
+        for group in root
+        if (rect := group.find(f"{SVG}rect")) is not None and group.find(f"{SVG}path") is None
+    }
+    others = [place for name, place in places.items() if name not in ("z", "z2")]
+    assert len(places) == 8
+    assert max(others) < places["z"] < places["z2"]
+
+
+def test_a_step_that_only_what_runs_always_reads_stays_at_the_left() -> None:
+    steps = {"a": {"call": "x.a"}, "z": {"call": "x.z", "always": True}}
+    late = definition(**steps, y={"call": "x.y", "always": True, "after": ["a", "z"]})
+
+    assert "<svg" in draw(late, format="svg")
+
+
 def test_svg_has_title_description_and_words_beside_colours() -> None:
     drawn = draw(CONDITIONAL, {"a": "failed", "b": "skipped"}, "svg")
 
@@ -146,7 +247,7 @@ def test_hostile_text_stays_inside_its_label_in_mermaid(text: str) -> None:
     plain = r"[\w .,:/=+()'\u2010-\u2fff-]|#\d+;|<br/>"
     line = re.compile(
         rf' {{4}}(acc(Title|Descr): [\w .,:()=!-]*|n\d\[+"({plain})*"\]+'
-        rf'|n\d -\.->\|"({plain})*"\| n\d)'
+        rf'|n\d -\.->\|"({plain})*"\| n\d|linkStyle 0 stroke:#dc2626)'
     )
     for each in drawn.splitlines()[1:]:
         assert line.fullmatch(each), each

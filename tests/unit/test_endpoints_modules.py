@@ -70,8 +70,8 @@ def test_a_module_is_loaded_by_its_name_and_may_import_what_lies_beside_it(tmp_p
         ("import no_such_module_x\n", "broken.py:1: ModuleNotFoundError: No module named"),
         ("raise SystemExit(3)\n", "broken.py:1: SystemExit: 3"),
         (
-            "from warrener import endpoint\n\n@endpoint('a.b', timeout='3s')\ndef f(): ...\n",
-            "broken.py:3: a.b: timeout is not supported yet",
+            "from warrener import endpoint\n\n@endpoint('a.b', timeout='soon')\ndef f(): ...\n",
+            "broken.py:3: a.b: timeout: 'soon' is not a duration",
         ),
         (
             "from warrener import endpoint\n@endpoint('modules.odd')\ndef f(x: 'Missing'): ...\n",

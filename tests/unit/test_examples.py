@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import re
 import shlex
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from support.cli import Cli
 
 from warrener.domain.definition.model import JobDefinition
+from warrener.services.local_run import START
 from warrener.services.sources import load
+from warrener.testing import LocalRun
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "ops" / "examples"
 README = (ROOT / "README.md").read_text("utf-8")
-SHOWN = ["hello.yaml", "social-report.yaml", "social_report.py", "census.yaml"]
+SHOWN = [
+    *("hello.yaml", "social-report.yaml", "social_report.py", "census.yaml"),
+    *("approval.yaml", "approval.py"),
+]
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -43,6 +49,73 @@ def test_both_faces_of_the_social_report_are_one_definition():
 
     assert yaml.to_json() == python.to_json()
     assert yaml.hash == python.hash
+
+
+def test_both_faces_of_the_approval_are_one_definition():
+    yaml, python = definition("approval.yaml"), definition("approval.py:approval")
+
+    assert yaml.to_json() == python.to_json()
+
+
+def test_the_approval_shows_every_word_about_failures_and_waiting():
+    steps = definition("approval.yaml").steps.values()
+
+    words = ("wait", "sleep", "catch", "always", "compensate", "timeout", "limits")
+    for word in (*words, "on_user_action"):
+        assert any(getattr(step, word) for step in steps), word
+    assert definition("approval.yaml").deadline
+
+
+def approval(account: str) -> LocalRun:
+    run = LocalRun(str(EXAMPLES / "approval.yaml"))
+    run.start({"item": "tent", "price": 3.5, "account": account})
+    assert [action.name for action in run.actions] == ["approval"]
+    return run
+
+
+def states(run: LocalRun) -> dict[str, str]:
+    return {name: step.state for name, step in run.show.steps.items()}
+
+
+@pytest.mark.parametrize(
+    ("account", "paid"),
+    [
+        ("ada", "receipt over 3.5 for ada"),
+        ("expired", "receipt over 3.5 for expired"),
+        ("broke", "invoice to broke: the bank pays nothing for broke"),
+    ],
+)
+def test_an_approved_order_is_shipped_after_two_weeks_however_it_is_paid(account, paid):
+    run = approval(account)
+
+    run.answer({"approved": True})
+    if account == "expired":
+        run.answer({"card": "4711"}, "renew-card")
+
+    assert (run.state, run.result) == ("succeeded", f"tent is on its way: {paid}")
+    assert run.now - START == timedelta(days=14)
+    assert run.step("tidy").result == "tent is gone"
+
+
+def test_an_order_that_nobody_approves_in_time_is_undone():
+    run = approval("ada")
+
+    run.advance("4d")
+
+    assert run.state == "failed"
+    assert states(run)["approval"] == "failed"
+    assert states(run)["reserve.compensate"] == "succeeded"
+    assert run.step("tidy").result == "tent is back"
+
+
+def test_an_order_that_is_refused_is_neither_charged_nor_shipped():
+    run = approval("ada")
+
+    run.answer({"approved": False})
+
+    assert run.state == "succeeded"
+    assert {states(run)[name] for name in ("charge", "cool_off", "ship")} == {"skipped"}
+    assert run.step("tidy").result == "tent is back"
 
 
 def test_both_faces_of_the_census_are_one_definition():
@@ -146,10 +219,10 @@ def test_every_link_of_the_readme_leads_somewhere():
     assert [target for target in targets if not (ROOT / target).exists()] == []
 
 
-def test_the_readme_names_what_is_refused():
+def test_the_readme_names_what_steps_can_say():
     from warrener.domain.definition import model
 
-    missing = {"wait", "sleep", "catch", "always", "compensate", "timeout", "limits"}
+    said = {"wait", "sleep", "catch", "always", "compensate", "timeout", "limits", "on_user_action"}
 
-    assert not missing & set(model.StepDefinition.__struct_fields__)
-    assert all(f"`{word}:`" in README for word in missing)
+    assert said <= set(model.StepDefinition.__struct_fields__)
+    assert all(f"`{word}:" in README for word in {*said, "deadline"})

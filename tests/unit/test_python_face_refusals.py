@@ -7,7 +7,7 @@ from typing import TypedDict
 
 import pytest
 
-from warrener import DefinitionError, Limit, Timeout, compute, each, endpoint, job, need, wait_for
+from warrener import DefinitionError, compute, each, endpoint, job, need
 from warrener.services.endpoints import Registry
 
 REGISTRY = Registry()
@@ -183,10 +183,6 @@ def status_of_two_kinds(x):
     call().when(order().status == "paid")
 
 
-def waits(x):
-    wait_for("approval")
-
-
 @pytest.mark.parametrize(
     ("function", "words"),
     [
@@ -207,7 +203,6 @@ def waits(x):
         (compute_in_each, "compute"),
         (after_a_value, "takes a whole step"),
         (status_of_two_kinds, "its result has a field status, too"),
-        (waits, "not supported yet"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_words(function, words):
@@ -286,16 +281,6 @@ def test_open_parameters_of_a_job_are_refused():
 
     with pytest.raises(DefinitionError, match=r"\*names is not supported"):
         job("open")(describe)
-
-
-@pytest.mark.parametrize(
-    "settings", [{"timeout": Timeout(run="60s")}, {"limits": [Limit("api", rate="20/min")]}]
-)
-def test_timeouts_and_limits_are_refused_for_now(settings):
-    with pytest.raises(DefinitionError, match="not supported yet") as caught:
-        endpoint("later", **settings)
-
-    assert caught.value.problems[0].file == __file__
 
 
 def test_need_outside_a_job_is_refused():
