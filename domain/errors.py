@@ -86,6 +86,22 @@ class StoredDataError(WarrenerError):
     """Something read from the store is not what this version of Warrener can have written."""
 
 
+class NotificationError(WarrenerError):
+    """A notification was not delivered, as far as is known."""
+
+
+class NotificationDelayed(NotificationError):
+    """Trying again may help, in `after` seconds if the other side said so."""
+
+    def __init__(self, message: str, after: float | None = None) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class NotificationRefused(NotificationError):
+    """Trying again cannot help: the other side, or a rule of ours, refuses it."""
+
+
 class EndpointError(WarrenerError):
     """Base of what an endpoint raises to tell the controller what to do."""
 

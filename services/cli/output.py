@@ -6,7 +6,6 @@ Names and values of users are never interpreted: they go through `clean` and int
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Mapping
 from datetime import datetime
@@ -18,11 +17,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from warrener.domain import text as texts
+
 PLAIN_WIDTH: Final = 120  # columns where stdout is no terminal
 VALUE_CHARACTERS_MAX: Final = 2_000
-_HOSTILE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
-)
+clean = texts.clean
+one_line = texts.one_line
 _STYLES: Final = {
     "succeeded": "green",
     "failed": "bold red",
@@ -96,17 +96,6 @@ class Output:
         """Tell people something beside the answer, on stderr."""
         if not self.as_json:
             self.err.print(Text(clean(message), "dim"), soft_wrap=True)
-
-
-def clean(text: object) -> str:
-    """Return text in which nothing steers a terminal or hides: such characters are spelt out."""
-    return _HOSTILE.sub(lambda found: f"\\u{ord(found[0]):04x}", str(text))
-
-
-def one_line(text: object, characters_max: int = 200) -> str:
-    """Return clean text on one line, cut where it is too long."""
-    line = " ".join(clean(text).split())
-    return line if len(line) <= characters_max else line[: characters_max - 1] + "…"
 
 
 def plain(text: object, style: str = "") -> Text:
