@@ -45,8 +45,8 @@ def target_of(url: str, *, hosts: Sequence[str] = (), plain: bool = False) -> Ta
     host = parsed.raw_host.decode("ascii").lower()
     if not host:
         raise _refused("names no host")
-    if parsed.port == 0:
-        raise _refused("names port 0")
+    if parsed.port is not None and not 0 < parsed.port < 65_536:
+        raise _refused(f"has no port {parsed.port}")
     if hosts and not any(_fits(host, pattern) for pattern in _patterns(hosts)):
         raise UsageError(f"the webhook's host {host} is not in WARRENER_WEBHOOK_ALLOW")
     shown = f"{parsed.scheme}://{parsed.netloc.decode('ascii')}"

@@ -27,10 +27,11 @@ class Request:
 
 
 class Connection:
-    """One connection, after its request was read."""
+    """One connection, handed to a behaviour."""
 
     def __init__(self, link: socket.socket, ended: threading.Event) -> None:
         self.link = link
+        self.heard: list[bytes] = []  # what a behaviour has read itself
         self._ended = ended
 
     def send(self, data: bytes) -> None:
@@ -58,8 +59,12 @@ class HttpServer:
         address: str = "127.0.0.1",
         tls: ssl.SSLContext | None = None,
         port: int = 0,
+        reads: bool = True,
     ) -> None:
+        """With `reads` a request is read before the behaviour comes in."""
         self.requests: list[Request] = []
+        self.served: list[Connection] = []
+        self._reads = reads
         self.connections = 0
         self._behaviours: Sequence[Behaviour] = behaviours or (answer(200),)
         self._tls = tls
@@ -94,8 +99,11 @@ class HttpServer:
             if self._tls is not None:
                 link = self._tls.wrap_socket(link, server_side=True)
             with link:
-                self.requests.append(_read(link))
-                behaviour(Connection(link, self._ended))
+                if self._reads:
+                    self.requests.append(_read(link))
+                connection = Connection(link, self._ended)
+                self.served.append(connection)
+                behaviour(connection)
 
 
 def _read(link: socket.socket) -> Request:
