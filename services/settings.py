@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from warrener.domain.errors import UsageError
+from warrener.domain.notices import KINDS, REMINDED, REQUESTED
 
 FILE_NAME: Final = "warrener.toml"
 FILE_BYTES_MAX: Final = 64 * 1024
@@ -40,6 +41,15 @@ _BROKERS = "what works is memory: and amqp://user:password@host/vhost (or amqps:
 _BROKER_SCHEMES = frozenset({"amqp", "amqps"})
 
 
+# Of a webhook's URL the path is a secret as often as not.
+_SECRETS = ("api_token", "webhook_url", "webhook_secret")
+_SWITCH: Final[Mapping[str, bool]] = {
+    "": False,
+    **dict.fromkeys(("no", "false", "0", "off"), False),
+    **dict.fromkeys(("yes", "true", "1", "on"), True),
+}
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is set from outside. `log` is a format, a level, or `format,level`."""
 
@@ -49,12 +59,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     api_url: str = ""
     api_token: str = ""
     log: str = ""
+    webhook_url: str = ""
+    webhook_secret: str = ""
+    webhook_allow: str = ""  # hosts, separated by commas
+    webhook_private: str = ""  # yes or no
+    webhook_plain: str = ""  # yes or no
+    smtp_url: str = ""
+    mail_from: str = ""
+    mail_to: str = ""
+    notify_on: str = f"{REQUESTED},{REMINDED}"
 
     def redacted(self) -> dict[str, str]:
         """Return the settings as they may be shown: without passwords and tokens."""
         values: dict[str, str] = msgspec.structs.asdict(self)
         shown = {key: redacted_url(value) for key, value in values.items()}
-        shown["api_token"] = "***" if self.api_token else ""
+        shown["smtp_url"] = _redacted(self.smtp_url)  # one URL, whose password may have commas
+        for name in _SECRETS:
+            shown[name] = "***" if values[name] else ""
         return shown
 
     def __repr__(self) -> str:
@@ -86,6 +107,7 @@ def load(
     sqlite_path(settings.views_url, "views")
     check_broker_url(settings.broker_url)
     log_parts(settings.log)
+    notify_kinds(settings.notify_on)
     return settings
 
 
@@ -139,6 +161,28 @@ def log_parts(text: str) -> tuple[str | None, str | None]:
             raise UsageError(f"log names two {kind}s: {text!r}")
         chosen[kind] = part
     return chosen.get("format"), chosen.get("level")
+
+
+def notify_kinds(text: str) -> frozenset[str]:
+    """Return the events that people are told of, from a list with commas."""
+    found = listed(text)
+    for name in found:
+        if name not in KINDS:
+            raise UsageError(f"notify_on cannot be {name!r}: {_nearest(name, KINDS)}")
+    return frozenset(found)
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """Return the parts of a list with commas."""
+    return tuple(filter(None, (part.strip() for part in text.split(","))))
+
+
+def switched(text: str, name: str) -> bool:
+    """Return what a setting says that is yes or no."""
+    on = _SWITCH.get(text.strip().lower())
+    if on is None:
+        raise UsageError(f"{name} is yes or no, not {text!r}")
+    return on
 
 
 def redacted_url(url: str) -> str:

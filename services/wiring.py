@@ -24,7 +24,10 @@ from warrener.services.settings import (
     Settings,
     check_broker_url,
     data_folder,
+    listed,
+    notify_kinds,
     sqlite_path,
+    switched,
 )
 
 if TYPE_CHECKING:
@@ -33,10 +36,12 @@ if TYPE_CHECKING:
 
     from warrener.adapters.clock import VirtualClock
     from warrener.domain.broker_admin import BrokerAdmin
+    from warrener.domain.notices import Notifier, Positions
     from warrener.domain.ports import Broker, Clock, EventStore, Leases
     from warrener.projections.ports import ViewStore
     from warrener.services.embedded import Embedded
     from warrener.services.endpoints import Registry
+    from warrener.services.notifier import NotifierDaemon
     from warrener.services.projector import Progress
     from warrener.services.queries import Queries
     from warrener.services.reactor_daemon import ReactorDaemon
@@ -48,6 +53,7 @@ Mode = Literal["processes", "threads", "inline"]
 
 TOKEN_BYTES = 16
 TOKENS_AT_ONCE = 256
+SECRET_CHARACTERS_MIN = 16
 INLINE_ORDERS = 32  # how many short orders may share a commit where they run one by one
 
 
@@ -113,6 +119,18 @@ def open_leases(url: str) -> Leases:
     return SqliteLeases(path)
 
 
+def open_positions(url: str) -> Positions:
+    """Open the positions of readers, beside the event store at this URL."""
+    path = sqlite_path(url, "store")
+    if path == MEMORY:
+        from warrener.adapters.memory_positions import MemoryPositions
+
+        return MemoryPositions()
+    from warrener.adapters.sqlite_positions import SqlitePositions
+
+    return SqlitePositions(path)
+
+
 def open_chance() -> Chance:
     """Return the random sources of this machine."""
     from warrener.services.turn import Chance
@@ -160,6 +178,76 @@ def open_reactor(
         )
     finally:
         leases.close()
+
+
+@contextmanager
+def open_notifier(
+    settings: Settings,
+    store: EventStore,
+    *,
+    from_now: bool = False,
+    on_ready: Callable[[], None] = lambda: None,
+    on_turn: Callable[[], None] = lambda: None,
+) -> Iterator[NotifierDaemon]:
+    """Put what tells people together over a store that is open already; one works on it at once."""
+    from warrener.adapters.run_lock import role_lock
+    from warrener.services.notices import Notices
+    from warrener.services.notifier import NotifierDaemon, Teller
+
+    path = sqlite_path(settings.store_url)
+    if path == MEMORY:
+        raise UsageError("a notifier needs a store that others write to: --store sqlite:///...")
+    clock = open_clock()
+    notifiers = _notifiers(settings, clock)
+    notices = Notices(store, notify_kinds(settings.notify_on))
+    with role_lock(path, "notifier"), ExitStack() as stack:
+        positions = open_positions(settings.store_url)
+        stack.callback(positions.close)
+        yield NotifierDaemon(
+            [Teller(notifier, store, positions, notices) for notifier in notifiers],
+            store,
+            clock,
+            from_now=from_now,
+            on_ready=on_ready,
+            on_turn=on_turn,
+        )
+
+
+def _notifiers(settings: Settings, clock: Clock) -> Sequence[Notifier]:
+    """Return a notifier for each way of telling that is set."""
+    found: list[Notifier] = []
+    if settings.webhook_url:
+        found.append(_webhook(settings, clock))
+    if settings.smtp_url:
+        from warrener.adapters.notify_mail_url import addresses_of, relay_of
+        from warrener.adapters.notify_smtp import MailNotifier
+
+        relay = relay_of(settings.smtp_url)
+        found.append(MailNotifier(relay, addresses_of(settings.mail_from, settings.mail_to)))
+    if not found:
+        raise UsageError(
+            "nobody is to be told: set WARRENER_WEBHOOK_URL and WARRENER_WEBHOOK_SECRET, or"
+            " WARRENER_SMTP_URL, WARRENER_MAIL_FROM and WARRENER_MAIL_TO"
+        )
+    return found
+
+
+def _webhook(settings: Settings, clock: Clock) -> Notifier:
+    from warrener.adapters.notify_webhook import WebhookNotifier
+    from warrener.adapters.notify_webhook_url import target_of
+
+    target = target_of(
+        settings.webhook_url,
+        hosts=listed(settings.webhook_allow),
+        plain=switched(settings.webhook_plain, "WARRENER_WEBHOOK_PLAIN"),
+    )
+    if len(settings.webhook_secret) < SECRET_CHARACTERS_MIN:
+        raise UsageError(
+            f"WARRENER_WEBHOOK_SECRET needs {SECRET_CHARACTERS_MIN} characters or more:"
+            " receivers know by it that a notification is ours"
+        )
+    private = switched(settings.webhook_private, "WARRENER_WEBHOOK_PRIVATE")
+    return WebhookNotifier(target, settings.webhook_secret, clock, private=private)
 
 
 @contextmanager

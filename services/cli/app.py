@@ -20,6 +20,7 @@ from warrener.services.cli import (
     graph,
     history,
     jobs,
+    notifier,
     reactor,
     submit,
     worker,
@@ -92,6 +93,7 @@ for _family in (
     submit,
     reactor,
     worker,
+    notifier,
     broker,
     doctor,
 ):

@@ -168,3 +168,45 @@ def test_the_log_setting_is_a_format_a_level_or_both(
 def test_a_wrong_log_setting_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(UsageError, match="log "):
         load(tmp_path, WARRENER_LOG=text)
+
+
+def test_secrets_of_notifications_are_not_shown(tmp_path: Path) -> None:
+    found = load(
+        tmp_path,
+        WARRENER_WEBHOOK_URL="https://hooks.example.com/hunter2?token=hunter2",
+        WARRENER_WEBHOOK_SECRET="hunter2-hunter2-hunter2",
+        WARRENER_SMTP_URL="smtps://warrener:hun,ter2,hunter2@mail.example.com",
+    )
+
+    shown = found.redacted()
+    assert "hunter2" not in f"{shown}{found!r}{found}"
+    assert "hun,ter2" not in f"{shown}{found!r}{found}"
+    assert shown["smtp_url"] == "smtps://warrener:***@mail.example.com"
+    assert shown["webhook_url"] == shown["webhook_secret"] == "***"
+
+
+def test_people_are_told_of_requests_and_reminders_unless_said_otherwise(tmp_path: Path) -> None:
+    told = settings.notify_kinds(load(tmp_path).notify_on)
+
+    assert told == {"user_action.requested", "user_action.reminded"}
+    assert settings.notify_kinds(" job.failed , ") == {"job.failed"}
+
+
+def test_an_unknown_event_to_be_told_of_is_refused_with_the_nearest_known_one(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(UsageError, match=r"did you mean job\.failed"):
+        load(tmp_path, WARRENER_NOTIFY_ON="user_action.requested,job.faild")
+
+
+@pytest.mark.parametrize(
+    ("text", "on"),
+    [("yes", True), ("1", True), (" True ", True), ("no", False), ("off", False), ("", False)],
+)
+def test_a_switch_is_yes_or_no(text: str, on: bool) -> None:
+    assert settings.switched(text, "X") is on
+
+
+def test_a_switch_that_is_neither_is_refused_with_its_name() -> None:
+    with pytest.raises(UsageError, match="X is yes or no, not 'maybe'"):
+        settings.switched("maybe", "X")
