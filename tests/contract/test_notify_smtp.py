@@ -311,6 +311,13 @@ def test_a_server_that_never_comes_to_the_point_is_left_in_time(
             sender.tell(notification())
 
 
+def test_answers_without_end_are_cut_off_by_their_size_and_not_only_in_time() -> None:
+    with ScriptedMailServer(endless_lines) as server, bounded():
+        sender = notifier(f"smtp://127.0.0.1:{server.port}", total_seconds=10 * BOUND_SECONDS)
+        with pytest.raises(NotificationDelayed, match="longer than 262144 bytes"):
+            sender.tell(notification())
+
+
 def test_nobody_listening_is_worth_another_try() -> None:
     with ScriptedMailServer(closed) as server:
         port = server.port

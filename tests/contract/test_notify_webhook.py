@@ -208,6 +208,13 @@ def test_the_rest_of_an_answer_is_cut_off_and_decides_nothing(behaviour: Behavio
     assert server.connections == 1
 
 
+@pytest.mark.parametrize("behaviour", [huge_body, endless_chunks])
+def test_a_long_answer_is_cut_off_by_its_size_and_not_only_in_time(behaviour: Behaviour) -> None:
+    patient = Limits(answer_seconds=10 * BOUND_SECONDS)
+    with HttpServer(behaviour) as server, bounded():
+        notifier(server.port, limits=patient).tell(notification())
+
+
 def test_a_server_that_takes_nothing_is_given_up_in_time() -> None:
     listener = HttpServer()  # nobody accepts: what is sent fills the buffers and no more
     with bounded(), pytest.raises(NotificationDelayed, match="did not answer"):
