@@ -186,6 +186,13 @@ def test_what_keeps_a_channel_from_connecting_is_said_without_the_password(
     assert "hidden" not in str(caught.value)
 
 
+def test_a_url_that_cannot_be_read_is_refused_without_its_password() -> None:
+    with pytest.raises(UsageError, match="%2F") as caught:
+        RabbitBroker("amqp://user:hid/den@localhost")
+
+    assert "hid" not in str(caught.value)
+
+
 def test_an_unknown_option_is_refused_with_the_nearest_known() -> None:
     with pytest.raises(UsageError, match="did you mean heartbeat"):
         RabbitBroker("amqp://localhost?hartbeat=3")
