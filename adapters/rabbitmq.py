@@ -1,24 +1,30 @@
-"""RabbitMQ as a broker, over pika's `SelectConnection` in a thread of each channel's own."""
+"""RabbitMQ as a broker, on pika: an I/O thread for each channel, which its owner never waits for.
+
+The way of a message: `RabbitChannel.publish` hands it to the I/O thread (`rabbitmq_loop`), the
+`Sender` makes frames of it (`rabbitmq_frames`) and keeps it until it is confirmed, and the
+connection (`rabbitmq_connection`) sends all frames of a turn at once. What arrives goes through the
+`Receiver` into the `Mailbox`, where `poll` takes it.
+
+One loop drives both connections, which are made anew each by itself.
+"""
 
 from __future__ import annotations
 
-import random
-import time
+import logging
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from random import Random
 
-from warrener.adapters.rabbitmq_admin import RabbitAdmin
-from warrener.adapters.rabbitmq_io import RabbitIo
+from warrener.adapters.rabbitmq_io import Io
 from warrener.adapters.rabbitmq_mailbox import Mailbox
-from warrener.adapters.rabbitmq_receiver import Consumption
-from warrener.adapters.rabbitmq_url import HEARTBEAT_SECONDS, target_of
+from warrener.adapters.rabbitmq_queues import Consumption
+from warrener.adapters.rabbitmq_url import HEARTBEAT_SECONDS, Target, target_of
 from warrener.domain.errors import BrokerUnavailable
 from warrener.domain.ports import Delivery, Notice, Outgoing, Poll
 
-UNCONFIRMED_MAX = 100_000  # messages that may wait for the broker
-FLUSH_SECONDS = 5.0
+MESSAGES_MAX = 100_000  # that wait for the broker, beyond which it counts as away
+BYTES_MAX = 256 * 1024 * 1024
+FLUSH_SECONDS = 5.0  # for the broker to confirm what was published before a channel is closed
 CLOSE_SECONDS = 5.0
-PREFETCH_MAX = 65_535  # what fits into AMQP's field; 0 would be no limit
 
 
 class RabbitBroker:
@@ -27,55 +33,62 @@ class RabbitBroker:
     def __init__(
         self,
         url: str,
-        chance: random.Random | None = None,
+        chance: Random | None = None,
         *,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        messages_max: int = MESSAGES_MAX,
+        bytes_max: int = BYTES_MAX,
     ) -> None:
-        """Take the URL; `chance` spreads reconnects. Raises `UsageError` for a URL that is none.
+        """Take a URL, see `rabbitmq_url`; `chance` spreads reconnects.
 
-        A party that falls silent loses what it holds after two to three heartbeats.
+        Raises `UsageError` for a URL that is none. A party that falls silent loses what it holds
+        after two to three heartbeats. The bounds are those of each channel.
         """
         self._target = target_of(url, heartbeat_seconds)
-        self._chance = chance or random.Random()
+        self._chance = chance or Random()
+        self._bounds = (messages_max, bytes_max)
+        _quieten_pika()
 
     def channel(self) -> RabbitChannel:
         """Open a channel for one party; raises `BrokerUnavailable` with the reason."""
-        admin = RabbitAdmin(self._target)
-        admin.ensure(())  # tells a wrong password, and a missing topology, from a broker away
-        mailbox = Mailbox()
-        io = RabbitIo(self._target, mailbox, self._chance)
-        io.start()
-        return RabbitChannel(io, mailbox, admin)
+        return RabbitChannel(self._target, self._chance, *self._bounds)
 
 
 class RabbitChannel:
-    """One party's connections. Belongs to one thread; see `domain.ports.Channel`."""
+    """One party's connections. Belongs to one thread; see `domain.ports.Channel`.
 
-    def __init__(self, io: RabbitIo, mailbox: Mailbox, admin: RabbitAdmin) -> None:
-        """Use an I/O thread that runs."""
-        self._io = io
-        self._mailbox = mailbox
-        self._admin = admin
+    A message is sent again until it is confirmed, over as many connections as that takes; while the
+    broker is away `publish` keeps up to `messages_max` messages. Errors that the broker has with
+    what the owner asked for are raised by the call that follows.
+    """
+
+    def __init__(self, target: Target, chance: Random, messages_max: int, bytes_max: int) -> None:
+        """Connect; raises `BrokerUnavailable` if no node can be connected to."""
+        self._mailbox = Mailbox()
+        self._io = Io(target, self._mailbox, chance)
+        self._messages_max = messages_max
+        self._bytes_max = bytes_max
         self._declared: set[str] = set()
         self._left: set[str] = set()
-        self._held: dict[int, Delivery] = {}
         self._open = True
+        self._io.start()
+        self._io.wait_until_connected()
 
     def declare(self, queue: str) -> None:
         """Make sure that a durable queue exists."""
         self._check()
-        if queue in self._declared:
-            return
-        if self._admin.ensure([queue]):
-            self._mailbox.lost = True
-        self._declared.add(queue)
-        self._io.note_declared(queue)
+        if queue not in self._declared:
+            self._declared.add(queue)
+            self._io.declare(queue)
 
     def consume(self, queue: str, prefetch: int) -> None:
-        """Take part in a queue, holding at most `prefetch` unacknowledged deliveries of it."""
+        """Take part in a queue, holding at most `prefetch` unacknowledged deliveries of it.
+
+        For a queue that is taken part in already the new prefetch does not count what is held.
+        """
         self.declare(queue)
         self._left.discard(queue)
-        self._io.consume(Consumption(queue, min(max(1, prefetch), PREFETCH_MAX)))
+        self._io.consume(Consumption(queue, max(1, prefetch)))
 
     def leave(self, queue: str) -> None:
         """Take no further part in a queue; what was not polled goes back, the rest stays ours."""
@@ -89,89 +102,75 @@ class RabbitChannel:
         self._io.consume(Consumption(queue, 0, exchange, tuple(patterns)))
 
     def publish(self, messages: Sequence[Outgoing | Notice], batch: int | None = None) -> None:
-        """Send messages; `poll` reports `batch` when all are confirmed."""
+        """Send messages; `poll` reports `batch` when all are confirmed.
+
+        Raises `BrokerUnavailable` if too many, or too many bytes, wait for the broker already.
+        """
         self._check()
-        if self._mailbox.unconfirmed + len(messages) > UNCONFIRMED_MAX:
-            raise BrokerUnavailable(f"{UNCONFIRMED_MAX} messages wait for the broker already")
-        self._mailbox.published += len(messages)
+        if not messages:
+            if batch is not None:
+                self._mailbox.confirm(batch)
+            return
+        waiting, size = self._mailbox.unsettled
+        if waiting >= self._messages_max or size >= self._bytes_max:
+            raise BrokerUnavailable(
+                f"{waiting} messages ({size} bytes) wait for the broker: {self._io.state()}"
+            )
+        self._mailbox.publish(len(messages), sum([len(message.body) for message in messages]))
         self._io.publish(messages, batch)
 
     def poll(self, count_max: int, timeout_seconds: float = 0.0) -> Poll:
         """Return deliveries and confirmations; waits up to the timeout if there is nothing yet."""
         self._check()
-        if timeout_seconds > 0:
-            self._wait(count_max, timeout_seconds)
-        deliveries = self._take(count_max)
-        confirmed = []
-        with suppress(IndexError):
-            while True:
-                confirmed.append(self._mailbox.confirmed.popleft())
-        lost, self._mailbox.lost = self._mailbox.lost, False
-        return Poll(deliveries, confirmed, lost)
+        poll = self._mailbox.take(count_max, timeout_seconds)
+        return self._without_left(poll) if self._left else poll
 
     def ack(self, tags: Iterable[int]) -> None:
         """The deliveries are dealt with."""
         self._check()
-        held = [tag for tag in tags if self._held.pop(tag, None) is not None]
-        if held:
+        if held := [tag for tag in tags if tag]:
             self._io.ack(held)
 
     def reject(self, tag: int, *, requeue: bool, reason: str = "") -> None:
-        """Give a delivery back to its queue, or away for good into the quarantine."""
+        """Give a delivery back to its queue, or away for good into the quarantine, with a reason.
+
+        It is acknowledged only once the quarantine has it for sure.
+        """
         self._check()
-        delivery = self._held.pop(tag, None)
-        if delivery is None:
+        if not tag:
             return
         if requeue:
-            self._io.give_back(tag)
+            self._io.give_back([tag])
         else:
-            self._mailbox.published += 1
-            self._io.quarantine(delivery, reason)
+            self._mailbox.publish(1, 0)
+            self._io.quarantine(tag, reason)
 
     def close(self) -> None:
-        """Leave, once what was published is confirmed or the broker is away for too long."""
+        """Leave, once what was published is confirmed or the broker has had time enough for it."""
         if not self._open:
             return
         self._open = False
-        deadline = time.monotonic() + FLUSH_SECONDS
-        while self._io.is_alive() and self._mailbox.unconfirmed > 0 and time.monotonic() < deadline:
-            self._mailbox.event.wait(0.005)
+        self._mailbox.wait_until_settled(FLUSH_SECONDS)
         self._io.close()
         self._io.join(CLOSE_SECONDS)
 
-    def _wait(self, count_max: int, timeout_seconds: float) -> None:
-        mailbox = self._mailbox
-        mailbox.waiting = True
-        try:
-            if not self._has_something(count_max):
-                mailbox.event.wait(timeout_seconds)
-        finally:
-            mailbox.waiting = False
-            mailbox.event.clear()
-
-    def _has_something(self, count_max: int) -> bool:
-        mailbox = self._mailbox
-        return bool((count_max and mailbox.arrived) or mailbox.confirmed or mailbox.lost)
-
-    def _take(self, count_max: int) -> list[Delivery]:
-        found: list[Delivery] = []
-        with self._mailbox.lock:
-            arrived = self._mailbox.arrived
-            while arrived and len(found) < count_max:
-                delivery = arrived.popleft()
-                if delivery.queue in self._left:
-                    self._io.give_back(delivery.tag)
-                    continue
-                if delivery.tag:
-                    self._held[delivery.tag] = delivery
-                found.append(delivery)
-        return found
+    def _without_left(self, poll: Poll) -> Poll:
+        """Give back what came of queues that were left in the meantime."""
+        back = [delivery.tag for delivery in poll.deliveries if delivery.queue in self._left]
+        if not back:
+            return poll
+        self._io.give_back(back)
+        kept: list[Delivery] = [d for d in poll.deliveries if d.queue not in self._left]
+        return Poll(kept, poll.confirmed, poll.lost)
 
     def _check(self) -> None:
         if not self._open:
             raise BrokerUnavailable("the channel is closed")
-        if self._mailbox.dead is not None:
-            raise self._mailbox.dead
-        error, self._mailbox.error = self._mailbox.error, None
-        if error is not None:
-            raise error
+        self._mailbox.check()
+
+
+def _quieten_pika() -> None:
+    """Leave it to us to tell of lost connections: pika needs several tracebacks for each."""
+    logger = logging.getLogger("pika")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.CRITICAL)

@@ -1,209 +1,182 @@
-"""Declaring and looking at the topology of RabbitMQ, over a connection of its own each time."""
+"""Declaring and looking at the topology of RabbitMQ: for operators, over a connection each time.
+
+It needs no management plugin: all of it is asked for in AMQP.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import pika
 from pika import exceptions
 
-from warrener.adapters.rabbitmq_url import Target
+from warrener.adapters.rabbitmq_reasons import PRECONDITION_FAILED, refusal, why
+from warrener.adapters.rabbitmq_topology import (
+    Call,
+    Talk,
+    declare_exchange,
+    declare_queue,
+    exchange_exists,
+    look,
+)
+from warrener.adapters.rabbitmq_url import Target, shown
 from warrener.domain.broker_admin import Finding, QueueInfo
 from warrener.domain.errors import BrokerUnavailable
-from warrener.domain.topology import (
-    CONSUMER_TIMEOUT_SECONDS,
-    DELIVERY_LIMIT,
-    EXCHANGES,
-    Queue,
-    durable_queue,
-    topology,
-)
+from warrener.domain.topology import EXCHANGES, POISON, QUARANTINE, Queue, topology
 
 VERSION_MIN = (3, 10)
 VERSION_QUEUE_TIMEOUTS = (3, 12)  # a queue may have a consumer timeout of its own
 VERSION_SMALL_MESSAGES = (4, 0)
-_GRANT = "let an administrator run `warrener broker declare`, or grant the permission"
+DECLARE = "warrener broker declare"
+
+Result = TypeVar("Result")
+
+_CURRENT_TYPE = re.compile(r"inequivalent arg 'x-queue-type'.* current is '(\w+)'")
 
 
 class RabbitAdmin:
-    """What operators, and channels when they connect, do with the topology."""
+    """What operators do with the topology; see `domain.broker_admin.BrokerAdmin`."""
 
     def __init__(self, target: Target) -> None:
         """Connect when something is asked."""
         self._target = target
 
-    def ensure(self, queues: Iterable[str]) -> set[str]:
-        """Make sure that exchanges and durable queues exist; return the queues that were made.
-
-        Raises `BrokerUnavailable` where something is missing and may not be declared.
-        """
-        made = set()
-        with connected(self._target) as connection:
-            _ensure_exchanges(connection)
-            for queue in queues:
-                if not self._exists(connection, queue):
-                    self._declare(connection, durable_queue(queue))
-                    made.add(queue)
-        return made
-
     def declare(self, queues: Sequence[str], partitions: int = 1) -> None:
-        """Declare everything durable; a queue that exists with other arguments is refused."""
-        with connected(self._target) as connection:
-            _declare_exchanges(connection)
+        """Declare everything durable; doing it again changes nothing.
+
+        Raises `BrokerUnavailable` if something exists with other arguments (it says which, and what
+        to do), or may not be declared by this user.
+        """
+        with _connected(self._target) as connection:
+            for exchange in EXCHANGES:
+                what = f"declaring the exchange {exchange.name}"
+                _asked(what, connection, declare_exchange(exchange))
             for queue in topology(partitions, queues):
-                self._declare(connection, queue)
+                talk = declare_queue(queue, self._target.queue_type)
+                _asked(f"declaring the queue {queue.name}", connection, talk)
 
     def info(self, queues: Sequence[str], partitions: int = 1) -> list[QueueInfo]:
-        """Return how each queue stands."""
-        with connected(self._target) as connection:
-            return [_info(connection, queue.name) for queue in topology(partitions, queues)]
+        """Return how each queue stands. The type is "" for users who may not declare queues."""
+        with _connected(self._target) as connection:
+            return [self._info(connection, queue)[0] for queue in topology(partitions, queues)]
 
     def check(self, queues: Sequence[str], partitions: int = 1) -> list[Finding]:
-        """Return what is wrong, and what is in order."""
-        with connected(self._target) as connection:
-            found = _version(connection)
-            missing = []
+        """Return what is wrong and what is in order: version, exchanges, queues, the quarantine."""
+        with _connected(self._target) as connection:
+            found = _server(connection)
+            wrong = []
+            for exchange in EXCHANGES:
+                if not _ask(connection, exchange_exists(exchange.name)):
+                    detail = f"the exchange {exchange.name} is missing"
+                    wrong.append(Finding(False, detail, DECLARE))
             for queue in topology(partitions, queues):
-                state = _info(connection, queue.name)
-                if not state.exists:
-                    detail = f"the queue {queue.name} is missing"
-                    missing.append(Finding(False, detail, "warrener broker declare"))
-        return [*found, *(missing or [Finding(True, "all queues are there")])]
+                wrong += self._check_queue(connection, queue)
+        return [*found, *(wrong or [Finding(True, "all queues are there")])]
 
-    def _exists(self, connection: Any, queue: str) -> bool:
-        return _info(connection, queue).exists
+    def _check_queue(self, connection: Any, queue: Queue) -> list[Finding]:
+        info, differs = self._info(connection, queue)
+        if not info.exists:
+            return [Finding(False, f"the queue {queue.name} is missing", DECLARE)]
+        if differs:
+            return [Finding(False, f"the queue {queue.name} is not as it should be", differs)]
+        if queue.name in (QUARANTINE, POISON) and info.messages:
+            advice = "look at the reasons in their headers, and remove them"
+            return [Finding(False, f"{info.messages} messages lie in {queue.name}", advice)]
+        return []
 
-    def _declare(self, connection: Any, queue: Queue) -> None:
-        channel = connection.channel()
+    def _info(self, connection: Any, queue: Queue) -> tuple[QueueInfo, str]:
+        """Return how a queue stands, and what is the matter with its arguments.
+
+        Its type is told by declaring it once more, which changes nothing where it exists.
+        """
+        found = _look(connection, queue.name)
+        if not found.exists:
+            return found, ""
+        kind, differs = str(self._target.queue_type), ""
         try:
-            channel.queue_declare(
-                queue.name, durable=True, arguments=arguments_of(queue, self._target.queue_type)
-            )
-            channel.queue_bind(queue.name, queue.exchange, routing_key=queue.name)
+            _ask(connection, declare_queue(queue, self._target.queue_type))
         except exceptions.ChannelClosedByBroker as error:
-            raise BrokerUnavailable(_refusal(f"the queue {queue.name}", error)) from error
-        channel.close()
-
-
-def arguments_of(queue: Queue, queue_type: str) -> dict[str, Any]:
-    """Return the arguments that a durable queue is declared with."""
-    arguments: dict[str, Any] = {"x-queue-type": queue_type}
-    if queue.dead_letter is not None:
-        arguments["x-dead-letter-exchange"] = queue.dead_letter
-    if queue_type == "quorum":
-        if queue.dead_letter is not None:
-            arguments["x-delivery-limit"] = DELIVERY_LIMIT
-            arguments["x-dead-letter-strategy"] = "at-least-once"
-            arguments["x-overflow"] = "reject-publish"
-        arguments["x-consumer-timeout"] = CONSUMER_TIMEOUT_SECONDS * 1000
-    return arguments
+            other = _CURRENT_TYPE.search(error.reply_text)
+            if error.reply_code != PRECONDITION_FAILED:
+                kind = ""
+            elif other:
+                kind = other[1]
+            differs = refusal("declaring it", error) if kind else ""
+        return QueueInfo(queue.name, True, kind, found.messages, found.consumers), differs
 
 
 @contextmanager
-def connected(target: Target) -> Iterator[Any]:
-    """Open a connection for a few calls, to the first node that answers."""
-    connection = open_connection(target)
+def _connected(target: Target) -> Iterator[Any]:
+    """Give a connection to the first node that answers; raises `BrokerUnavailable`."""
+    connection = _connect(target)
     try:
         yield connection
-    except exceptions.AMQPError as error:
-        raise BrokerUnavailable(f"the broker {target.shown}: {why(error)}") from error
+    except exceptions.AMQPConnectionError as error:
+        raise BrokerUnavailable(f"the broker was lost: {target.shown}: {why(error)}") from error
     finally:
         with suppress(exceptions.AMQPError):
             connection.close()
 
 
-def open_connection(target: Target) -> Any:
-    """Return a blocking connection; raises `BrokerUnavailable` with the reason of the last node."""
-    reason = ""
+def _connect(target: Target) -> Any:
+    reasons = []
     for node in target.nodes:
         try:
             return pika.BlockingConnection(node)
         except (exceptions.AMQPError, OSError) as error:
-            reason = why(error)
-    raise BrokerUnavailable(f"the broker {target.shown} cannot be reached: {reason}")
+            reasons.append(f"{shown(node)}: {why(error)}")
+    raise BrokerUnavailable(f"the broker cannot be reached: {'; '.join(reasons)}")
 
 
-def why(error: BaseException) -> str:
-    """Return the reason of a failure in words; never with a password."""
-    if isinstance(error, exceptions.ProbableAuthenticationError):
-        return "it refuses user or password"
-    if isinstance(error, exceptions.ProbableAccessDeniedError):
-        return "the virtual host does not exist, or the user may not use it"
-    if isinstance(error, exceptions.ConnectionClosedByBroker):
-        if error.reply_code == 530:
-            return "the virtual host does not exist, or the user may not use it"
-        return f"it closed the connection: {error.reply_code} {error.reply_text}"
-    inner = getattr(error, "args", ())
-    while inner and isinstance(inner[0], BaseException):
-        if isinstance(inner[0], OSError) and inner[0].strerror:
-            return str(inner[0].strerror).lower()
-        error, inner = inner[0], getattr(inner[0], "args", ())
-    found = getattr(error, "exception", None)
-    if found is not None:
-        return why(found)
-    if isinstance(error, OSError) and error.strerror:
-        return str(error.strerror).lower()
-    return str(error) or type(error).__name__
-
-
-def _ensure_exchanges(connection: Any) -> None:
-    """Declare the exchanges if one is missing; to look needs no permission."""
+def _ask(connection: Any, talk: Talk[Result]) -> Result:
+    """Hold a conversation; raises `ChannelClosedByBroker` where the broker refuses."""
     channel = connection.channel()
-    try:
-        for exchange in EXCHANGES:
-            channel.exchange_declare(exchange.name, passive=True)
-    except exceptions.ChannelClosedByBroker:
-        _declare_exchanges(connection)
-    else:
-        channel.close()
-
-
-def _declare_exchanges(connection: Any) -> None:
-    for exchange in EXCHANGES:
-        channel = connection.channel()
-        arguments = {"alternate-exchange": exchange.alternate} if exchange.alternate else {}
+    step: Callable[[], Call] = partial(next, talk)
+    while True:
         try:
-            channel.exchange_declare(
-                exchange.name, exchange.kind, durable=True, arguments=arguments
-            )
-        except exceptions.ChannelClosedByBroker as error:
-            raise BrokerUnavailable(_refusal(f"the exchange {exchange.name}", error)) from error
-        channel.close()
+            call = step()
+        except StopIteration as end:
+            channel.close()
+            result: Result = end.value
+            return result
+        try:
+            answer = getattr(channel, call.method)(**call.arguments)
+            step = partial(talk.send, answer.method)
+        except exceptions.ChannelClosedByBroker as refused:
+            channel = connection.channel()
+            step = partial(talk.throw, refused)
 
 
-def _refusal(what: str, error: Any) -> str:
-    if error.reply_code == 403:
-        return f"{what} may not be declared: {error.reply_text}: {_GRANT}"
-    if error.reply_code == 406:
-        return (
-            f"{what} exists with other arguments: {error.reply_text};"
-            " delete it once it is empty, or give the queue_type it has in the broker's URL"
-        )
-    return f"{what} cannot be declared: {error.reply_code} {error.reply_text}"
-
-
-def _info(connection: Any, queue: str) -> QueueInfo:
-    channel = connection.channel()
+def _asked(what: str, connection: Any, talk: Talk[Result]) -> Result:
+    """Hold a conversation; raises `BrokerUnavailable` where the broker refuses."""
     try:
-        found = channel.queue_declare(queue, passive=True).method
+        return _ask(connection, talk)
     except exceptions.ChannelClosedByBroker as error:
-        if error.reply_code != 404:
-            raise BrokerUnavailable(_refusal(f"the queue {queue}", error)) from error
+        raise BrokerUnavailable(refusal(what, error)) from error
+
+
+def _look(connection: Any, queue: str) -> QueueInfo:
+    found = _asked(f"looking at the queue {queue}", connection, look(queue))
+    if found is None:
         return QueueInfo(queue, exists=False)
-    channel.close()
-    return QueueInfo(
-        queue, exists=True, messages=found.message_count, consumers=found.consumer_count
-    )
+    numbers = {"messages": found.message_count, "consumers": found.consumer_count}
+    return QueueInfo(queue, exists=True, **numbers)
 
 
-def _version(connection: Any) -> list[Finding]:
+def _server(connection: Any) -> list[Finding]:
     properties = connection._impl.server_properties
-    raw = properties.get("version", "")
-    text = raw.decode() if isinstance(raw, bytes) else str(raw)
-    numbers = tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
-    return version_findings(text, numbers)
+    product, version, cluster = (
+        _text(properties.get(name, "")) for name in ("product", "version", "cluster_name")
+    )
+    if product != "RabbitMQ":
+        advice = "only RabbitMQ is known to do what is needed"
+        return [Finding(False, f"{product} {version}", advice)]
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    return version_findings(f"{version}, cluster {cluster}", numbers)
 
 
 def version_findings(text: str, numbers: tuple[int, ...]) -> list[Finding]:
@@ -216,7 +189,10 @@ def version_findings(text: str, numbers: tuple[int, ...]) -> list[Finding]:
         found.append(Finding(False, detail, "set consumer_timeout in rabbitmq.conf"))
     if numbers >= VERSION_SMALL_MESSAGES:
         detail = "messages are limited to 16 MiB by default"
-        found.append(
-            Finding(False, detail, "set max_message_size in rabbitmq.conf if more is sent")
-        )
+        advice = "set max_message_size in rabbitmq.conf if more is sent"
+        found.append(Finding(False, detail, advice))
     return found
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -1,300 +1,215 @@
-"""The I/O side of a channel: one thread, one loop, a connection to publish and one to consume.
-
-The owner of the channel hands commands over in a deque and wakes the loop once for many; what
-arrives is put where the owner's `poll` takes it. Neither side ever waits for the other.
-"""
+"""The I/O side of a channel: the thread, its two connections, and what they are used for."""
 
 from __future__ import annotations
 
-import logging
-import random
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from functools import partial
-from threading import Thread, get_ident
-from typing import Any
+from random import Random
+from threading import Condition, Event
 
 import structlog
-from pika import exceptions
-from pika.adapters.select_connection import IOLoop, SelectConnection
 
-from warrener.adapters.rabbitmq_admin import RabbitAdmin, why
+from warrener.adapters.rabbitmq_declarer import Declarer
+from warrener.adapters.rabbitmq_link import Link
+from warrener.adapters.rabbitmq_loop import IoThread
 from warrener.adapters.rabbitmq_mailbox import Mailbox
-from warrener.adapters.rabbitmq_receiver import Consumption, Receiver
-from warrener.adapters.rabbitmq_sender import Batch, Pending, Sender
-from warrener.adapters.rabbitmq_tuning import join_writes, read_more
+from warrener.adapters.rabbitmq_queues import Consumption, Queues
+from warrener.adapters.rabbitmq_receiver import Receiver
+from warrener.adapters.rabbitmq_sender import Sender
 from warrener.adapters.rabbitmq_url import Target
 from warrener.domain.errors import BrokerUnavailable
-from warrener.domain.ports import Delivery, Notice, Outgoing
-from warrener.domain.topology import (
-    QUARANTINE,
-    REASON_HEADER,
-    SOURCE_HEADER,
-)
+from warrener.domain.ports import Notice, Outgoing
+from warrener.domain.topology import QUARANTINE, REASON_HEADER, SOURCE_HEADER
 
-BACKOFF_SECONDS_MIN = 0.05
-BACKOFF_SECONDS_MAX = 5.0
-CALM_SECONDS = 1.0  # a connection that lasts so long ends the series of attempts
-# What goes wrong with a connection is told once, by our own log.
-logging.getLogger("pika").setLevel(logging.CRITICAL)
+REASON_CHARACTERS_MAX = 1_000
+ARRANGE_SECONDS = 10.0  # for the broker to answer about a queue, while it is connected
+REASONS_MAX = 100  # that are kept, and so how many nodes a broker may have
+
 log = structlog.get_logger()
 
 
-class RabbitIo(Thread):
-    """Serves one channel until `close`."""
+class Io:
+    """Serves one channel. The owner calls the public methods; all else is the I/O thread's."""
 
-    def __init__(self, target: Target, mailbox: Mailbox, chance: random.Random) -> None:
-        super().__init__(name="warrener-amqp", daemon=True)
+    def __init__(self, target: Target, mailbox: Mailbox, chance: Random) -> None:
+        """Wait for `start`."""
         self._target = target
-        self._admin = RabbitAdmin(target)
         self._mailbox = mailbox
-        self._chance = chance
-        self._loop = IOLoop()
-        self._commands: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
-        self._scheduled = False
-        self._durable: dict[str, None] = {}
-        self._sender = Sender(mailbox, self._send_again)
-        self._receiver = Receiver(mailbox)
-        self._publisher: Any = None  # SelectConnection
-        self._consumer: Any = None
-        self._out: Any = None  # the publisher's channel, once confirms are selected
-        self._in: Any = None  # the consumer's channel
-        self._generation = 0
-        self._attempts = 0
-        self._node = 0
-        self._closing = False
-        self._thread_id = 0
+        self._changed = Condition()
+        self._ready: set[str] = set()  # connections that were usable at some time
+        self._reasons: dict[str, list[str]] = {"publish": [], "consume": []}  # since the last one
+        self._unanswered: set[Event] = set()
+        self._thread = thread = IoThread(self._end_turn, self._failed)
+        declarer = Declarer(thread)
+        queues = self._queues = Queues(mailbox, declarer, target.queue_type)
+        publishing, consuming = partial(self._usable, "publish"), partial(self._usable, "consume")
+        self._sender = Sender(thread, mailbox, queues, chance=chance, ready=publishing)
+        self._receiver = Receiver(thread, mailbox, declarer, queues, chance=chance, ready=consuming)
+        self._links = (
+            Link(thread, target, chance, self._sender, purpose="publish", failed=self._lost),
+            Link(thread, target, chance, self._receiver, purpose="consume", failed=self._lost),
+        )
 
     # --- called by the owner ---------------------------------------------------------------------
 
-    def do(self, command: Callable[..., None], *arguments: Any) -> None:
-        """Have a command carried out by the I/O thread."""
-        self._commands.append((command, arguments))
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.add_callback_threadsafe(self._run_commands)
+    def start(self) -> None:
+        """Start the thread, and connect."""
+        for link in self._links:
+            self._thread.do(link.connect)
+        self._thread.start()
 
-    def note_declared(self, queue: str) -> None:
-        """Have the queue declared again whenever a connection is made anew."""
-        self.do(self._note_declared, queue)
+    def wait_until_connected(self) -> None:
+        """Return when both connections can be used.
+
+        Raises `BrokerUnavailable` when each node refused, or none has answered in time.
+        """
+        longest = (self._target.connect_seconds + 1.0) * len(self._target.nodes)
+        with self._changed:
+            self._changed.wait_for(self._is_decided, longest)
+            if len(self._ready) == len(self._links):
+                return
+            reason = self._reason() or "no answer in time"
+        self.kill()
+        self.join(longest)
+        raise BrokerUnavailable(f"the broker cannot be reached: {reason}")
+
+    def state(self) -> str:
+        """Return why messages are not confirmed, in words."""
+        return self._reason() or "it is connected, but does not confirm them"
+
+    def declare(self, queue: str) -> None:
+        """Make sure of a durable queue; what is published later waits for it."""
+        self._arrange(partial(self._queues.declare, queue))
 
     def consume(self, consumption: Consumption) -> None:
-        """Take part in a queue from now on."""
-        self.do(self._receiver.add, consumption)
+        """Take part in a queue, or hear a temporary one; what is published later waits for it."""
+        self._arrange(partial(self._receiver.consume, consumption))
 
     def leave(self, queue: str) -> None:
         """Take no further part."""
-        self.do(self._receiver.leave, queue)
+        self._thread.do(self._receiver.leave, queue)
 
-    def publish(self, messages: Sequence[Outgoing | Notice], number: int | None) -> None:
+    def publish(self, messages: Sequence[Outgoing | Notice], batch: int | None) -> None:
         """Send messages until they are confirmed."""
-        self.do(self._sender.publish, messages, number)
+        self._thread.do(self._sender.publish, messages, batch)
 
     def ack(self, tags: Sequence[int]) -> None:
         """Acknowledge deliveries."""
-        self.do(self._receiver.ack, tags)
+        self._thread.do(self._receiver.ack, tags)
 
-    def give_back(self, tag: int) -> None:
-        """Put a delivery back into its queue."""
-        self.do(self._receiver.give_back, tag)
+    def give_back(self, tags: Sequence[int]) -> None:
+        """Put deliveries back into their queues."""
+        self._thread.do(self._receiver.give_back, tags)
 
-    def quarantine(self, delivery: Delivery, reason: str) -> None:
-        """Move a delivery into the quarantine: publish it there, and then acknowledge it."""
-        self.do(self._quarantine, delivery, reason)
+    def quarantine(self, tag: int, reason: str) -> None:
+        """Publish a delivery to the quarantine, and acknowledge it when that is confirmed."""
+        self._thread.do(self._quarantine, tag, reason)
 
     def close(self) -> None:
-        """Close the connections and end the thread."""
-        self.do(self._close)
+        """Close the connections in order; the thread ends when that is done."""
+        self._thread.do(self._close)
 
-    # --- the thread ------------------------------------------------------------------------------
+    def kill(self) -> None:
+        """Drop the connections; the thread ends at once."""
+        self._thread.do(self._kill)
 
-    def run(self) -> None:
-        """Connect, and serve the loop until the channel is closed."""
-        self._thread_id = get_ident()
-        try:
-            self._connect()
-            self._loop.start()
-        except Exception as error:  # a fault of ours or of pika's: the owner must know
-            log.exception("broker.thread_died", broker=self._target.shown)
-            self._mailbox.dead = BrokerUnavailable(f"the connection's thread died: {error!r}")
-            self._mailbox.wake()
-        finally:
-            self._let_go()
+    def join(self, timeout_seconds: float) -> None:
+        """Wait for the end of the thread, and bring it about when the time is over."""
+        self._thread.join(timeout_seconds)
+        if self._thread.is_alive():
+            self.kill()
+            self._thread.join(timeout_seconds)
 
-    def _let_go(self) -> None:
-        """Close the sockets, whatever state they are in."""
-        for connection in (self._publisher, self._consumer):
-            with suppress(Exception):
-                connection.close()
-        with suppress(Exception):
-            self._loop.close()
+    def _arrange(self, arrange: Callable[[Callable[..., None]], None]) -> None:
+        """Have something arranged with the broker, and wait for its answer if it is there."""
+        answered = Event()
+        self._thread.do(self._begin_to_arrange, arrange, answered)
+        answered.wait(ARRANGE_SECONDS)
 
-    def _run_commands(self) -> None:
-        assert get_ident() == self._thread_id
-        self._scheduled = False
-        while self._commands:
-            command, arguments = self._commands.popleft()
-            command(*arguments)
-        join_writes(self._publisher)
-        join_writes(self._consumer)
+    # --- in the I/O thread -----------------------------------------------------------------------
 
-    # --- connecting ------------------------------------------------------------------------------
+    def _begin_to_arrange(
+        self, arrange: Callable[[Callable[..., None]], None], answered: Event
+    ) -> None:
+        self._sender.hold()
+        self._unanswered.add(answered)
+        arrange(partial(self._arranged, answered))
+        if not self._receiver.is_open:
+            self._stop_waiting()
 
-    def _connect(self) -> None:
-        if self._closing:
+    def _arranged(self, answered: Event, _there: bool = True) -> None:
+        self._sender.go_on()
+        answered.set()
+        self._unanswered.discard(answered)
+
+    def _stop_waiting(self) -> None:
+        """Let the owner go on: what it asked for is arranged with the next connection."""
+        while self._unanswered:
+            self._unanswered.pop().set()
+
+    def _quarantine(self, tag: int, reason: str) -> None:
+        delivery = self._receiver.held(tag)
+        if delivery is None:
+            self._mailbox.settle(1, 0)
             return
-        try:
-            made = self._admin.ensure(self._durable)
-        except BrokerUnavailable as error:
-            self._fail(error)
-            self._connect_later()
-            return
-        self._note_lost(made)
-        node = self._target.nodes[self._node % len(self._target.nodes)]
-        open_ = partial(
-            SelectConnection,
-            node,
-            on_open_error_callback=self._not_opened,
-            on_close_callback=self._closed,
-            custom_ioloop=self._loop,
-        )
-        self._publisher = open_(on_open_callback=self._publisher_opened)
-        self._consumer = open_(on_open_callback=self._consumer_opened)
+        headers = {REASON_HEADER: reason[:REASON_CHARACTERS_MAX], SOURCE_HEADER: delivery.queue}
+        moved = Outgoing(QUARANTINE, delivery.body, delivery.message_id)
+        self._mailbox.move(len(delivery.body))
+        self._sender.publish_one(moved, headers, partial(self._receiver.ack, [tag]))
 
-    def _connect_later(self) -> None:
-        self._attempts += 1
-        self._node += 1
-        longest = min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN * 2.0 ** min(self._attempts, 20))
-        self._loop.call_later(self._chance.uniform(0, longest), self._connect)
+    def _end_turn(self) -> None:
+        """Send and hand over, each at once, what the turn of the loop has brought."""
+        confirmed, self._sender.confirmed = self._sender.confirmed, []
+        self._receiver.end_turn(confirmed)
+        for link in self._links:
+            link.flush()
 
-    def _not_opened(self, connection: SelectConnection, error: Any) -> None:
-        self._closed(connection, error)
+    def _usable(self, purpose: str) -> None:
+        with self._changed:
+            self._ready.add(purpose)
+            self._reasons[purpose] = []
+            self._changed.notify()
 
-    def _closed(self, connection: SelectConnection, reason: Any) -> None:
-        """One connection is gone: let go of the other, too, and begin anew."""
-        if connection is not self._publisher and connection is not self._consumer:
-            return
-        if self._closing:
-            self._one_less(connection)
-            return
-        if self._out is not None:
-            log.warning("broker.disconnected", broker=self._target.shown, reason=why(reason))
-        other = self._consumer if connection is self._publisher else self._publisher
-        self._publisher = self._consumer = self._out = self._in = None
-        self._generation += 1
-        self._sender.lost()
-        self._receiver.lost()
-        if other is not None and other.is_open:
-            other.close()
-        self._connect_later()
+    def _lost(self, purpose: str, reason: str) -> None:
+        if purpose == "consume":
+            self._stop_waiting()
+        with self._changed:
+            self._reasons[purpose] = [*self._reasons[purpose], reason][-REASONS_MAX:]
+            self._changed.notify()
 
-    def _one_less(self, connection: SelectConnection) -> None:
-        """Of the connections that are being closed one is; after the other the loop ends."""
-        if connection is self._publisher:
-            self._publisher = self._out = None
-        else:
-            self._consumer = self._in = None
-        if self._publisher is None and self._consumer is None:
-            self._loop.stop()
+    def _reason(self) -> str:
+        """Return why there is no connection, "" if there is one."""
+        return next((found[-1] for found in self._reasons.values() if found), "")
 
-    def _publisher_opened(self, connection: Any) -> None:
-        if connection is self._publisher:
-            read_more(connection)
-            connection.channel(on_open_callback=self._out_opened)
-        else:
-            connection.close()
-
-    def _out_opened(self, channel: Any) -> None:
-        channel.add_on_close_callback(self._channel_closed)
-        channel.add_on_return_callback(self._sender.on_return)
-        confirmed = partial(self._sender.on_confirm, channel)
-        channel.confirm_delivery(confirmed, callback=partial(self._out_ready, channel))
-
-    def _out_ready(self, channel: Any, _frame: Any) -> None:
-        if channel.connection is not self._publisher:
-            return
-        self._out = channel
-        self._loop.call_later(CALM_SECONDS, partial(self._calm, self._generation))
-        if self._generation:
-            log.info("broker.connected", broker=self._target.shown, again=self._generation)
-        self._sender.opened(channel)
-
-    def _calm(self, generation: int) -> None:
-        if generation == self._generation:
-            self._attempts = 0
-
-    def _consumer_opened(self, connection: Any) -> None:
-        if connection is self._consumer:
-            read_more(connection)
-            connection.channel(on_open_callback=self._in_opened)
-        else:
-            connection.close()
-
-    def _in_opened(self, channel: Any) -> None:
-        if channel.connection is not self._consumer:
-            return
-        channel.add_on_close_callback(self._channel_closed)
-        channel.add_on_cancel_callback(self._cancelled)
-        self._in = channel
-        self._receiver.opened(channel)
-
-    def _channel_closed(self, channel: Any, reason: Any) -> None:
-        """The broker closed a channel: say why, and begin anew with both connections."""
-        if self._closing or channel not in (self._out, self._in):
-            return
-        if isinstance(reason, exceptions.ChannelClosedByBroker) and reason.reply_code == 403:
-            self._fail(BrokerUnavailable(f"the broker refuses: {reason.reply_text}"))
-        if channel.connection.is_open:
-            channel.connection.close()
-
-    def _fail(self, error: BrokerUnavailable) -> None:
-        """Tell the owner of what it can mend; an unreachable broker is waited for."""
-        if "may not be declared" in str(error) or "refuses" in str(error):
-            self._mailbox.error = error
-            self._mailbox.wake()
-
-    def _note_lost(self, made: Iterable[str]) -> None:
-        if any(made):
-            self._mailbox.lost = True
-            self._mailbox.wake()
+    def _is_decided(self) -> bool:
+        tried = max(len(found) for found in self._reasons.values())
+        return len(self._ready) == len(self._links) or tried >= len(self._target.nodes)
 
     def _close(self) -> None:
-        self._closing = True
-        connections = [c for c in (self._publisher, self._consumer) if c is not None]
-        if not all(connection.is_open or connection.is_closing for connection in connections):
-            self._loop.stop()  # one is not there yet: nothing is lost with it
-        for connection in connections:
-            if connection.is_open:
-                connection.close()
-        if not connections:
-            self._loop.stop()
+        self._end_turn()  # acknowledgements come before the end of the channel
+        self._receiver.close()
+        for link in self._links:
+            link.close()
+        self._stop_when_closed()
 
-    # --- what needs both connections, or the topology --------------------------------------------
+    def _stop_when_closed(self) -> None:
+        if all(link.connection is None for link in self._links):
+            self._thread.stop()
+        else:
+            self._thread.later(0.005, self._stop_when_closed)
 
-    def _note_declared(self, queue: str) -> None:
-        self._durable[queue] = None
+    def _kill(self) -> None:
+        for link in self._links:
+            link.closing = True
+            link.break_off()
+        self._thread.later(0, self._thread.stop)  # pika closes the sockets before that
 
-    def _cancelled(self, frame: Any) -> None:
-        """Begin anew where the broker ended a consumption: all is declared again with that."""
-        if self._receiver.cancelled(frame) and self._consumer and self._consumer.is_open:
-            self._consumer.close()
-
-    def _quarantine(self, delivery: Delivery, reason: str) -> None:
-        if not self._receiver.holds(delivery.tag):
-            self._mailbox.settled += 1  # the broker has it still: nothing is to be moved
-            return
-        batch = Batch(None, 1, partial(self._receiver.ack, [delivery.tag]))
-        moved = Outgoing(QUARANTINE, delivery.body, delivery.message_id)
-        headers = {REASON_HEADER: reason[:1000], SOURCE_HEADER: delivery.queue}
-        self._sender.send(Pending(moved, batch, headers))
-
-    def _send_again(self, again: Sequence[Pending]) -> None:
-        """Send what had no queue, or was refused, once its queue is there."""
-        queues = {p.message.queue for p in again if isinstance(p.message, Outgoing)}
-        try:
-            self._note_lost(self._admin.ensure(sorted(queues)))
-        except BrokerUnavailable as error:
-            self._fail(error)
-        for pending in again:
-            self._loop.call_later(BACKOFF_SECONDS_MIN, partial(self._sender.send, pending))
+    def _failed(self, error: BaseException) -> None:
+        """The thread ends by a fault of ours: every call of the owner says so from now on."""
+        log.exception("broker.thread_failed", exc_info=error)
+        for link in self._links:
+            link.closing = True
+            link.break_off()  # the broker hands out again what this channel held
+        self._stop_waiting()
+        reason = f"the I/O thread of the channel failed: {type(error).__name__}: {error}"
+        self._mailbox.fail(BrokerUnavailable(reason), for_good=True)

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from warrener.adapters.rabbitmq_admin import arguments_of
+from warrener.adapters.rabbitmq_topology import exchange_arguments, queue_arguments
 from warrener.domain.topology import EXCHANGES, topology
 
 FILE = Path(__file__).with_name("definitions.json")
@@ -55,9 +55,7 @@ def definitions() -> dict[str, Any]:
                 "durable": True,
                 "auto_delete": False,
                 "internal": False,
-                "arguments": (
-                    {"alternate-exchange": exchange.alternate} if exchange.alternate else {}
-                ),
+                "arguments": exchange_arguments(exchange),
             }
             for exchange in EXCHANGES
         ],
@@ -67,7 +65,7 @@ def definitions() -> dict[str, Any]:
                 "vhost": VHOST,
                 "durable": True,
                 "auto_delete": False,
-                "arguments": arguments_of(queue, "quorum"),
+                "arguments": queue_arguments(queue, "quorum"),
             }
             for queue in queues
         ],

@@ -13,9 +13,11 @@ from support.log_checks import eventually
 from support.rabbit import PrivateRabbit, free_port
 
 from warrener.adapters.rabbitmq import RabbitBroker, RabbitChannel
+from warrener.adapters.rabbitmq_admin import RabbitAdmin
+from warrener.adapters.rabbitmq_url import target_of
 from warrener.domain.errors import BrokerUnavailable, UsageError
 from warrener.domain.ports import Delivery, Outgoing
-from warrener.domain.topology import QUARANTINE, REASON_HEADER, SOURCE_HEADER, orders_queue
+from warrener.domain.topology import ORDERS, QUARANTINE, REASON_HEADER, SOURCE_HEADER, orders_queue
 
 WORK = orders_queue("work")
 WAIT_SECONDS = 30.0
@@ -126,6 +128,62 @@ def test_a_rejected_message_lies_in_the_quarantine_with_reason_and_queue(
     assert got[-1][2] == b"odd"
 
 
+def test_what_is_rejected_for_good_just_before_closing_lies_in_the_quarantine_only(
+    url: str, channel: RabbitChannel
+) -> None:
+    reader = RabbitBroker(url).channel()
+    reader.consume(QUARANTINE, 1)
+    send(channel, "odd")
+
+    channel.reject(receive(channel).tag, requeue=False)
+    channel.close()
+
+    assert receive(reader).message_id == "odd"
+    reader.consume(WORK, 1)
+    assert not reader.poll(1, 0.2).deliveries
+    reader.close()
+
+
+def test_acknowledging_a_delivery_twice_is_told_and_harms_no_other(channel: RabbitChannel) -> None:
+    send(channel, "a", "b")
+    first, second = receive(channel), receive(channel)
+
+    channel.ack([second.tag, second.tag])
+
+    with pytest.raises(BrokerUnavailable, match="is not held"):
+        eventually(lambda: channel.poll(0, 0.05).lost, "the error")
+    channel.ack([first.tag])
+    assert not channel.poll(1, 0.2).deliveries
+
+
+def test_what_the_broker_refuses_to_keep_is_sent_until_it_keeps_it(url: str) -> None:
+    full = {"x-queue-type": "classic", "x-max-length": 1, "x-overflow": "reject-publish"}
+    RabbitAdmin(target_of(url)).declare([])
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        inner = connection.channel()
+        inner.queue_declare(WORK, durable=True, arguments=full)
+        inner.queue_bind(WORK, ORDERS, WORK)
+    sender, reader = RabbitBroker(url).channel(), RabbitBroker(url).channel()
+    names = {f"m{number}" for number in range(20)}
+    found: set[str] = set()
+    confirmed: list[int] = []
+
+    def all_came() -> bool:
+        deliveries = reader.poll(100, 0.05).deliveries
+        found.update(delivery.message_id for delivery in deliveries)
+        reader.ack(delivery.tag for delivery in deliveries)
+        confirmed.extend(sender.poll(0).confirmed)
+        return found == names and confirmed == [1]
+
+    sender.publish([Outgoing(WORK, name.encode(), name) for name in names], 1)
+    assert not sender.poll(0, 0.5).confirmed
+    reader.consume(WORK, 100)
+
+    eventually(all_came, "all, and their confirmation", WAIT_SECONDS)
+    sender.close()
+    reader.close()
+
+
 def test_an_owner_that_does_not_poll_keeps_its_connection(url: str) -> None:
     slow = RabbitBroker(f"{url}?heartbeat=1").channel()
     slow.consume(WORK, 1)
@@ -219,6 +277,25 @@ def test_a_restarted_server_has_what_was_confirmed(
     server.restart()
 
     assert receive(channel).message_id == "m"
+
+
+def test_publishing_is_refused_while_too_much_waits_for_the_broker(
+    server: PrivateRabbit, url: str
+) -> None:
+    sender = RabbitBroker(url, messages_max=2).channel()
+    sender.declare(WORK)
+    server.alarm(True)
+    try:
+        sender.publish([Outgoing(WORK, b"x", "a"), Outgoing(WORK, b"x", "b")], 1)
+        with pytest.raises(BrokerUnavailable, match=r"2 messages .* wait for the broker"):
+            sender.publish([Outgoing(WORK, b"x", "c")], 2)
+    finally:
+        server.alarm(False)
+
+    eventually(lambda: list(sender.poll(0, 0.05).confirmed) == [1], "confirmed", WAIT_SECONDS)
+    sender.publish([Outgoing(WORK, b"x", "c")], 2)
+    eventually(lambda: list(sender.poll(0, 0.05).confirmed) == [2], "confirmed", WAIT_SECONDS)
+    sender.close()
 
 
 def test_closing_without_a_server_does_not_hang(
