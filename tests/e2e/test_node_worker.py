@@ -22,6 +22,7 @@ from warrener.domain.messages import (
     CancelStep,
     RunStep,
     StepReport,
+    UserActionAsked,
     WorkerBeat,
     WorkerBye,
     WorkerHello,
@@ -87,6 +88,37 @@ def counted_by_python(chunks: list[tuple[str, Chunk]]) -> list[Any]:
 
 def chunks_of(root: Path) -> list[tuple[str, Chunk]]:
     return [(folder, chunk) for folder in folders(root) for chunk in list_folder(folder).chunks]
+
+
+def test_an_endpoint_asks_a_person_and_sees_the_answer(controller, start):
+    start("node-1")
+
+    asked = controller.report(controller.order("test.ask", {"page": 7}))
+    context = {"answer": {"token": "t"}}
+    answered = controller.report(controller.order("test.ask", {"page": 7}, context=context))
+
+    assert asked.outcome == "user_action"
+    assert asked.user_action == UserActionAsked(
+        action="reconnect", cause="page-7", message="reconnect", form={"type": "object"}
+    )
+    assert decode_json(bytes(answered.result)) == {"token": "t"}
+
+
+def test_it_beats_as_often_as_an_order_asks(controller, start, tmp_path):
+    start("node-1", "--beat-seconds", "600")
+    file = tmp_path / "go"
+
+    order = controller.order("test.until", {"file": str(file)}, beat_seconds=0.05)
+
+    def beats() -> list[Beat]:
+        found = [each for each in controller.heard if isinstance(each, Beat)]
+        return [each for each in found if each.step == order.step][1:]
+
+    (beat, *_) = controller.until(beats, "second beat")
+    file.write_text("go")
+
+    assert beat.progress == 0.5
+    assert controller.report(order).outcome == "succeeded"
 
 
 # --- the census ----------------------------------------------------------------------------------

@@ -2,6 +2,10 @@
 
 import { existsSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
+import { pathToFileURL } from "node:url";
+
+// The worker that runs this, wherever it is installed.
+const { UserActionRequired } = await import(new URL("protocol.mjs", pathToFileURL(process.argv[1])));
 
 export const endpoints = {
   "test.echo": (args) => args,
@@ -11,6 +15,13 @@ export const endpoints = {
   "test.too_large": () => "x".repeat(16 * 1024 * 1024),
   "test.throw": ({ message }) => {
     throw new RangeError(message);
+  },
+  "test.ask": ({ page }, { order }) => {
+    const { answer } = order.context ?? {};
+    if (answer === undefined) {
+      throw new UserActionRequired("reconnect", { cause: `page-${page}`, form: { type: "object" } });
+    }
+    return answer;
   },
   "test.throw_text": () => {
     throw "just text";

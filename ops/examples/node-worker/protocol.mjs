@@ -26,6 +26,15 @@ export class RetryLater extends Told {
   }
 }
 
+// For endpoints to throw: only a person can help; steps that name the same cause share the answer,
+// which the next attempt finds in `order.context.answer`.
+export class UserActionRequired extends Told {
+  constructor(action, { cause = action, message = action, form = null } = {}) {
+    super("user_action", "user-action", message);
+    this.asked = { action, cause, message, form };
+  }
+}
+
 // Another worker of the queue may know it, hence not permanent.
 export class UnknownEndpoint extends Told {
   constructor(name) {
@@ -70,7 +79,8 @@ export function failure(thrown, attempt) {
   const message = wellFormed(error.message || error.name).slice(0, MESSAGE_CHARACTERS_MAX);
   const traceback = wellFormed(error.stack ?? "").slice(0, STACK_CHARACTERS_MAX);
   const type = error.constructor.name;
-  return { outcome, retry_after: seconds, error: { code, message, type, attempt, traceback } };
+  const report = { outcome, retry_after: seconds, error: { code, message, type, attempt, traceback } };
+  return error.asked ? { ...report, user_action: error.asked } : report;
 }
 
 // Returns text without halves of characters, which UTF-8 does not have.

@@ -69,7 +69,8 @@ async function serve(connection, lost) {
     const said = {};
     const progress = (share, note) => Object.assign(said, { progress: share, note });
     const beat = () => send(`beat/${++sent}`, { type: "Beat", ...head, at: new Date(), ...said });
-    const beats = setInterval(() => beat().catch(lost), beatSeconds * 1000);
+    const every = Math.min(beatSeconds, order.beat_seconds ?? beatSeconds); // its timeouts need that
+    const beats = setInterval(() => beat().catch(lost), every * 1000);
     const started_at = new Date();
     let fate;
     try {
