@@ -238,16 +238,22 @@ class JobCancelled(JobEnded, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def roots_of(events: Iterable[Recorded]) -> tuple[list[UUID], list[UUID]]:
-    """Return the root jobs that events submit, and the jobs that they end."""
-    opened, ended = [], []
+    """Return the root jobs that are open after events of one commit, and the jobs that are not.
+
+    A job may be submitted and end in one commit, or end and be run again.
+    """
+    opened: dict[UUID, None] = {}
+    ended: dict[UUID, None] = {}
     for recorded in events:
-        event = recorded.event
+        event, job = recorded.event, recorded.originator_id
         submitted = isinstance(event, JobSubmitted) and event.parent is None
         if submitted or isinstance(event, JobRerun):
-            opened.append(recorded.originator_id)
+            opened[job] = None
+            ended.pop(job, None)
         elif isinstance(event, JobEnded):
-            ended.append(recorded.originator_id)
-    return opened, ended
+            ended[job] = None
+            opened.pop(job, None)
+    return list(opened), list(ended)
 
 
 # --- steps (a fan-out item is a step, too) -----------------------------------------------------

@@ -14,7 +14,7 @@ from support.events import recorded, run_of, stream_id
 from warrener.adapters.memory import MemoryEventStore
 from warrener.adapters.sqlite_events import open_sqlite
 from warrener.domain.errors import Conflict, StoredDataError
-from warrener.domain.events import JobSubmitted, JobSucceeded, Parent, Recorded
+from warrener.domain.events import JobRerun, JobSubmitted, JobSucceeded, Parent, Recorded
 from warrener.domain.payloads import Payload
 from warrener.domain.ports import EventStore
 from warrener.services.event_log import EventLog
@@ -234,6 +234,21 @@ def test_root_jobs_are_open_from_their_submission_to_their_end(store: EventStore
     store.commit([Recorded(stream_id(1), 2, JobSucceeded(at=AT, cause="test"))], {})
 
     assert list(store.open_roots()) == [stream_id(2), stream_id(3)]
+
+
+def test_a_job_that_is_run_again_is_open_again_until_its_end(store: EventStore) -> None:
+    one = stream_id(1)
+    end = JobSucceeded(at=AT, cause="test")
+    again = JobRerun(at=AT, cause="test", generation=2, step="a", steps=("a",), key="k")
+
+    store.commit([submitted(1), Recorded(one, 2, end)], {})
+    assert list(store.open_roots()) == []
+    store.commit([Recorded(one, 3, again)], {})
+    assert list(store.open_roots()) == [one]
+    store.commit([Recorded(one, 4, end), Recorded(one, 5, again)], {})
+    assert list(store.open_roots()) == [one]
+    store.commit([Recorded(one, 6, end), Recorded(one, 7, again), Recorded(one, 8, end)], {})
+    assert list(store.open_roots()) == []
 
 
 def test_a_refused_commit_opens_no_job_and_moves_nothing(store: EventStore) -> None:
