@@ -9,7 +9,15 @@ from uuid import UUID
 import msgspec
 
 from warrener.domain.errors import Conflict
-from warrener.projections.ports import Documents, JobFilter, Wanted
+from warrener.projections.control_views import (
+    ACTIONS,
+    FLEET,
+    LIMITS,
+    ActionView,
+    FleetView,
+    LimitView,
+)
+from warrener.projections.ports import ActionFilter, Documents, JobFilter, Waiters, Wanted
 from warrener.projections.views import (
     DEFINITIONS,
     HISTORY,
@@ -30,6 +38,9 @@ _TYPES: dict[str, type[View]] = {
     STEPS: StepView,
     ROOTS: RootView,
     HISTORY: HistoryView,
+    ACTIONS: ActionView,
+    LIMITS: LimitView,
+    FLEET: FleetView,
 }
 
 
@@ -105,13 +116,15 @@ class MemoryViewStore:
         return [view for view in self._all(STEPS) if view.job == job and view.item is None]
 
     def items(
-        self, job: UUID, name: str, *, state: str | None = None, after: int = -1, limit: int = 100
+        self, fan_out: StepView, *, state: str | None = None, after: int = -1, limit: int = 100
     ) -> Sequence[StepView]:
         """Return items of a fan-out, by index."""
         found: dict[int, StepView] = {
             view.item: view
             for view in self._all(STEPS)
-            if view.job == job and view.name == name and view.item is not None
+            if (view.job, view.name) == fan_out.key
+            and view.item is not None
+            and view.born >= fan_out.born
         }
         return [
             view
@@ -126,6 +139,32 @@ class MemoryViewStore:
         ]
         found.sort(key=lambda view: (-(view.seconds or 0.0), view.job, view.path))
         return found[offset : offset + limit]
+
+    def find_actions(self, wanted: ActionFilter) -> Sequence[ActionView]:
+        """Return matching requests, the newest first."""
+        found = [
+            view
+            for view in self._all(ACTIONS)
+            if wanted.state in (None, view.state) and wanted.subject in (None, view.subject)
+        ]
+        found.sort(key=lambda view: (view.opened_at, view.request), reverse=True)
+        return found[: wanted.limit]
+
+    def actions_between(self, low: UUID, high: UUID, limit: int) -> Sequence[UUID]:
+        """Return ids of requests from `low` to `high`."""
+        return sorted(found for found in self._tables[ACTIONS] if low <= found <= high)[:limit]
+
+    def waiters(self, request: UUID, limit: int) -> Waiters:
+        """Return who waits for the answer to a request."""
+        found = [view for view in self._all(STEPS) if view.request == request]
+        found.sort(key=lambda view: view.key)
+        ends = [view.until for view in found if view.until is not None]
+        jobs = {view.job for view in found}
+        return Waiters(len(found), len(jobs), min(ends, default=None), tuple(found[:limit]))
+
+    def limits(self, limit: int) -> Sequence[LimitView]:
+        """Return limits that were changed, by name."""
+        return sorted(self._all(LIMITS), key=lambda view: view.name)[:limit]
 
     def history(
         self, *, job: UUID | None, root: UUID | None, after: int, limit: int

@@ -11,6 +11,15 @@ from typing import Any, Final
 
 import msgspec
 
+from warrener.projections.control_views import (
+    ACTIONS,
+    FLEET,
+    FLEET_KEY,
+    LIMITS,
+    ActionView,
+    FleetView,
+    LimitView,
+)
 from warrener.projections.views import (
     DEFINITIONS,
     HISTORY,
@@ -25,7 +34,7 @@ from warrener.projections.views import (
     View,
 )
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -63,6 +72,11 @@ def microseconds(at: datetime) -> int:
     return (at - _EPOCH) // timedelta(microseconds=1)
 
 
+def moment(at: int) -> datetime:
+    """Return the time that so many microseconds since 1970 are."""
+    return _EPOCH + timedelta(microseconds=at)
+
+
 def _job_row(view: JobView) -> tuple[Any, ...]:
     name, item, _ = view.place()
     parent = view.parent.job.bytes if view.parent else None
@@ -72,7 +86,14 @@ def _job_row(view: JobView) -> tuple[Any, ...]:
 
 def _step_row(view: StepView) -> tuple[Any, ...]:
     item = -1 if view.item is None else view.item
-    return view.job.bytes, view.path, view.name, item, view.state, view.root.bytes, view.seconds
+    request = None if view.request is None else view.request.bytes
+    until = None if view.until is None else microseconds(view.until)
+    key, place = (view.job.bytes, view.path), (view.name, item, view.state, view.root.bytes)
+    return *key, *place, view.seconds, view.born, request, until
+
+
+def _action_row(view: ActionView) -> tuple[Any, ...]:
+    return view.request.bytes, view.state, view.subject, microseconds(view.opened_at)
 
 
 TABLES: Final[dict[str, Table]] = {
@@ -89,7 +110,7 @@ TABLES: Final[dict[str, Table]] = {
     STEPS: Table(
         StepView,
         ("job", "path"),
-        ("name", "item", "state", "root", "seconds"),
+        ("name", "item", "state", "root", "seconds", "born", "request", "until"),
         _step_row,
         lambda key: (key[0].bytes, key[1]),
     ),
@@ -107,6 +128,15 @@ TABLES: Final[dict[str, Table]] = {
         lambda view: (view.position, view.job.bytes, view.root.bytes),
         lambda key: (key,),
     ),
+    ACTIONS: Table(
+        ActionView,
+        ("request",),
+        ("state", "subject", "opened_at"),
+        _action_row,
+        lambda key: (key.bytes,),
+    ),
+    LIMITS: Table(LimitView, ("name",), (), lambda view: (view.name,), lambda key: (key,)),
+    FLEET: Table(FleetView, ("name",), (), lambda _view: (FLEET_KEY,), lambda key: (key,)),
 }
 
 SCHEMA: Final = """
@@ -140,14 +170,28 @@ CREATE INDEX view_labels_top_by_state ON view_labels (label, top, state, submitt
 
 CREATE TABLE view_steps (
     job BLOB NOT NULL, path TEXT NOT NULL, name TEXT NOT NULL, item INTEGER NOT NULL,
-    state TEXT NOT NULL, root BLOB NOT NULL, seconds REAL, doc BLOB NOT NULL,
-    PRIMARY KEY (job, path)
+    state TEXT NOT NULL, root BLOB NOT NULL, seconds REAL, born INTEGER NOT NULL, request BLOB,
+    until INTEGER, doc BLOB NOT NULL, PRIMARY KEY (job, path)
 );
 CREATE INDEX view_steps_named ON view_steps (job) WHERE item = -1;
 CREATE INDEX view_items ON view_steps (job, name, item) WHERE item >= 0;
 CREATE INDEX view_items_by_state ON view_steps (job, name, state, item) WHERE item >= 0;
 CREATE INDEX view_steps_slowest ON view_steps (root, seconds DESC, job, path)
     WHERE seconds IS NOT NULL;
+CREATE INDEX view_waiters ON view_steps (request, job, path, until) WHERE request IS NOT NULL;
+
+CREATE TABLE view_actions (
+    request BLOB PRIMARY KEY, state TEXT NOT NULL, subject TEXT NOT NULL,
+    opened_at INTEGER NOT NULL, doc BLOB NOT NULL
+);
+CREATE INDEX view_actions_all ON view_actions (opened_at, request);
+CREATE INDEX view_actions_by_state ON view_actions (state, opened_at, request);
+CREATE INDEX view_actions_by_subject ON view_actions (subject, opened_at, request);
+CREATE INDEX view_actions_by_both ON view_actions (subject, state, opened_at, request);
+
+CREATE TABLE view_limits (name TEXT PRIMARY KEY, doc BLOB NOT NULL);
+
+CREATE TABLE view_fleet (name TEXT PRIMARY KEY, doc BLOB NOT NULL);
 
 CREATE TABLE view_history_roots (job BLOB PRIMARY KEY, root BLOB NOT NULL, doc BLOB NOT NULL);
 

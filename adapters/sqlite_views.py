@@ -15,9 +15,17 @@ from uuid import UUID
 
 import msgspec
 
-from warrener.adapters.sqlite_tables import SCHEMA, SCHEMA_VERSION, TABLES, marks, microseconds
+from warrener.adapters.sqlite_tables import (
+    SCHEMA,
+    SCHEMA_VERSION,
+    TABLES,
+    marks,
+    microseconds,
+    moment,
+)
 from warrener.domain.errors import Conflict, StoreUnavailable
-from warrener.projections.ports import Documents, JobFilter, Wanted
+from warrener.projections.control_views import ACTIONS, LIMITS, ActionView, LimitView
+from warrener.projections.ports import ActionFilter, Documents, JobFilter, Waiters, Wanted
 from warrener.projections.views import HISTORY, JOBS, STEPS, HistoryView, JobView, StepView
 
 V = TypeVar("V")
@@ -96,15 +104,16 @@ class SqliteViewStore:
         return self._views(STEPS, sql, (job.bytes,))
 
     def items(
-        self, job: UUID, name: str, *, state: str | None = None, after: int = -1, limit: int = 100
+        self, fan_out: StepView, *, state: str | None = None, after: int = -1, limit: int = 100
     ) -> Sequence[StepView]:
         """Return items of a fan-out, by index."""
         where, values = ("AND state = ? ", (state,)) if state else ("", ())
         sql = (
             f"SELECT doc FROM view_steps WHERE job = ? AND name = ? {where}"
-            "AND item >= 0 AND item > ? ORDER BY item LIMIT ?"
+            "AND item >= 0 AND item > ? AND born >= ? ORDER BY item LIMIT ?"
         )
-        return self._views(STEPS, sql, (job.bytes, name, *values, after, limit))
+        place = (fan_out.job.bytes, fan_out.path)
+        return self._views(STEPS, sql, (*place, *values, after, fan_out.born, limit))
 
     def slowest(self, root: UUID, limit: int, offset: int = 0) -> Sequence[StepView]:
         """Return the steps of a tree that ran longest."""
@@ -113,6 +122,40 @@ class SqliteViewStore:
             " ORDER BY seconds DESC, job, path LIMIT ? OFFSET ?"
         )
         return self._views(STEPS, sql, (root.bytes, limit, offset))
+
+    def find_actions(self, wanted: ActionFilter) -> Sequence[ActionView]:
+        """Return matching requests, the newest first."""
+        asked = {"subject": wanted.subject, "state": wanted.state}
+        conditions = {name: value for name, value in asked.items() if value is not None}
+        texts = " AND ".join(f"{name} = ?" for name in conditions)
+        sql = (
+            f"SELECT doc FROM view_actions {'WHERE ' if texts else ''}{texts}"
+            " ORDER BY opened_at DESC, request DESC LIMIT ?"
+        )
+        return self._views(ACTIONS, sql, (*conditions.values(), wanted.limit))
+
+    def actions_between(self, low: UUID, high: UUID, limit: int) -> Sequence[UUID]:
+        """Return ids of requests from `low` to `high`."""
+        sql = (
+            "SELECT request FROM view_actions WHERE request BETWEEN ? AND ?"
+            " ORDER BY request LIMIT ?"
+        )
+        return [UUID(bytes=row[0]) for row in self._rows(sql, (low.bytes, high.bytes, limit))]
+
+    def waiters(self, request: UUID, limit: int) -> Waiters:
+        """Return who waits for the answer to a request."""
+        where = "FROM view_steps WHERE request = ?"
+        of_job = f"SELECT COUNT(*) AS steps, MIN(until) AS until {where} GROUP BY job"
+        sql = f"SELECT TOTAL(steps), COUNT(*), MIN(until) FROM ({of_job})"
+        ((steps, jobs, until),) = self._rows(sql, (request.bytes,))
+        first = self._views(
+            STEPS, f"SELECT doc {where} ORDER BY job, path LIMIT ?", (request.bytes, limit)
+        )
+        return Waiters(int(steps), jobs, None if until is None else moment(until), tuple(first))
+
+    def limits(self, limit: int) -> Sequence[LimitView]:
+        """Return limits that were changed, by name."""
+        return self._views(LIMITS, "SELECT doc FROM view_limits ORDER BY name LIMIT ?", (limit,))
 
     def history(
         self, *, job: UUID | None, root: UUID | None, after: int, limit: int

@@ -12,14 +12,16 @@ from warrener.domain.definition.model import JobDefinition
 from warrener.domain.events import (
     DefinitionStored,
     Event,
+    JobAdjusted,
     JobAdvanced,
     JobEvent,
+    JobRerun,
     JobSubmitted,
     StepEvent,
 )
 from warrener.domain.ids import item_path, split_path
 from warrener.domain.ports import Positioned
-from warrener.projections import history
+from warrener.projections import control, history
 from warrener.projections.jobs import apply_job_event
 from warrener.projections.ports import Documents, Wanted
 from warrener.projections.steps import apply_step_event
@@ -59,7 +61,9 @@ def wanted(batch: Batch) -> Wanted:
             steps.update((job, path) for path in _paths(event))
             if isinstance(event, JobSubmitted):
                 definitions.add(event.definition)
-                jobs.update(() if event.parent is None else (event.parent.job,))
+                if event.parent is not None:
+                    jobs.add(event.parent.job)
+                    steps.add((event.parent.job, split_path(event.parent.path)[0]))
         elif isinstance(event, DefinitionStored):
             definitions.add(event.hash)
     return {DEFINITIONS: definitions, JOBS: jobs, STEPS: steps}
@@ -69,9 +73,14 @@ def _paths(event: Event) -> set[str]:
     """Return the paths of the steps that an event of a job tells something about."""
     if isinstance(event, JobSubmitted):
         return set(event.given)
+    if isinstance(event, JobRerun):
+        return set(event.steps)
+    if isinstance(event, JobAdjusted):
+        return {event.step}
     if not isinstance(event, JobAdvanced):
         return set()
     paths = {*event.readied, *event.fan_outs, *event.children, *event.begun, *event.settled}
+    paths.update(event.caught)
     for name, ends in event.items.items():
         paths.add(name)
         paths.update(item_path(name, index) for indexes in ends.values() for index in indexes)
@@ -79,9 +88,13 @@ def _paths(event: Event) -> set[str]:
 
 
 def wanted_then(loaded: Documents) -> Wanted:
-    """Return the jobs above the loaded ones."""
+    """Return the jobs above the loaded ones, and their steps that lead down to them."""
     jobs = loaded.get(JOBS, {})
-    return {JOBS: {above for view in jobs.values() for above in view.ancestors} - set(jobs)}
+    above = {place for view in jobs.values() for place in view.above}
+    return {
+        JOBS: {job for job, _ in above} - set(jobs),
+        STEPS: above - set(loaded.get(STEPS, {})),
+    }
 
 
 def fold(batch: Batch, loaded: Documents) -> Documents:
@@ -100,13 +113,13 @@ def fold(batch: Batch, loaded: Documents) -> Documents:
 
 
 def _definition(event: DefinitionStored) -> DefinitionView:
-    steps = msgspec.json.decode(event.json, type=JobDefinition).steps
+    steps = msgspec.json.decode(event.json, type=JobDefinition).steps.values()
     return DefinitionView(
         hash=event.hash,
         name=event.name,
         version=event.version,
         json=event.json,
-        steps=len(steps),
+        steps=len(steps) + sum(step.compensate is not None for step in steps),
     )
 
 
@@ -117,4 +130,5 @@ def _nothing(_loaded: Any) -> Wanted:
 READ_MODELS: Final = (
     ReadModel("jobs", wanted, wanted_then, fold),
     ReadModel("history", history.wanted, _nothing, history.fold),
+    ReadModel("control", control.wanted, _nothing, control.fold),
 )

@@ -10,16 +10,13 @@ from warrener.projections.working import Working
 
 
 def move(working: Working, step: StepView, state: str, at: datetime) -> None:
-    """Give a step another state and count it in its fan-out and in its jobs."""
+    """Give a step another state and count it in its fan-out; what it waited for is over."""
     old = step.state
     if old == state:
         return
     step.state, step.since = state, at
-    working.delta.move(old, state)
-    if step.item is None:
-        working.delta.named_known += not old
-    else:
-        working.delta.items_known += not old
+    step.due = step.until = step.request = step.signal = None
+    if step.is_item:
         _count_item(working, step, old, at)
     if state in STEP_ENDED and step.ended_at is None:
         step.ended_at = at
@@ -30,7 +27,7 @@ def _count_item(working: Working, step: StepView, old: str, at: datetime) -> Non
     fan_out = working.step(step.job, step.name)
     if fan_out is None:
         return
-    if not fan_out.state:
+    if fan_out.state == "pending":
         move(working, fan_out, "waiting", at)
     if old:
         left = fan_out.items.pop(old, 0) - 1
@@ -39,15 +36,7 @@ def _count_item(working: Working, step: StepView, old: str, at: datetime) -> Non
     fan_out.items[step.state] = fan_out.items.get(step.state, 0) + 1
 
 
-def open_fan_out(working: Working, step: StepView, count: int, at: datetime) -> None:
-    """Note how many items a fan-out has, and that it waits for them."""
-    if step.count is None:
-        working.delta.opened += count
-        step.count = count
-    wait(working, step, at)
-
-
 def wait(working: Working, step: StepView, at: datetime) -> None:
-    """The step waits for its items or its child job, unless it has ended already."""
+    """The step waits for something, unless it has ended already."""
     if step.state not in STEP_ENDED:
         move(working, step, "waiting", at)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 
+from warrener.projections.control_views import ActionView, LimitView
 from warrener.projections.views import HistoryView, JobView, StepView
 
 Key = Hashable
@@ -25,6 +26,26 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime | None = None  # submitted then or later
     roots_only: bool = True
     limit: int = 50
+
+
+class ActionFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which requests for people a list shows; None asks for nothing in particular."""
+
+    state: str | None = None
+    subject: str | None = None
+    limit: int = 50
+
+
+class Waiters(msgspec.Struct, frozen=True):
+    """The steps that wait for the answer to a request: how many, in how many jobs, how long.
+
+    `first` are some of them, `until` is when the first of them waits no longer.
+    """
+
+    steps: int = 0
+    jobs: int = 0
+    until: datetime | None = None
+    first: tuple[StepView, ...] = ()
 
 
 class ViewStore(Protocol):
@@ -71,13 +92,32 @@ class ViewStore(Protocol):
         ...
 
     def items(
-        self, job: UUID, name: str, *, state: str | None = None, after: int = -1, limit: int = 100
+        self, fan_out: StepView, *, state: str | None = None, after: int = -1, limit: int = 100
     ) -> Sequence[StepView]:
-        """Return items of a fan-out, by index, those after index `after`."""
+        """Return items of a fan-out, by index, those after index `after`.
+
+        Items that are older than their fan-out are left out.
+        """
         ...
 
     def slowest(self, root: UUID, limit: int, offset: int = 0) -> Sequence[StepView]:
         """Return the steps of a tree that ran longest in their newest attempt."""
+        ...
+
+    def find_actions(self, wanted: ActionFilter) -> Sequence[ActionView]:
+        """Return matching requests, the newest first."""
+        ...
+
+    def actions_between(self, low: UUID, high: UUID, limit: int) -> Sequence[UUID]:
+        """Return ids of requests from `low` to `high`, both included, in order."""
+        ...
+
+    def waiters(self, request: UUID, limit: int) -> Waiters:
+        """Return who waits for the answer to a request, `limit` of them by job and path."""
+        ...
+
+    def limits(self, limit: int) -> Sequence[LimitView]:
+        """Return limits that were changed, by name."""
         ...
 
     def history(

@@ -12,19 +12,26 @@ from warrener.domain.events import (
     StepEvent,
     StepFailed,
     StepOpened,
+    StepParked,
+    StepProgressed,
+    StepReadied,
     StepReleased,
+    StepRenewed,
     StepRetryScheduled,
+    StepSkipped,
     StepStarted,
     StepSucceeded,
 )
 from warrener.domain.payloads import NULL
-from warrener.projections.moves import move, open_fan_out, wait
+from warrener.projections.moves import move, wait
 from warrener.projections.views import StepView
 from warrener.projections.working import Working
 
 
 def apply_step_event(working: Working, event: StepEvent) -> None:
     """Bring the step's document, and what counts it, up to an event of its stream."""
+    if isinstance(event, StepCancelled) and _is_late(working, event):
+        return
     handler = _HANDLERS.get(type(event))
     step = working.step(event.job, event.path) if handler else None
     if handler is not None and step is not None:
@@ -32,11 +39,22 @@ def apply_step_event(working: Working, event: StepEvent) -> None:
         working.settle(event.job)
 
 
+def _is_late(working: Working, event: StepCancelled) -> bool:
+    """Say whether a new generation has begun already; an item of the old one just ends."""
+    if working.is_outlived(event.job, event.path):
+        item = working.outlived(event.job, event.path)
+        if item is not None:
+            item.state, item.since, item.reason = "cancelled", event.at, event.reason
+            item.due = item.until = item.request = item.signal = None
+        return True
+    return working.is_renewed(event.job, event.path)
+
+
 def _released(working: Working, step: StepView, event: StepReleased) -> None:
     step.attempts = event.attempt
     step.endpoint, step.queue = event.endpoint, event.queue
-    step.released_at, step.due = event.at, None
-    step.started_at = step.ended_at = step.worker = None
+    step.released_at = event.at
+    step.started_at = step.ended_at = step.worker = step.progress = step.note = None
     move(working, step, "released", event.at)
 
 
@@ -45,23 +63,47 @@ def _started(working: Working, step: StepView, event: StepStarted) -> None:
     move(working, step, "running", event.at)
 
 
+def _progressed(working: Working, step: StepView, event: StepProgressed) -> None:
+    step.progress, step.note, step.worker = event.progress, event.note, event.worker
+    move(working, step, "running", event.at)
+
+
+def _parked(working: Working, step: StepView, event: StepParked) -> None:
+    step.worker = event.worker or step.worker
+    move(working, step, "waiting_user", event.at)
+    step.request, step.until = event.request, event.until
+
+
+def _readied(working: Working, step: StepView, event: StepReadied) -> None:
+    move(working, step, "ready", event.at)
+
+
+def _renewed(working: Working, step: StepView, event: StepRenewed) -> None:
+    if not step.is_item:
+        step.generation = event.generation
+    elif not step.state:
+        move(working, step, "ready", event.at)
+
+
 def _opened(working: Working, step: StepView, event: StepOpened) -> None:
     step.child = event.child
-    if event.count is None:
-        wait(working, step, event.at)
-    else:
-        open_fan_out(working, step, event.count, event.at)
+    if event.count is not None:
+        step.count = event.count
+    wait(working, step, event.at)
+    if step.state == "waiting":
+        step.signal, step.until, step.request = event.signal, event.until, event.request
 
 
 def _retry_scheduled(working: Working, step: StepView, event: StepRetryScheduled) -> None:
-    step.error, step.due = event.error, event.due
+    step.error = event.error
     step.worker = event.worker or step.worker
     move(working, step, "retrying", event.at)
+    step.due = event.due
 
 
 def _succeeded(working: Working, step: StepView, event: StepSucceeded) -> None:
     step.result = event.result or NULL
-    step.error = None
+    step.error = step.progress = step.note = None
     move(working, step, "succeeded", event.at)
     _end_attempt(step, event)
 
@@ -72,14 +114,18 @@ def _failed(working: Working, step: StepView, event: StepFailed) -> None:
     _end_attempt(step, event)
 
 
+def _skipped(working: Working, step: StepView, event: StepSkipped) -> None:
+    step.reason = event.reason
+    move(working, step, "skipped", event.at)
+
+
 def _cancelled(working: Working, step: StepView, event: StepCancelled) -> None:
-    step.reason, step.due = event.reason, None
+    step.reason = event.reason
     move(working, step, "cancelled", event.at)
 
 
 def _end_attempt(step: StepView, event: StepSucceeded | StepFailed) -> None:
     """Take over worker and times of the attempt that ended the step, where one did."""
-    step.due = None
     step.worker = event.worker or step.worker
     step.started_at = event.started_at or step.started_at
     step.ended_at = event.ended_at or event.at
@@ -95,6 +141,11 @@ _HANDLERS: dict[type[Event], Callable[[Working, StepView, Any], None]] = {
     StepReleased: _released,
     StepStarted: _started,
     StepOpened: _opened,
+    StepProgressed: _progressed,
+    StepParked: _parked,
+    StepReadied: _readied,
+    StepRenewed: _renewed,
+    StepSkipped: _skipped,
     StepRetryScheduled: _retry_scheduled,
     StepSucceeded: _succeeded,
     StepFailed: _failed,

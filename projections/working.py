@@ -1,17 +1,20 @@
-"""The documents that one batch works on: read from what was loaded, copied when first changed."""
+"""The documents that one batch works on: read from what was loaded, copied when first changed.
+
+Jobs count the steps below them by differences: what each step that an event opened stands for
+after the event, less what it stood for before.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import copy
 from typing import Any
 from uuid import UUID
 
-import msgspec
-
 from warrener.domain.ids import split_path
 from warrener.projections.ports import Documents
 from warrener.projections.views import (
+    BIRTHS_MAX,
     DEFINITIONS,
     JOBS,
     STEPS,
@@ -29,6 +32,7 @@ class Working:
         self._loaded = loaded
         self._changed: dict[str, dict[Any, Any]] = {JOBS: {}, STEPS: {}, DEFINITIONS: {}}
         self._open: dict[Any, Any] = {}
+        self._before: list[tuple[StepView, dict[str, int]]] = []
         self._position = 0
         self.delta = Counts()
 
@@ -36,6 +40,7 @@ class Working:
         """Turn to the event at a position."""
         self._position = position
         self._open.clear()
+        self._before.clear()
         self.delta = Counts()
 
     def definition(self, content_hash: str) -> DefinitionView | None:
@@ -58,43 +63,110 @@ class Working:
         return view
 
     def step(self, job: UUID, path: str) -> StepView | None:
-        """Return a step to change, made if need be; None if it has seen this event already."""
+        """Return a step to change, made if need be; None if it has seen this event already.
+
+        An item of an older generation of its fan-out comes as a new one.
+        """
         key = (job, path)
         if key in self._open:
             opened: StepView | None = self._open[key]
             return opened
+        outlived = self.is_outlived(job, path)
         view: StepView | None = self._edit(STEPS, key)
         if view is None and self._peek(STEPS, key) is None:
             view = self._new_step(job, path)
+        elif view is not None and outlived:
+            self.renew(view)
+            view.state = ""
         self._open[key] = view
+        if view is not None and not view.is_item:
+            self._before.append((view, view.tally()))
         return view
+
+    def is_outlived(self, job: UUID, path: str) -> bool:
+        """Say whether a step is an item of an older generation of its fan-out."""
+        view = self._peek(STEPS, (job, path)) if path.endswith("]") else None
+        if view is None:
+            return False
+        fan_out: StepView | None = self._peek(STEPS, (job, split_path(path)[0]))
+        return fan_out is not None and fan_out.began_since(view.born, self._position)
+
+    def is_renewed(self, job: UUID, path: str) -> bool:
+        """Say whether a named step was begun anew and has not gone on since."""
+        view: StepView | None = self._peek(STEPS, (job, path))
+        if view is None or view.is_item:
+            return False
+        return view.state == "pending" and view.began_since(0, self._position)
+
+    def outlived(self, job: UUID, path: str) -> StepView | None:
+        """Return such an item as it is, to change without anybody counting it."""
+        view: StepView | None = self._edit(STEPS, (job, path))
+        return view
+
+    def renew(self, step: StepView) -> None:
+        """Begin a document anew at this event; attempts and what people changed stay."""
+        kept = {name: getattr(step, name) for name in _KEPT}
+        earlier = step.births[1 - BIRTHS_MAX :] if not step.is_item else ()
+        births = (*earlier, self._position)
+        fresh = StepView(**kept, position=self._position, births=births)
+        for name in StepView.__struct_fields__:
+            setattr(step, name, getattr(fresh, name))
 
     def put(self, table: str, view: DefinitionView | JobView) -> None:
         """Add a new document unless there is one under its key."""
         if self._peek(table, view.key) is None:
             view.position = self._position
+            if isinstance(view, JobView):
+                view.born = self._position
             self._changed[table][view.key] = view
             self._open[view.key] = view
 
     def settle(self, job: UUID) -> None:
-        """Add what the event changed in the counts to its job and all jobs above."""
-        if self.delta == Counts():
+        """Add what the event changed in the counts to its job and to all that count it."""
+        for step, before in self._before:
+            self.delta.add(before, -1)
+            self.delta.add(step.tally())
+        self._before.clear()
+        if not self.delta.states:
             return
-        own = self.peek_job(job)
-        for each in () if own is None else (job, *own.ancestors):
-            view = self.job(each)
-            if view is not None:
-                view.counts.add(self.delta)
+        for counts in self._counting(job):
+            counts.add(self.delta.states)
+
+    def _counting(self, job: UUID) -> Iterator[Counts]:
+        """Yield the counts of a job, of the step that started it, of the job above, and so on.
+
+        Jobs of an older generation of a step count no more for what is above them.
+        """
+        view = self.peek_job(job)
+        while view is not None:
+            own = self.job(view.job)
+            if own is not None:
+                yield own.counts
+            if view.parent is None:
+                return
+            above, name = view.parent.job, split_path(view.parent.path)[0]
+            stem: StepView | None = self._peek(STEPS, (above, name))
+            if stem is not None and stem.began_since(view.born, self._position):
+                return
+            step = self.step(above, name)
+            if step is not None:
+                yield step.below
+            view = self.peek_job(above)
 
     def changes(self) -> Documents:
         """Return what changed, in the order in which it must be written.
 
-        Jobs come before steps, fan-outs before their items: the former count what happens to the
-        latter, so a batch that was half written is counted once when it is applied again.
+        What counts comes before what it counts (jobs before steps, steps before those of the jobs
+        that they started, fan-outs before their items), so a batch that was half written is counted
+        once when it is applied again.
         """
         steps: Mapping[Any, StepView] = self._changed[STEPS]
-        ordered = sorted(steps.items(), key=lambda entry: split_path(entry[0][1])[1] is not None)
+        ordered = sorted(steps.items(), key=lambda entry: self._depth(entry[1]))
         return {**self._changed, STEPS: dict(ordered)}
+
+    def _depth(self, step: StepView) -> tuple[int, bool]:
+        owner = self.peek_job(step.job)
+        return len(owner.above) if owner else 0, step.is_item
 
     def _peek(self, table: str, key: Any) -> Any:
         changed = self._changed[table].get(key)
@@ -111,23 +183,32 @@ class Working:
         return view
 
     def _new_step(self, job: UUID, path: str) -> StepView:
-        owner = self.peek_job(job)
+        owner, is_item = self.peek_job(job), path.endswith("]")
         view = StepView(
             position=self._position,
+            births=(self._position,) if is_item else (),
             job=job,
             path=path,
             root=owner.root if owner else job,
-            state="",
+            state="" if is_item else "pending",  # only named steps were counted before
         )
         self._changed[STEPS][view.key] = view
         return view
+
+
+# What a document keeps when a new generation of it begins.
+_KEPT = (
+    *("job", "path", "root", "attempts", "generation"),
+    *("window", "tolerated", "retry", "adjusted"),
+)
 
 
 def _copied(view: Any) -> Any:
     """Copy a document as deep as the projections change it."""
     fresh = copy(view)
     if isinstance(fresh, JobView):
-        fresh.counts = msgspec.structs.replace(fresh.counts, known=dict(fresh.counts.known))
+        fresh.counts = Counts(dict(fresh.counts.states))
     elif isinstance(fresh, StepView):
         fresh.items = dict(fresh.items)
+        fresh.below = Counts(dict(fresh.below.states))
     return fresh

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 from uuid import UUID
@@ -13,7 +13,7 @@ import msgspec
 
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import StoredDataError, UnknownJob
-from warrener.domain.ids import split_path, step_id
+from warrener.domain.ids import compensation, split_path, step_id
 from warrener.domain.plan import Plan, build_plan
 from warrener.projections.ports import JobFilter, ViewStore
 from warrener.projections.views import DEFINITIONS, JOBS, STEPS, JobView, StepView
@@ -23,7 +23,7 @@ KEPT_JOBS_MAX = 4_096
 KEPT_DEFINITIONS_MAX = 64
 NAMED_IN_ERRORS = 3
 
-_HEX = re.compile(r"[0-9a-f]{1,32}")
+HEX = re.compile(r"[0-9a-f]{1,32}")
 _SEGMENT = re.compile(r"[^/\[\]]+(\[\d+\])?")
 
 
@@ -73,9 +73,41 @@ class Places:
         return self._plans[content_hash]
 
     def step(self, job: UUID, path: str) -> StepView | None:
-        """Return the document of a step; None if it has none yet."""
-        found: StepView | None = self._views.load({STEPS: [(job, path)]})[STEPS].get((job, path))
-        return found
+        """Return the document of a step; None if it has none yet in the present generation."""
+        key, above = (job, path), (job, split_path(path)[0])
+        steps: Mapping[Any, StepView] = self._views.load({STEPS: {key, above}})[STEPS]
+        found, fan_out = steps.get(key), steps.get(above)
+        if found is None or fan_out is None or key == above:
+            return found
+        return None if found.born < fan_out.born else found
+
+    def superseded(self, jobs: Sequence[JobView]) -> set[UUID]:
+        """Return those jobs that are of an older generation of the step that started them."""
+        starters = {view.job: view.above[-1] for view in jobs if view.above}
+        steps = self._views.load({STEPS: set(starters.values())})[STEPS]
+        born = {view.job: view.born for view in jobs}
+        return {
+            job
+            for job, place in starters.items()
+            if place in steps and born[job] < steps[place].born
+        }
+
+    def is_current(self, step: StepView, top: UUID) -> bool:
+        """Say whether a step is of the present generation, as is all that leads down to it."""
+        if self.step(step.job, step.path) is None:
+            return False
+        line = self._fixed(step.job).ancestors
+        below = line[line.index(top) + 1 :] if top in line else ()
+        jobs = [] if step.job == top else [self._fixed(each) for each in (*below, step.job)]
+        return not self.superseded(jobs)
+
+    def paused(self, job: JobView) -> JobView | None:
+        """Return the paused job that holds a job back: itself, or the nearest above it."""
+        if job.state == "paused":
+            return job
+        found: Mapping[UUID, JobView] = self._views.load({JOBS: job.ancestors})[JOBS]
+        above = [found[each] for each in reversed(job.ancestors) if each in found]
+        return next((view for view in above if view.state == "paused"), None)
 
     def path(self, job: UUID, top: UUID) -> str:
         """Return where a job is below another one, such as `groups[3]/sub`; "" for itself."""
@@ -95,7 +127,7 @@ class Places:
     def resolve_job(self, text: str) -> UUID:
         """Return the job with this id, or whose id alone starts with these digits."""
         digits = text.strip().lower().replace("-", "")
-        if not _HEX.fullmatch(digits):
+        if not HEX.fullmatch(digits):
             raise UnknownJob(f"{text!r} is not the id of a job: ids are hexadecimal digits")
         if len(digits) < PREFIX_MIN:
             raise UnknownJob(f"{text!r} is too short: give at least {PREFIX_MIN} digits of the id")
@@ -124,7 +156,7 @@ class Places:
 
     def _checked(self, job: UUID, path: str) -> StepView | None:
         """Return the document of a step, None if it has none; raises if there is no such step."""
-        names = self.definition(self.job(job).definition).steps
+        names = step_names(self.definition(self.job(job).definition))
         if not _SEGMENT.fullmatch(path):
             raise UnknownJob(f"{path!r} is not the path of a step, such as merge or groups[3]")
         name, index = split_path(path)
@@ -139,7 +171,7 @@ class Places:
         return self.step(job, path)
 
     def _fixed(self, job: UUID) -> JobView:
-        """Return a job for its parent and ancestors only, which never change."""
+        """Return a job for its place in the tree only, which never changes."""
         if job not in self._kept:
             self._kept[job] = self.job(job)
             _bound(self._kept, KEPT_JOBS_MAX)
@@ -159,6 +191,13 @@ class Places:
             return UnknownJob(f"no job has the id {text}: there are no jobs in this store")
         known = _listed([view.job for view in newest])
         return UnknownJob(f"no job has the id {text}: the newest are {known}")
+
+
+def step_names(definition: JobDefinition) -> list[str]:
+    """Return the steps that a definition names, and those that undo them."""
+    steps = definition.steps
+    undoing = [compensation(name) for name, step in steps.items() if step.compensate is not None]
+    return [*steps, *undoing]
 
 
 def _bound(kept: OrderedDict[Any, Any], size_max: int) -> None:

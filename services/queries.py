@@ -9,16 +9,21 @@ from uuid import UUID
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.ids import split_path
 from warrener.domain.ports import EventStore
+from warrener.projections import views as documents
 from warrener.projections.ports import JobFilter, ViewStore
 from warrener.projections.views import JobView
+from warrener.services.control_queries import ControlQueries
+from warrener.services.control_shapes import ActionLine, Fleet, LimitLine
 from warrener.services.places import Place, Places
 from warrener.services.projector import catch_up
 from warrener.services.shapes import (
     Error,
     HistoryLine,
     JobLine,
+    KeptSignal,
     Show,
     SlowStep,
+    Steered,
     Step,
     TreeNode,
     format_time,
@@ -38,6 +43,7 @@ class Queries:
         self._places = Places(views)
         self._steps = StepQueries(store, views, self._places)
         self._trees = TreeQueries(store, views, self._places)
+        self._control = ControlQueries(views, self._steps.whole)
 
     def jobs(
         self,
@@ -89,6 +95,15 @@ class Queries:
             ended_at=optional_time(view.ended_at),
             progress=progress(view.counts),
             counts=view.counts.by_state(),
+            generation=view.generation,
+            paused=Steered.of(view.paused),
+            cancelling=Steered.of(view.stopped),
+            rerun=Steered.of(view.rerun),
+            deadline=optional_time(view.deadline),
+            overdue_at=optional_time(view.overdue_at),
+            closing=view.closing,
+            signals=tuple(_signal(signal) for signal in view.signals),
+            signals_kept=view.signals_kept,
             steps=self._steps.named(view, whole),
         )
 
@@ -143,6 +158,34 @@ class Queries:
         self.refresh()
         return self._trees.slowest(job, limit)
 
+    def actions(
+        self, cause: str | None = None, *, state: str | None = "open", limit: int = 1_000
+    ) -> list[ActionLine]:
+        """Return requests for people, the newest first; with `cause` those about it.
+
+        `state` is open, answered, withdrawn, or None for all.
+        """
+        self.refresh()
+        return self._control.actions(cause, state, limit)
+
+    def find_action(self, text: str) -> ActionLine:
+        """Return the request with this id or start of one, or the open one about this cause.
+
+        Raises `UsageError` with a hint.
+        """
+        self.refresh()
+        return self._control.find_action(text)
+
+    def limits(self, name: str | None = None) -> list[LimitLine]:
+        """Return the limits that were changed, by name; with `name` that one, if it was."""
+        self.refresh()
+        return self._control.limits(name)
+
+    def fleet(self) -> Fleet | None:
+        """Return what workers offer, None if none has come yet."""
+        self.refresh()
+        return self._control.fleet()
+
     def resolve(self, text: str) -> UUID:
         """Return the id of the job or step that `JOB`, `JOB/STEP` or `JOB/groups[3]/merge` names.
 
@@ -158,6 +201,11 @@ class Queries:
     def refresh(self) -> int:
         """Bring the read models up to the log; return the position."""
         return catch_up(self._store, self._views)
+
+
+def _signal(signal: documents.KeptSignal) -> KeptSignal:
+    at = format_time(signal.at)
+    return KeptSignal(name=signal.name, key=signal.key, at=at, by=signal.by)
 
 
 def _line(view: JobView) -> JobLine:

@@ -14,6 +14,7 @@ import msgspec
 
 from warrener.domain import events
 from warrener.domain.payloads import Payload
+from warrener.projections import views
 from warrener.projections.views import Counts
 
 Time = str
@@ -68,10 +69,34 @@ def progress(counts: Counts) -> Progress:
     return Progress(done=counts.done(), total=counts.total())
 
 
+class Steered(Shape, frozen=True, kw_only=True):
+    """Who asked for something about a job, why, and when."""
+
+    by: str
+    reason: str
+    at: Time
+
+    @classmethod
+    def of(cls, steered: views.Steered | None) -> Steered | None:
+        """Return the shape of what a document says."""
+        if steered is None:
+            return None
+        return cls(by=steered.by, reason=steered.reason, at=format_time(steered.at))
+
+
+class KeptSignal(Shape, frozen=True, kw_only=True):
+    """A signal that no step has taken yet."""
+
+    name: str
+    key: str
+    at: Time
+    by: str
+
+
 class Blocker(Shape, frozen=True, kw_only=True):
     """Something that another thing waits for."""
 
-    kind: str  # step | job
+    kind: str  # step | job | user-action
     id: UUID
     path: str
     state: str
@@ -89,7 +114,12 @@ class Waiting(Shape, frozen=True, kw_only=True):
 
 
 class Step(Shape, frozen=True, kw_only=True):
-    """A step of a job; times are those of the newest attempt."""
+    """A step of a job; times are those of the newest attempt.
+
+    `progress` is a share from 0 to 1. `until` is the end of a sleep or of patience, `request` the
+    id of what a person must answer. `caught_by` is the step that answers for a failure. `window`
+    and `tolerated` are those of a fan-out; `adjusted` says who changed them while the job runs.
+    """
 
     id: UUID
     name: str
@@ -107,10 +137,25 @@ class Step(Shape, frozen=True, kw_only=True):
     waiting: Waiting | None
     items: dict[str, int] | None
     child: UUID | None
+    progress: float | None
+    note: str | None
+    until: Time | None
+    request: UUID | None
+    signal: str | None
+    caught_by: str | None
+    generation: int
+    reason: str
+    window: int | None
+    tolerated: int | None
+    adjusted: Steered | None
 
 
 class Show(Shape, frozen=True, kw_only=True):
-    """A job with its steps. `counts` covers its subtree; `path` is its place under the root."""
+    """A job with its steps. `counts` covers its subtree; `path` is its place under the root.
+
+    Of the signals that no step has taken yet, the first are in `signals`; `signals_kept` counts
+    all. `closing` says that only clean-up is left to do.
+    """
 
     job: UUID
     name: str
@@ -132,6 +177,15 @@ class Show(Shape, frozen=True, kw_only=True):
     ended_at: Time | None
     progress: Progress
     counts: dict[str, int]
+    generation: int
+    paused: Steered | None
+    cancelling: Steered | None
+    rerun: Steered | None
+    deadline: Time | None
+    overdue_at: Time | None
+    closing: bool
+    signals: tuple[KeptSignal, ...]
+    signals_kept: int
     steps: dict[str, Step]
 
 
@@ -149,7 +203,10 @@ class JobLine(Shape, frozen=True, kw_only=True):
 
 
 class TreeNode(msgspec.Struct, kw_only=True):
-    """A job with those that it started. `more` says that some of them are left out."""
+    """A job with those that it started. `more` says that some of them are left out.
+
+    A superseded job is of an older generation of the step that started it.
+    """
 
     job: UUID
     name: str
@@ -162,6 +219,7 @@ class TreeNode(msgspec.Struct, kw_only=True):
     progress: Progress
     children: list[TreeNode]
     more: bool
+    superseded: bool
 
 
 class HistoryLine(Shape, frozen=True, kw_only=True):

@@ -44,9 +44,11 @@ class TreeQueries:
             node = waiting.popleft()
             children = self._views.children(node.job, None, left + 1)
             node.more = len(children) > left
+            superseded = self._places.superseded(children[:left])
             for view in children[:left]:
                 parent = view.parent.path if view.parent else ""
                 child = _node(view, _joined(node.path, parent))
+                child.superseded = view.job in superseded
                 node.children.append(child)
                 waiting.append(child)
             left -= len(node.children)
@@ -70,7 +72,8 @@ class TreeQueries:
     def _slow_steps(self, job: UUID, root: UUID) -> Iterator[StepView]:
         offset = 0
         while page := self._views.slowest(root, PAGE_STEPS, offset):
-            yield from (step for step in page if self._places.is_below(step.job, job))
+            below = (step for step in page if self._places.is_below(step.job, job))
+            yield from (step for step in below if self._places.is_current(step, job))
             offset += len(page)
 
     def _slow(self, step: StepView, top: UUID) -> SlowStep:
@@ -133,6 +136,7 @@ def _node(view: JobView, path: str) -> TreeNode:
         progress=progress(view.counts),
         children=[],
         more=False,
+        superseded=False,
     )
 
 

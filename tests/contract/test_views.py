@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -14,8 +15,10 @@ from support.histories import REPORT, START, History, definition, finish_report,
 from warrener.adapters import sqlite_views
 from warrener.adapters.memory_views import MemoryViewStore
 from warrener.adapters.sqlite_views import SqliteViewStore, job_query
+from warrener.domain.definition.model import Rate
 from warrener.domain.errors import Conflict, StoreUnavailable
-from warrener.projections.ports import JobFilter, ViewStore
+from warrener.projections.control_views import ACTIONS, FLEET, FLEET_KEY, LIMITS
+from warrener.projections.ports import ActionFilter, JobFilter, ViewStore, Waiters
 from warrener.projections.views import DEFINITIONS, HISTORY, JOBS, STEPS, StepView
 from warrener.services.projector import catch_up
 
@@ -48,7 +51,7 @@ def test_documents_come_back_as_they_were_saved(views: ViewStore) -> None:
 
     keys = {table: list(documents) for table, documents in plain.tables().items()}
     assert views.load(keys) == plain.tables()
-    assert views.positions() == dict.fromkeys(("jobs", "history"), history.store.head())
+    assert views.positions() == dict.fromkeys(("jobs", "history", "control"), history.store.head())
 
 
 def test_a_batch_from_another_position_is_refused_and_writes_nothing(views: ViewStore) -> None:
@@ -67,11 +70,11 @@ def test_changing_a_loaded_document_changes_nothing_stored(views: ViewStore) -> 
     catch_up(history.store, views)
 
     loaded = views.load({JOBS: [job]})[JOBS][job]
-    loaded.counts.known["succeeded"] = 99
+    loaded.counts.states["succeeded"] = 99
     loaded.state = "broken"
 
     assert views.load({JOBS: [job]})[JOBS][job].state == "running"
-    assert views.load({JOBS: [job]})[JOBS][job].counts.known["succeeded"] == 2
+    assert views.load({JOBS: [job]})[JOBS][job].counts.states["succeeded"] == 2
 
 
 def test_a_reset_store_is_folded_again_to_the_same_documents(views: ViewStore) -> None:
@@ -174,11 +177,102 @@ def test_named_steps_and_items_are_told_apart(views: ViewStore) -> None:
     catch_up(history.store, views)
 
     assert {step.path for step in views.named_steps(job)} == {"load", "parts", "sub"}
-    assert [step.path for step in views.items(job, "parts")] == ["parts[0]", "parts[1]"]
-    assert [step.path for step in views.items(job, "parts", after=0)] == ["parts[1]"]
-    assert [step.path for step in views.items(job, "parts", limit=1)] == ["parts[0]"]
-    assert [step.path for step in views.items(job, "parts", state="retrying")] == ["parts[1]"]
-    assert views.items(job, "load") == []
+    parts, load = step_of(views, job, "parts"), step_of(views, job, "load")
+    assert [step.path for step in views.items(parts)] == ["parts[0]", "parts[1]"]
+    assert [step.path for step in views.items(parts, after=0)] == ["parts[1]"]
+    assert [step.path for step in views.items(parts, limit=1)] == ["parts[0]"]
+    assert [step.path for step in views.items(parts, state="retrying")] == ["parts[1]"]
+    assert views.items(load) == []
+
+
+def test_items_of_an_older_generation_are_left_out(views: ViewStore) -> None:
+    history, job, _ = half_done_report()
+    history.rerun(job, ["parts", "merge", "sorry"])
+    catch_up(history.store, views)
+    between = views.items(step_of(views, job, "parts"))
+    history.open_items(job, "parts", count=2, begun=2)
+    history.renew(job, "parts[1]")
+    history.release(job, "parts[1]", attempt=2)
+    catch_up(history.store, views)
+
+    items = views.items(step_of(views, job, "parts"))
+
+    assert between == []
+    assert [(item.path, item.state, item.attempts) for item in items] == [
+        ("parts[1]", "released", 2)
+    ]
+    assert [
+        item.path for item in views.items(step_of(views, job, "parts"), state="succeeded")
+    ] == []
+
+
+def step_of(views: ViewStore, job: UUID, path: str) -> StepView:
+    found: StepView = views.load({STEPS: [(job, path)]})[STEPS][job, path]
+    return found
+
+
+def test_who_waits_for_an_answer_is_counted_by_step_and_job(views: ViewStore) -> None:
+    history, job, child = half_done_report()
+    request = history.ask(job, "parts[0]", subject="facebook:a")
+    for owner, path, patience in [(job, "parts[1]", 60.0), (job, "parts[0]", 9.0)]:
+        history.release(owner, path)
+        history.park(owner, path, request, patience)
+    first_end = history.now + timedelta(seconds=9)
+    history.release(child, "load")
+    history.park(child, "load", request)
+    catch_up(history.store, views)
+
+    waiters = views.waiters(request, 2)
+    history.ready_again(job, "parts[0]")
+    catch_up(history.store, views)
+    fewer = views.waiters(request, 9)
+
+    assert (waiters.steps, waiters.jobs, waiters.until) == (3, 2, first_end)
+    assert [step.key for step in waiters.first] == sorted(
+        [(job, "parts[0]"), (job, "parts[1]"), (child, "load")]
+    )[:2]
+    assert (fewer.steps, fewer.jobs, len(fewer.first)) == (2, 2, 2)
+    assert fewer.until is not None
+    assert fewer.until > first_end
+    assert views.waiters(UUID(int=9), 9) == Waiters()
+
+
+def test_requests_are_found_by_state_and_cause_the_newest_first(views: ViewStore) -> None:
+    history = History()
+    job = history.submit(REPORT)
+    old, other, new = (
+        history.ask(job, "load", subject=subject) for subject in ("a", "b:\x1f", "a")
+    )
+    history.answer(old, {"x": 1})
+    catch_up(history.store, views)
+
+    def found(**wanted: Any) -> list[UUID]:
+        return [view.request for view in views.find_actions(ActionFilter(**wanted))]
+
+    assert found() == [new, other, old]
+    assert found(limit=1) == [new]
+    assert found(state="open") == [new, other]
+    assert found(subject="a") == [new, old]
+    assert found(subject="a", state="answered") == [old]
+    assert found(subject="c") == []
+    low, high = sorted((old, new))
+    assert set(views.actions_between(low, high, 9)) >= {low, high}
+    assert views.actions_between(low, low, 9) == [low]
+
+
+def test_limits_come_by_name(views: ViewStore) -> None:
+    history = History()
+    for name in ("b", "a", "c"):
+        history.change_limit(name, slots=3)
+    history.change_limit("b", slots=4, rate=Rate(20, 60), burst=5, by="ada", reason="busy")
+    history.change_fleet({"default": 4}, "crm.load")
+    catch_up(history.store, views)
+
+    assert [(limit.name, limit.slots) for limit in views.limits(2)] == [("a", 3), ("b", 4)]
+    (changed,) = views.load({LIMITS: ["b"]})[LIMITS].values()
+    assert (changed.rate, changed.burst, changed.by) == (Rate(20, 60), 5, "ada")
+    (fleet,) = views.load({FLEET: [FLEET_KEY]})[FLEET].values()
+    assert (fleet.slots, fleet.endpoints) == ({"default": 4}, ("crm.load",))
 
 
 def test_the_slowest_steps_of_a_tree_come_first(views: ViewStore) -> None:
@@ -312,8 +406,14 @@ def test_no_other_query_scans_a_table_or_sorts(tmp_path: Path) -> None:
     asked: list[str] = []
     views._db.set_trace_callback(asked.append)
     job = UUID(int=1)
+    fan_out = StepView(job=job, path="parts", root=job)
     for state in (None, "failed"):
-        views.items(job, "parts", state=state)
+        views.items(fan_out, state=state)
+        for subject in (None, "a"):
+            views.find_actions(ActionFilter(state=state, subject=subject))
+    views.actions_between(job, job, 1)
+    views.waiters(job, 1)
+    views.limits(1)
     views.jobs_between(job, job, 1)
     views.children(job, None, 1)
     views.named_steps(job)
@@ -321,13 +421,17 @@ def test_no_other_query_scans_a_table_or_sorts(tmp_path: Path) -> None:
     views.history(job=job, root=None, after=0, limit=1)
     views.history(job=None, root=job, after=0, limit=1)
     views.load({JOBS: [job], STEPS: [(job, "a")], DEFINITIONS: ["a"], HISTORY: [1]})
+    views.load({ACTIONS: [job], LIMITS: ["a"], FLEET: [FLEET_KEY]})
     views._db.set_trace_callback(None)
 
     plans = {sql: explain(path, sql, ()) for sql in asked}
 
-    assert len(plans) == 12
+    assert len(plans) == 23
     for sql, plan in plans.items():
-        assert all(line.startswith("SEARCH") for line in plan), (sql, plan)
+        assert not [line for line in plan if "TEMP B-TREE" in line], (sql, plan)
+        scanned = [line for line in plan if line.startswith("SCAN")]
+        assert not [line for line in scanned if "view_" in line and "INDEX" not in line], sql
+        assert "WHERE" not in sql or any(line.startswith("SEARCH") for line in plan), (sql, plan)
 
 
 def explain(path: str, sql: str, values: tuple[object, ...]) -> list[str]:

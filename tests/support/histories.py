@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import msgspec
+from support.history_waits import TICK, Waits
+from support.list_store import ListEventStore
 
 from warrener.domain import ids
 from warrener.domain.definition.model import JobDefinition
@@ -36,49 +38,8 @@ from warrener.domain.events import (
     StepSucceeded,
 )
 from warrener.domain.payloads import Payload, to_payload
-from warrener.domain.ports import Positioned
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-TICK = timedelta(seconds=1)
-
-
-class ListEventStore:
-    """An `EventStore` over a list."""
-
-    def __init__(self) -> None:
-        self.log: list[Positioned] = []
-        self.blobs: dict[str, bytes] = {}
-        self.reads = 0
-
-    def commit(self, events: Sequence[Recorded], blobs: Mapping[str, bytes]) -> int:
-        for recorded in events:
-            self.log.append(Positioned(len(self.log) + 1, recorded))
-        self.blobs.update(blobs)
-        return len(self.log)
-
-    def stream(self, stream: UUID, after_version: int = 0) -> Iterable[Recorded]:
-        return [
-            each.recorded
-            for each in self.log
-            if each.recorded.originator_id == stream
-            and each.recorded.originator_version > after_version
-        ]
-
-    def last(self, stream: UUID) -> Recorded | None:
-        return next(reversed(list(self.stream(stream))), None)
-
-    def read(self, after_position: int, limit: int) -> Sequence[Positioned]:
-        self.reads += 1
-        return self.log[after_position : after_position + limit]
-
-    def head(self) -> int:
-        return len(self.log)
-
-    def blob(self, name: str) -> bytes:
-        return self.blobs[name]
-
-    def close(self) -> None:
-        pass
 
 
 def definition(name: str = "report", version: int = 1, **steps: Any) -> JobDefinition:
@@ -87,7 +48,7 @@ def definition(name: str = "report", version: int = 1, **steps: Any) -> JobDefin
     return msgspec.convert(raw, JobDefinition)
 
 
-class History:
+class History(Waits):
     """Writes events; each takes a second."""
 
     def __init__(self) -> None:
@@ -128,12 +89,14 @@ class History:
         parent: tuple[UUID, str] | None = None,
         labels: Mapping[str, str] | None = None,
         given: Mapping[str, GivenStep] | None = None,
+        generation: int = 1,
+        **more: Any,
     ) -> UUID:
         content = self.define(wanted)
         job, above, root, depth = ids.job_id(key), None, ids.job_id(key), 0
         if parent is not None:
             step = ids.step_id(*parent)
-            job, above = ids.child_job_id(step), Parent(parent[0], step, parent[1])
+            job, above = ids.child_job_id(step, generation), Parent(parent[0], step, parent[1])
             root, depth = self._jobs[parent[0]].root, self._jobs[parent[0]].depth + 1
         self.write(
             job,
@@ -148,6 +111,7 @@ class History:
             depth=depth,
             labels=dict(labels or {}),
             given=dict(given or {}),
+            **more,
         )
         self._jobs[job] = self.store.log[-1].recorded.event  # type: ignore[assignment]
         return job
@@ -228,13 +192,13 @@ class History:
         self.step(job, name, StepOpened, items=self.payload([0] * count), count=count)
         self.advance(job, fan_outs={name: FanOut(count, **shape)}, begun={name: begun})
 
-    def open_child(self, job: UUID, path: str, wanted: JobDefinition) -> UUID:
+    def open_child(self, job: UUID, path: str, wanted: JobDefinition, generation: int = 1) -> UUID:
         """A step starts a child job; returns the child."""
-        child = ids.child_job_id(ids.step_id(job, path))
+        child = ids.child_job_id(ids.step_id(job, path), generation)
         self.step(job, path, StepOpened, child=child)
         if not path.endswith("]"):
             self.advance(job, children={path: child})
-        return self.submit(wanted, parent=(job, path))
+        return self.submit(wanted, parent=(job, path), generation=generation)
 
 
 REPORT = definition(

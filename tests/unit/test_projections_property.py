@@ -2,125 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from random import Random
 from typing import Any
 from uuid import UUID
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.histories import REPORT, History
+from support.histories import History, half_done_report
+from support.random_histories import ACTIONS, ITEMS, RandomHistory, played
+from support.scale import scaled
 
+from warrener.adapters.codec import TOPICS
 from warrener.adapters.memory_views import MemoryViewStore
-from warrener.domain.events import FanOut
-from warrener.domain.states import STEP_ENDED
+from warrener.domain import events
+from warrener.domain.events import FanOut, StepCancelled
 from warrener.projections.apply import READ_MODELS
+from warrener.projections.control_views import ACTIONS as REQUESTS
 from warrener.projections.ports import Documents
-from warrener.projections.views import JOBS, STEPS, Counts, JobView
+from warrener.projections.views import JOBS, STEPS, JobView, StepView
 from warrener.services.projector import apply_batch, catch_up
 
-ACTIONS = ("release", "retry", "begin", "succeed", "fail", "settle", "widen", "child", "ready")
-ITEMS = 4
-
-
-class RandomHistory:
-    """Plays actions on a tree of reports and keeps the state of every step, the plain way."""
-
-    def __init__(self) -> None:
-        self.history = History()
-        self.jobs = [self.history.submit(REPORT)]
-        self.parents: dict[UUID, UUID | None] = {self.jobs[0]: None}
-        self.states: dict[tuple[UUID, str], str] = {}
-        self.begun: dict[UUID, int] = {}
-
-    def play(self, action: str, pick: int) -> None:
-        job = self.jobs[pick % len(self.jobs)]
-        path = ("load", "merge", "parts[0]", "parts[2]", "parts[3]")[pick % 5]
-        if path.startswith("parts") and job not in self.begun:
-            self._open(job)
-        state = self.states.get((job, path), "")
-        if state not in STEP_ENDED and (not path.endswith("]") or self._has_begun(job, path)):
-            getattr(self, f"_{action}")(job, path, state)
-
-    def _has_begun(self, job: UUID, path: str) -> bool:
-        return int(path[6:-1]) < self.begun[job]
-
-    def _open(self, job: UUID) -> None:
-        self.begun[job] = 2
-        self.states[job, "parts"] = "waiting"
-        self.history.open_items(job, "parts", count=ITEMS, begun=2)
-
-    def _release(self, job: UUID, path: str, state: str) -> None:
-        if state in ("", "ready", "retrying"):
-            self.history.release(job, path)
-            self.states[job, path] = "released"
-
-    def _begin(self, job: UUID, path: str, state: str) -> None:
-        if state == "released":
-            self.history.begin(job, path)
-            self.states[job, path] = "running"
-
-    def _retry(self, job: UUID, path: str, state: str) -> None:
-        if state in ("released", "running"):
-            self.history.retry(job, path)
-            self.states[job, path] = "retrying"
-
-    def _succeed(self, job: UUID, path: str, state: str) -> None:
-        if state in ("released", "running"):
-            self.history.succeed(job, path)
-            self.states[job, path] = "succeeded"
-
-    def _fail(self, job: UUID, path: str, state: str) -> None:
-        if state in ("released", "running"):
-            self.history.fail(job, path)
-            self.states[job, path] = "failed"
-
-    def _ready(self, job: UUID, path: str, state: str) -> None:
-        if not state and not path.endswith("]"):
-            self.history.advance(job, readied={path: ()})
-            self.states[job, path] = "ready"
-
-    def _settle(self, job: UUID, path: str, state: str) -> None:
-        if path.endswith("]"):
-            self.history.advance(job, items={"parts": {"cancelled": (int(path[6:-1]),)}})
-        else:
-            self.history.advance(job, settled={path: "cancelled"})
-        self.states[job, path] = "cancelled"
-
-    def _widen(self, job: UUID, path: str, state: str) -> None:
-        if self.begun.get(job, ITEMS) < ITEMS:
-            self.begun[job] = ITEMS
-            self.history.advance(job, begun={"parts": ITEMS})
-
-    def _child(self, job: UUID, path: str, state: str) -> None:
-        if (job, "sub") not in self.states and len(self.jobs) < 6:
-            self.states[job, "sub"] = "waiting"
-            child = self.history.open_child(job, "sub", REPORT)
-            self.jobs.append(child)
-            self.parents[child] = job
-
-    def counts(self, top: UUID) -> Counter[str]:
-        """Count the steps below a job, one by one."""
-        found: Counter[str] = Counter()
-        for job in self.jobs:
-            if self._is_below(job, top):
-                found.update(self.states.get((job, name), "pending") for name in REPORT.steps)
-                for index in range(ITEMS if job in self.begun else 0):
-                    unknown = "ready" if index < self.begun[job] else "pending"
-                    found[self.states.get((job, f"parts[{index}]"), unknown)] += 1
-        return found
-
-    def _is_below(self, job: UUID | None, top: UUID) -> bool:
-        return job is not None and (job == top or self._is_below(self.parents[job], top))
-
-
-histories = st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 400)), max_size=60)
-
-
-def played(actions: list[tuple[str, int]]) -> RandomHistory:
-    world = RandomHistory()
-    for action, pick in actions:
-        world.play(action, pick)
-    return world
+histories = st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 400)), max_size=100)
 
 
 def contents(views: MemoryViewStore) -> dict[str, Any]:
@@ -163,9 +66,31 @@ def test_any_batches_repeated_or_overlapping_give_the_same_documents(
 
 
 @settings(max_examples=150, deadline=None)
-@given(histories, st.integers(1, 40), st.lists(st.integers(0, 12), min_size=1, max_size=6))
+@given(histories)
+def test_who_waits_for_a_request_is_exactly_who_was_parked_in_this_generation(
+    actions: list[tuple[str, int]],
+) -> None:
+    world = played(actions)
+
+    views = folded_at_once(world.history)
+
+    parked = {key for key, state in world.states.items() if state == "waiting_user"}
+    found = {
+        step.key
+        for request in views.tables()[REQUESTS]
+        for step in views.waiters(request, 1_000).first
+    }
+    assert found == parked
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    histories,
+    st.integers(1, 40),
+    st.lists(st.none() | st.integers(0, 12), min_size=1, max_size=12),
+)
 def test_a_batch_that_was_half_written_is_counted_once(
-    actions: list[tuple[str, int]], size: int, written: list[int]
+    actions: list[tuple[str, int]], size: int, written: list[int | None]
 ) -> None:
     history = played(actions).history
     views = HalfWriting(written)
@@ -182,16 +107,17 @@ class PowerCut(Exception):
 
 
 class HalfWriting(MemoryViewStore):
-    """Writes only the first so many documents of some batches and not their position."""
+    """Writes only the first so many documents of a batch and not their position; None: all."""
 
-    def __init__(self, halves: list[int]) -> None:
+    def __init__(self, halves: list[int | None]) -> None:
         super().__init__()
         self.halves = list(halves)
 
     def save(self, model: str, after: int, position: int, changes: Documents) -> None:
-        if not self.halves or model != "jobs":
+        left = self.halves.pop() if self.halves and model == "jobs" else None
+        if left is None:
             return super().save(model, after, position, changes)
-        left, part = self.halves.pop(), {}
+        part = {}
         for table, views in changes.items():
             part[table] = dict(list(views.items())[:left])
             left -= len(part[table])
@@ -205,6 +131,25 @@ def catch_up_until_it_breaks(history: History, views: HalfWriting, size: int) ->
         views.halves.clear()
     except PowerCut:
         pass
+
+
+@pytest.mark.parametrize("written", range(14))
+def test_two_new_generations_in_one_batch_that_was_half_written(written: int) -> None:
+    history, job, _ = half_done_report()
+    before = history.store.head()
+    history.rerun(job, ["parts"])
+    history.step(job, "parts[1]", StepCancelled, reason="late")
+    history.open_items(job, "parts", count=2, begun=2)
+    history.renew(job, "parts[0]")
+    history.release(job, "parts[0]", attempt=2)
+    history.step(job, "parts[0]", StepCancelled)
+    history.rerun(job, ["parts"], generation=3)
+    views = HalfWriting([written, None])  # the last one goes first
+
+    catch_up_until_it_breaks(history, views, before)
+    catch_up(history.store, views)
+
+    assert contents(views) == contents(folded_at_once(history))
 
 
 def test_a_projection_leaves_the_documents_it_was_given_alone() -> None:
@@ -223,11 +168,58 @@ def test_a_projection_leaves_the_documents_it_was_given_alone() -> None:
     assert changes[STEPS][job, "load"] != loaded[STEPS][job, "load"]
 
 
-@given(st.integers(0, 50), st.integers(0, 60), st.integers(0, 60))
+@given(st.integers(0, 50), st.integers(0, 60), st.integers(0, 60), st.booleans())
 def test_items_without_a_document_are_always_shared_out_whole(
-    opened: int, begun: int, known: int
+    count: int, begun: int, known: int, ended: bool
 ) -> None:
-    counts = Counts(opened=opened, begun=begun, items_known=known).by_state()
+    state = "failed" if ended else "waiting"
+    fan_out = StepView(
+        job=UUID(int=1),
+        path="parts",
+        root=UUID(int=1),
+        state=state,
+        count=count,
+        begun=begun,
+        items={"succeeded": known},
+    )
 
-    assert sum(counts.values()) == max(0, opened - known)
-    assert all(count > 0 for count in counts.values())
+    items = fan_out.items_by_state() or {}
+
+    assert sum(items.values()) == max(count, known)
+    assert items["succeeded"] == known
+    assert not ended or set(items) <= {"succeeded", "cancelled"}
+
+
+SEEDS = range(scaled(40))
+
+
+def of_seed(seed: int) -> RandomHistory:
+    """Return a long random history, in which steps get far."""
+    chosen = Random(seed)
+    return played([(chosen.choice(ACTIONS), chosen.randrange(400)) for _ in range(300)])
+
+
+def test_long_histories_are_counted_step_by_step_and_folded_the_same_from_halves() -> None:
+    for seed in SEEDS:
+        world = of_seed(seed)
+        chosen = Random(seed)
+        halves = [chosen.choice((None, chosen.randrange(20))) for _ in range(40)]
+        views, broken = folded_at_once(world.history), HalfWriting(halves)
+
+        while broken.halves:
+            catch_up_until_it_breaks(world.history, broken, chosen.randrange(2, 80))
+        catch_up(world.history.store, broken, batch_size=5 + seed)
+
+        found: dict[UUID, JobView] = dict(views.load({JOBS: world.jobs})[JOBS])
+        for job in world.jobs:
+            assert found[job].counts.by_state() == world.counts(job), seed
+        assert contents(broken) == contents(views), seed
+
+
+def test_the_random_histories_have_every_event_that_changes_a_document() -> None:
+    logs = [of_seed(seed).history.store.log for seed in SEEDS]
+
+    found = {type(each.recorded.event) for log in logs for each in log}
+
+    plain = {events.JobStarted, events.JobSucceeded, events.JobCancelled}
+    assert set(TOPICS.values()) - plain <= found

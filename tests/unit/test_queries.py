@@ -61,6 +61,17 @@ STEP_FIELDS = [
     "waiting",
     "items",
     "child",
+    "progress",
+    "note",
+    "until",
+    "request",
+    "signal",
+    "caught_by",
+    "generation",
+    "reason",
+    "window",
+    "tolerated",
+    "adjusted",
 ]
 
 

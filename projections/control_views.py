@@ -1,0 +1,74 @@
+"""The documents of what jobs share: requests for people, limits, the fleet. They are bounded."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from warrener.domain.definition.model import Rate
+from warrener.domain.payloads import Payload
+from warrener.projections.views import View
+
+ACTIONS = "actions"
+LIMITS = "limits"
+FLEET = "fleet"
+FLEET_KEY = "fleet"
+
+
+class ActionView(View, kw_only=True):
+    """A request for a person; `job` and `path` are those of the step that asked first.
+
+    Who waits for the answer is told by the documents of the steps.
+    """
+
+    request: UUID
+    action: str
+    subject: str  # the cause that endpoints name
+    message: str = ""
+    form: Payload | None = None
+    job: UUID
+    path: str
+    state: str = "open"  # open | answered | withdrawn
+    opened_at: datetime
+    ended_at: datetime | None = None
+    by: str = ""  # who answered
+    data: Payload | None = None
+    reason: str = ""  # why it was withdrawn
+    reminders: int = 0
+
+    @property
+    def key(self) -> UUID:
+        """Return the id of the request's stream."""
+        return self.request
+
+
+class LimitView(View, kw_only=True):
+    """What a limit is for everybody; a part that is None is as definitions say."""
+
+    name: str
+    slots: int | None = None
+    rate: Rate | None = None
+    burst: int | None = None
+    by: str = ""
+    reason: str = ""
+    since: datetime
+
+    @property
+    def key(self) -> str:
+        """Return the name."""
+        return self.name
+
+
+class FleetView(View, kw_only=True):
+    """The slots that serve each queue now, and the endpoints that workers know."""
+
+    slots: dict[str, int] = msgspec.field(default_factory=dict)
+    endpoints: tuple[str, ...] = ()
+    since: datetime
+
+    @property
+    def key(self) -> str:
+        """Return the one key that there is."""
+        return FLEET_KEY

@@ -1,0 +1,124 @@
+"""What users ask about what jobs share: requests for people, limits, the fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+from uuid import UUID
+
+from warrener.domain.errors import UsageError
+from warrener.domain.payloads import Payload
+from warrener.projections.control_views import (
+    ACTIONS,
+    FLEET,
+    FLEET_KEY,
+    LIMITS,
+    ActionView,
+    FleetView,
+    LimitView,
+)
+from warrener.projections.ports import ActionFilter, ViewStore
+from warrener.services.control_shapes import ActionLine, Fleet, LimitLine, RateLimit, Waiter
+from warrener.services.places import HEX, PREFIX_MIN
+from warrener.services.shapes import format_time, optional_time
+
+WAITERS_NAMED_MAX = 20
+NAMED_IN_ERRORS = 3
+LIMITS_MAX = 1_000
+
+
+class ControlQueries:
+    """Answers from the read models; `value` gives the JSON value of a payload."""
+
+    def __init__(self, views: ViewStore, value: Callable[[Payload], Any]) -> None:
+        self._views = views
+        self._value = value
+
+    def actions(self, cause: str | None, state: str | None, limit: int) -> list[ActionLine]:
+        """Return requests for people, the newest first."""
+        wanted = ActionFilter(state=state, subject=cause, limit=limit)
+        return [self._line(view) for view in self._views.find_actions(wanted)]
+
+    def find_action(self, text: str) -> ActionLine:
+        """Return the request with this id or start of one, or the open one about this cause."""
+        open_ones = self._views.find_actions(ActionFilter(state="open", subject=text, limit=1))
+        if open_ones:
+            return self._line(open_ones[0])
+        digits = text.strip().lower().replace("-", "")
+        found = self._starting_with(digits) if HEX.fullmatch(digits) else []
+        if len(digits) < PREFIX_MIN or not found:
+            raise UsageError(f"there is no user action {text!r}: {self._known()}")
+        if len(found) > 1:
+            raise UsageError(f"{text!r} is the start of several user actions: {_listed(found)}")
+        view: ActionView = self._views.load({ACTIONS: found})[ACTIONS][found[0]]
+        return self._line(view)
+
+    def limits(self, name: str | None) -> list[LimitLine]:
+        """Return the limits that were changed, by name."""
+        if name is None:
+            return [_limit(view) for view in self._views.limits(LIMITS_MAX)]
+        return [_limit(view) for view in self._views.load({LIMITS: [name]})[LIMITS].values()]
+
+    def fleet(self) -> Fleet | None:
+        """Return what workers offer, None if none has come yet."""
+        found: FleetView | None = self._views.load({FLEET: [FLEET_KEY]})[FLEET].get(FLEET_KEY)
+        if found is None:
+            return None
+        since = format_time(found.since)
+        return Fleet(slots=found.slots, endpoints=found.endpoints, since=since)
+
+    def _line(self, view: ActionView) -> ActionLine:
+        waiters = self._views.waiters(view.request, WAITERS_NAMED_MAX)
+        return ActionLine(
+            request=view.request,
+            action=view.action,
+            cause=view.subject,
+            message=view.message,
+            form=None if view.form is None else self._value(view.form),
+            state=view.state,
+            steps=waiters.steps,
+            jobs=waiters.jobs,
+            waiting=tuple(
+                Waiter(
+                    job=step.job,
+                    path=step.path,
+                    since=optional_time(step.since),
+                    until=optional_time(step.until),
+                )
+                for step in waiters.first
+            ),
+            opened_at=format_time(view.opened_at),
+            expires_at=optional_time(waiters.until),
+            reminders=view.reminders,
+            ended_at=optional_time(view.ended_at),
+            by=view.by,
+            data=None if view.data is None else self._value(view.data),
+            reason=view.reason,
+        )
+
+    def _starting_with(self, digits: str) -> list[UUID]:
+        low, high = UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))
+        return list(self._views.actions_between(low, high, NAMED_IN_ERRORS))
+
+    def _known(self) -> str:
+        newest = self._views.find_actions(ActionFilter(state="open", limit=NAMED_IN_ERRORS))
+        if not newest:
+            return "none is open"
+        return f"open are {_listed(view.request for view in newest)}"
+
+
+def _limit(view: LimitView) -> LimitLine:
+    rate = view.rate
+    return LimitLine(
+        name=view.name,
+        slots=view.slots,
+        rate=None if rate is None else RateLimit(count=rate.count, seconds=rate.seconds),
+        burst=view.burst,
+        by=view.by,
+        reason=view.reason,
+        since=format_time(view.since),
+    )
+
+
+def _listed(requests: Iterable[UUID]) -> str:
+    return ", ".join(str(request) for request in requests)
