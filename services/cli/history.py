@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Final
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import typer
@@ -70,12 +70,20 @@ def _followed(queries: Queries, job: UUID, tree: bool) -> Iterator[HistoryLine]:
 
 
 def _line(line: HistoryLine) -> Text:
-    data = one_line(clean(msgspec.json.encode(line.data).decode()), 160)
+    told = {name: value for name, value in line.data.items() if name not in ("by", "reason")}
+    data = one_line(clean(msgspec.json.encode(told).decode()), 160)
     return Text.assemble(
         (f"{line.position:>8} ", "dim"),
         f"{line.at} ",
         plain(f"{line.path or '.'} ", "cyan"),
         plain(line.type, "bold"),
+        plain(_steered(line.data), "magenta"),
         plain(f" {data}"),
         plain(f"  [{line.cause}]", "dim"),
     )
+
+
+def _steered(data: Mapping[str, Any]) -> str:
+    """Return who asked for what an event says, and why."""
+    by = f" by {one_line(data['by'])}" if data.get("by") else ""
+    return f"{by}: {one_line(data['reason'])}" if data.get("reason") else by

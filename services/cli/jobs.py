@@ -12,10 +12,11 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from warrener.services.cli import options, values
+from warrener.services.cli import job_notes, options, values
 from warrener.services.cli.output import (
     Output,
     counts_text,
+    error_text,
     moment,
     one_line,
     plain,
@@ -163,7 +164,8 @@ def _show_job(output: Output, shown: Show) -> None:
         "started": moment(shown.started_at),
         "ended": moment(shown.ended_at),
         "progress": f"{shown.progress.done} of {shown.progress.total} steps",
-        "reason": shown.reason,
+        "reason": "" if shown.cancelling else shown.reason,
+        **job_notes.facts(shown),
     }
     for name, value in rows.items():
         if value:
@@ -171,7 +173,7 @@ def _show_job(output: Output, shown: Show) -> None:
     facts.add_row(plain("steps", "dim"), counts_text(shown.counts))
     output.show(head, facts, _steps(shown.steps))
     if shown.error is not None:
-        output.show(_error(shown.error.code, shown.error.message))
+        output.show(error_text(shown.error.code, shown.error.message))
     if shown.state == "succeeded":
         output.show(Text.assemble(("result ", "dim"), plain(value_text(shown.result))))
 
@@ -186,19 +188,9 @@ def _steps(steps: Mapping[str, Step]) -> Any:
             str(step.attempts or ""),
             moment(step.started_at or step.released_at),
             moment(step.ended_at),
-            _note(step),
+            job_notes.note(step),
         )
     return rows
-
-
-def _note(step: Step) -> Text:
-    if step.waiting is not None:
-        return plain(one_line(step.waiting.sentence))
-    if step.error is not None:
-        return _error(step.error.code, one_line(step.error.message))
-    if step.items:
-        return Text.assemble("items: ", counts_text(step.items))
-    return plain(f"job {step.child}" if step.child else "")
 
 
 def _show_step(output: Output, step: Step) -> None:
@@ -226,20 +218,17 @@ def _tree(node: TreeNode) -> Tree:
 
 def _branch(node: TreeNode) -> Text:
     done = f" {node.progress.done}/{node.progress.total} "
-    error = _error(node.error.code, one_line(node.error.message, 80)) if node.error else Text()
+    error = error_text(node.error.code, one_line(node.error.message, 80)) if node.error else Text()
     return Text.assemble(
         plain(node.path or node.name),
         " ",
         state_text(node.state),
+        plain(" (of an older generation)", "dim") if node.superseded else "",
         done,
         plain(str(node.job), "dim"),
         " ",
         error,
     )
-
-
-def _error(code: str, message: str) -> Text:
-    return Text.assemble(plain(code, "bold red"), ": ", plain(message))
 
 
 def _pairs(labels: Mapping[str, str]) -> str:

@@ -29,10 +29,12 @@ _STYLES: Final = {
     "upstream_failed": "red",
     "cancelled": "magenta",
     "cancelling": "magenta",
+    "paused": "bold yellow",
     "running": "cyan",
     "released": "cyan",
     "retrying": "yellow",
     "waiting": "blue",
+    "waiting_user": "bold magenta",
     "skipped": "dim",
     "not_needed": "dim",
     "pending": "dim",
@@ -116,6 +118,11 @@ def counts_text(counts: Mapping[str, int]) -> Text:
     return Text(", ").join(parts) if parts else Text("no steps")
 
 
+def error_text(code: str, message: str) -> Text:
+    """Return why something failed."""
+    return Text.assemble(plain(code, "bold red"), ": ", plain(message))
+
+
 def table(*columns: str, title: str | None = None) -> Table:
     """Return an empty table; a column whose name begins with `>` is aligned to the right."""
     made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
@@ -125,6 +132,14 @@ def table(*columns: str, title: str | None = None) -> Table:
             column.removeprefix(">"), justify="right" if right else "left", overflow="fold"
         )
     return made
+
+
+def share_text(share: float, cells: int = 10) -> Text:
+    """Return a share from 0 to 1 as a bar and in percent."""
+    whole = min(max(share, 0.0), 1.0)
+    full = int(whole * cells)
+    bar = Text("█" * full, "cyan") + Text("░" * (cells - full), "dim")
+    return bar + Text(f" {int(whole * 100)} %")
 
 
 def value_text(value: Any, characters_max: int = VALUE_CHARACTERS_MAX) -> str:
