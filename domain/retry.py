@@ -35,7 +35,7 @@ def wait_seconds(
         grown = rule.first * rule.factor ** (failures - 1)
     except OverflowError:
         grown = WAIT_SECONDS_MAX
-    backoff = min(rule.cap, grown, WAIT_SECONDS_MAX)
+    backoff = max(0.0, min(rule.cap, grown, WAIT_SECONDS_MAX))
     return backoff * jitter if rule.jitter == "full" else backoff
 
 

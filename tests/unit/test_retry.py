@@ -79,3 +79,17 @@ def test_each_rule_counts_for_itself() -> None:
     counters = retry.counted(retry.counted(retry.counted({}, 2), 0), 2)
 
     assert counters == {2: 2, 0: 1}
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        RetryRule(cap=-1e308, jitter="none"),
+        RetryRule(first=-1e308, jitter="none"),
+        RetryRule(first=1e308, factor=1e308, cap=1e308, jitter="none"),
+        RetryRule(factor=-1e308, jitter="none"),
+    ],
+)
+def test_a_wait_is_never_negative_nor_longer_than_time_can_be(rule: RetryRule) -> None:
+    for failures in (1, 2, 3, 50):
+        assert 0.0 <= retry.wait_seconds(rule, failures, 0.5) <= retry.WAIT_SECONDS_MAX
