@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import yaml
 
 from warrener.domain import ids, topology
-from warrener.domain.messages import PROTOCOL_VERSION, Message
+from warrener.domain.messages import PROTOCOL_VERSION, Message, SteeringMessage
 from warrener.domain.payloads import MESSAGE_BYTES_MAX
 from warrener.services.outbox import KEYS
 
@@ -19,7 +19,8 @@ SCHEMA_FORMAT = "application/schema+json;version=draft-07"
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _EXCHANGES = {exchange.name: exchange for exchange in topology.EXCHANGES}
 _MESSAGE_IDS = {"RunStep": "run", "StepReport": "report", "CancelStep": "cancel"}
-_COMMANDS = ("SubmitJob", "CancelJob", "WaitJob")
+_STEERING = tuple(kind.__name__ for kind in get_args(SteeringMessage))
+_COMMANDS = ("SubmitJob", *_STEERING, "WaitJob")
 _SIGNS = ("hello", "beat", "bye")
 
 

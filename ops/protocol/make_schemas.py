@@ -65,7 +65,15 @@ def _described(kind: type[Message]) -> type[msgspec.Struct]:
 
 
 def _finished(name: str, part: dict[str, Any]) -> dict[str, Any]:
-    """Say in words what each field is."""
+    """Say in words what each field is; a struct that travels as an array has places instead."""
+    if "prefixItems" in part:
+        words = WORDS["places"][name]
+        places = [
+            inner | {"description": text}
+            for inner, text in zip(part["prefixItems"], words, strict=True)
+        ]
+        rest = {key: value for key, value in part.items() if key != "prefixItems"}
+        return rest | {"items": places}  # as this draft of JSON Schema calls them
     fields = {}
     for field, inner in part["properties"].items():
         words = WORDS["fields"].get(f"{name}.{field}") or WORDS["fields"][field]

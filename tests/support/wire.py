@@ -97,6 +97,8 @@ def _objects(info: Any) -> st.SearchStrategy[dict[str, Any]]:
 
 def _values(info: Any) -> st.SearchStrategy[Any]:
     match info:
+        case inspect.StructType(array_like=True):
+            return st.tuples(*(_values(f.type) for f in info.fields)).map(list)
         case inspect.StructType():
             return _objects(info)
         case inspect.UnionType():
@@ -140,6 +142,8 @@ def _or(bound: int | None, otherwise: int) -> int:
 
 def _fixed(info: Any) -> Any:
     match info:
+        case inspect.StructType(array_like=True):
+            return [_fixed(f.type) for f in info.fields]
         case inspect.StructType():
             tag = {} if info.tag is None else {info.tag_field: info.tag}
             return tag | {f.encode_name: _fixed(f.type) for f in info.fields}

@@ -19,7 +19,13 @@ from warrener.domain.errors import StoredDataError
 from warrener.domain.events import Event
 
 GOLDEN = Path(__file__).parents[1] / "support" / "golden" / "events-v1.jsonl"
-BASES = {events.JobEvent, events.JobEnded, events.StepEvent}
+BASES = {
+    events.JobEvent,
+    events.JobSteered,
+    events.JobEnded,
+    events.StepEvent,
+    events.UserActionEvent,
+}
 
 
 def golden_lines() -> list[tuple[str, bytes]]:

@@ -94,7 +94,8 @@ def test_every_field_is_described():
     for name in TYPES:
         schema = validator(name).schema
         for part in (schema, *schema.get("definitions", {}).values()):
-            assert all(field["description"] for field in part["properties"].values())
+            fields = part["properties"].values() if "properties" in part else part["items"]
+            assert all(field["description"] for field in fields)
 
 
 # --- schemas and decoders agree -------------------------------------------------------------------
