@@ -102,6 +102,7 @@ def _rerun(job: Job, event: JobRerun) -> None:
         job.deadline = None
     add_counts(job.below, event.below, -1)
     for step in event.steps:
+        job.renewed[step] = event.generation
         _forget(job, step)
 
 

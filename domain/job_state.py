@@ -92,7 +92,8 @@ class Job(msgspec.Struct):
     closing: bool = False  # only clean-up is left to do
     done: list[str] = []  # named steps that succeeded, in that order
     caught: dict[str, str] = {}  # failed step -> step that answers for it
-    cleaning: set[UUID] = set()  # cancelled child jobs that still clean up
+    cleaning: dict[UUID, int] = {}  # cancelled child jobs that still clean up -> generation then
+    renewed: dict[str, int] = {}  # step -> latest generation that began it anew
     signals: dict[str, list[Signal]] = {}  # kept for whoever waits for them next
     keys: list[str] = []  # of signals and reruns, the newest last
     windows: dict[str, int] = {}  # changed while the job runs, as the two below
@@ -217,12 +218,12 @@ def assign_heard(job: Job, key: str, name: str) -> None:
 
 def assign_cleaning(job: Job, child: UUID) -> None:
     """A child job was cancelled and still cleans up."""
-    job.cleaning.add(child)
+    job.cleaning[child] = job.generation
 
 
 def assign_cleaned(job: Job, child: UUID) -> None:
     """A child job has cleaned up."""
-    job.cleaning.discard(child)
+    job.cleaning.pop(child, None)
 
 
 def assign_closing(job: Job) -> None:

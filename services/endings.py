@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import msgspec
 
@@ -18,7 +19,7 @@ from warrener.domain.events import (
     JobSucceeded,
 )
 from warrener.domain.graph import render, value_error
-from warrener.domain.ids import compensation
+from warrener.domain.ids import compensation, split_path
 from warrener.domain.job_state import Job
 from warrener.domain.plan import Plan
 from warrener.services import children
@@ -134,10 +135,17 @@ def _leave(turn: Turn, active: ActiveJob, totals: dict[str, int]) -> None:
     if parent is None:
         turn.batch.ended.append(Ended(job.id, job.state, job.result, job.error, totals))
     elif (above := turn.memory.jobs.get(parent.job)) is not None:
-        turn.advance(above).decided.below(totals)
+        if not _is_outlived(above.job, job.id, parent.path):
+            turn.advance(above).decided.below(totals)
         if job.id in above.job.cleaning:
             turn.advance(above).decided.cleaned(job.id)
             proceed(turn, above)
+
+
+def _is_outlived(above: Job, child: UUID, path: str) -> bool:
+    """Say whether a child job belongs to a generation of its step that is over."""
+    step, _ = split_path(path)
+    return above.renewed.get(step, 0) > above.cleaning.get(child, above.generation)
 
 
 def _outcome(active: ActiveJob) -> tuple[Error | None, bytes]:
