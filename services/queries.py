@@ -7,10 +7,13 @@ from datetime import datetime
 from uuid import UUID
 
 from warrener.domain.definition.model import JobDefinition
+from warrener.domain.errors import UsageError
 from warrener.domain.ids import split_path
 from warrener.domain.ports import EventStore
 from warrener.projections.ports import JobFilter, ViewStore
 from warrener.projections.views import JobView
+from warrener.services.control_shapes import ActionLine, LimitLine
+from warrener.services.log_actions import all_actions, changed_limits
 from warrener.services.places import Place, Places
 from warrener.services.projector import catch_up
 from warrener.services.shapes import (
@@ -142,6 +145,30 @@ class Queries:
         """Return the steps that ran longest, in a job and everything below it."""
         self.refresh()
         return self._trees.slowest(job, limit)
+
+    def actions(
+        self, cause: str | None = None, *, state: str | None = "open", limit: int = 1_000
+    ) -> list[ActionLine]:
+        """Return requests for people, the newest first; with `cause` those about it."""
+        found = [
+            line
+            for line in all_actions(self._store)
+            if cause in (None, line.cause) and state in (None, line.state)
+        ]
+        return found[:limit]
+
+    def find_action(self, text: str) -> ActionLine:
+        """Return the request with this id or start of one; raises `UsageError`."""
+        digits = text.strip().lower().replace("-", "")
+        lines = all_actions(self._store)
+        found = [line for line in lines if line.request.hex.startswith(digits)]
+        if len(digits) < 4 or len(found) != 1:
+            raise UsageError(f"there is no user action {text!r}")
+        return found[0]
+
+    def limits(self, name: str | None = None) -> list[LimitLine]:
+        """Return the limits that were changed."""
+        return [line for line in changed_limits(self._store) if name in (None, line.name)]
 
     def resolve(self, text: str) -> UUID:
         """Return the id of the job or step that `JOB`, `JOB/STEP` or `JOB/groups[3]/merge` names.

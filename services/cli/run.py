@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -39,7 +40,7 @@ warrener run report.yaml --only merge --from 5f2c71e0
 
 warrener run --resume 5f2c71e0"""
 _PARTS: tuple[Literal["only", "upto", "downstream"], ...] = ("only", "upto", "downstream")
-_NEW = (*_PARTS, "recorded", "given", "label", "key", "param", "params")
+_NEW = (*_PARTS, "recorded", "given", "label", "key", "deadline", "param", "params")
 
 
 def register(app: typer.Typer) -> None:
@@ -62,6 +63,7 @@ def run(
     given: own.Given = None,
     label: own.Label = None,
     key: own.Key = None,
+    deadline: own.Deadline = None,
     resume: own.Resume = None,
     runner: own.Runner = "processes",
     store: options.Store = None,
@@ -72,6 +74,7 @@ def run(
     _check(context)
     session = Session(as_json=as_json, store=store, log=log, runs_users_code=True)
     from warrener.services.cli.requests import Request
+    from warrener.services.submission import deadline_of
 
     request = Request(
         what=what,
@@ -80,6 +83,7 @@ def run(
         all_params=params is not None,
         labels=values.labels(label or ()),
         key=key,
+        deadline=deadline_of(deadline, datetime.now(UTC)),
         mode=next((mode for mode in _PARTS if context.params[mode] is not None), None),
         step=only or upto or downstream or "",
         given=values.given(given or ()),

@@ -37,6 +37,14 @@ Given = Annotated[
 ]
 Label = Annotated[list[str] | None, _option("--label", "K=V", "A label, to find the job by.")]
 Key = Annotated[str | None, _option("--key", "KEY", "The same key gives the same job, once.")]
+Deadline = Annotated[
+    str | None,
+    _option(
+        "--deadline",
+        "TIME",
+        "When it must have ended: a duration such as 2h, or a time such as 2026-01-31T08:00:00Z.",
+    ),
+]
 Resume = Annotated[str | None, _option("--resume", "JOB", "Go on with a job of the log.")]
 Runner = Annotated[
     Literal["processes", "threads", "inline"],
