@@ -46,6 +46,13 @@ Deadline = Annotated[
     ),
 ]
 Resume = Annotated[str | None, _option("--resume", "JOB", "Go on with a job of the log.")]
+WaitForUser = Annotated[
+    bool,
+    typer.Option(
+        "--wait-for-user",
+        help="Wait for answers and signals; without it the run stops when it needs them, code 3.",
+    ),
+]
 Runner = Annotated[
     Literal["processes", "threads", "inline"],
     typer.Option("--runner", help="Where endpoints run; only processes outlive their crashes."),
