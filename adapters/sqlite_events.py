@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from threading import Event
 from typing import Any, Final
 from uuid import UUID
@@ -147,6 +148,10 @@ class SqliteRecorder(SqliteAggregateRecorder, ProcessRecorder):
     def close(self) -> None:
         """Close the file."""
         self.file.close()
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep every other writer waiting until the block ends."""
+        return self.file.alone()
 
     def insert_events(
         self,

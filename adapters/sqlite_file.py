@@ -24,6 +24,8 @@ BUSY_SECONDS = 10.0  # how long to wait for another process or thread that write
 READERS_IDLE_MAX = 4  # connections kept open for the next read
 JOURNAL_BYTES_KEPT = 64 * 1024 * 1024
 RETRY_SECONDS = 0.01
+_WHOLE = ("BEGIN IMMEDIATE", "COMMIT", "ROLLBACK")
+_PART = ("SAVEPOINT part", "RELEASE part", "ROLLBACK TO part")  # of what `alone` began
 
 
 class SqliteFile:
@@ -37,6 +39,7 @@ class SqliteFile:
         self._lock = RLock()  # of the connection that writes
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
+        self._alone = False
         try:
             self._writer = self._connect()
         except sqlite3.Error as error:
@@ -49,16 +52,23 @@ class SqliteFile:
             self._take_turn()
             try:
                 self._check_usable()
-                self._writer.execute("BEGIN IMMEDIATE")
-                try:
+                with self._transaction(*(_PART if self._alone else _WHOLE)):
                     yield self._writer
-                    self._writer.execute("COMMIT")
-                except BaseException:
-                    if self._writer.in_transaction:
-                        self._writer.execute("ROLLBACK")
-                    raise
             finally:
                 self._lock.release()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep every other writer waiting, so that what is read stays true until it is acted on.
+
+        All that is written meanwhile is one transaction.
+        """
+        with self.writing():
+            self._alone = True
+            try:
+                yield
+            finally:
+                self._alone = False
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -87,6 +97,17 @@ class SqliteFile:
             while self._idle:
                 self._idle.pop().close()
             self._writer.close()
+
+    @contextmanager
+    def _transaction(self, begin: str, commit: str, undo: str) -> Iterator[None]:
+        self._writer.execute(begin)
+        try:
+            yield
+            self._writer.execute(commit)
+        except BaseException:
+            if self._writer.in_transaction:
+                self._writer.execute(undo)
+            raise
 
     def _why_not_opened(self, error: sqlite3.Error) -> str:
         folder = os.path.dirname(self.path) or "."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, TypeVar, cast
 from uuid import UUID
 
@@ -53,6 +53,10 @@ class LogRecorder(Protocol):
 
     def select_blob(self, name: str) -> bytes | None:
         """Return a blob by its name, None if there is none."""
+        ...
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep every other writer waiting until the block ends."""
         ...
 
     def close(self) -> None:
@@ -171,6 +175,15 @@ class EventLog:
         if data is None:
             raise StoredDataError(f"blob {name} is not in the store")
         return data
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep every other writer waiting, so that what is read stays true until it is acted on.
+
+        Raises `StoreUnavailable` if somebody else does so for too long.
+        """
+        with _translated(), self._log.alone():
+            yield
 
     def close(self) -> None:
         """Release connections."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
+from warrener.domain.definition.durations import seconds
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.definition.params import complete
-from warrener.domain.errors import ParameterError, PayloadError
+from warrener.domain.errors import ParameterError, PayloadError, UsageError
 from warrener.domain.events import GivenStep, Selection
 from warrener.domain.messages import DEFAULT_QUEUE, SubmitJob
 from warrener.domain.payloads import encode_json
@@ -46,6 +48,7 @@ def submission(
     priority: int = 0,
     fair: str | None = None,
     part: Part | None = None,
+    deadline: datetime | None = None,
 ) -> SubmitJob:
     """Return the message that submits a job.
 
@@ -71,7 +74,34 @@ def submission(
         fair=fair,
         selection=part.selection if part else None,
         given=part.given if part else {},
+        deadline=deadline,
     )
+
+
+def deadline_of(value: str | datetime | None, now: datetime) -> datetime | None:
+    """Return a deadline from a duration such as "2h" from now, or from a time; None for none.
+
+    Times are RFC 3339 text, in UTC unless they say otherwise. Raises `UsageError`.
+    """
+    if value is None or isinstance(value, datetime):
+        return _zoned(value)
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        pass
+    else:
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
+    try:
+        return now + timedelta(seconds=seconds(value))
+    except (ValueError, OverflowError):
+        hint = "write a duration such as 90m, 2h30m or 14d, or a time such as 2026-01-31T08:00:00Z"
+        raise UsageError(f"the deadline cannot be {value!r}: {hint}") from None
+
+
+def _zoned(value: datetime | None) -> datetime | None:
+    if value is not None and value.tzinfo is None:
+        raise UsageError("the deadline has no time zone: write such as datetime.now(UTC)")
+    return value
 
 
 def _encoded(definition: JobDefinition, params: dict[str, Any]) -> bytes:

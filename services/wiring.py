@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from warrener.services.queries import Queries
     from warrener.services.reactor_daemon import ReactorDaemon
     from warrener.services.runners import Runner
+    from warrener.services.steering import StoreSteering
     from warrener.services.turn import Chance
     from warrener.services.worker_daemon import WorkerDaemon, WorkerOptions
 
@@ -421,21 +422,42 @@ def hold_job(settings: Settings, root: UUID) -> AbstractContextManager[None]:
     path = sqlite_path(settings.store_url)
     if path == MEMORY:
         return nullcontext()
-    _refuse_beside_a_reactor(settings)
+    _refuse_beside_a_reactor(settings, "use `warrener submit`, or another --store")
     return run_lock(path, root)
 
 
-def _refuse_beside_a_reactor(settings: Settings) -> None:
+def is_worked_on(settings: Settings, root: UUID) -> bool:
+    """Say whether a run works on a root job of this store just now."""
+    try:
+        with hold_job(settings, root):
+            return False
+    except UsageError:
+        return True
+
+
+def open_steering(settings: Settings, store: EventStore) -> StoreSteering:
+    """Return what steers the jobs of a store that is open already, without a broker.
+
+    Raises `UsageError` if a reactor works on it: then only that one may write it.
+    """
+    from warrener.services.event_log import EventLog
+    from warrener.services.steering import StoreSteering
+
+    if sqlite_path(settings.store_url) != MEMORY:
+        advice = "name its broker with --broker URL, or set WARRENER_BROKER_URL"
+        _refuse_beside_a_reactor(settings, advice)
+    alone = store.alone if isinstance(store, EventLog) else nullcontext
+    return StoreSteering(store, open_clock(), open_chance(), alone)
+
+
+def _refuse_beside_a_reactor(settings: Settings, advice: str) -> None:
     leases = open_leases(settings.store_url)
     try:
         holder = leases.holder(0)
     finally:
         leases.close()
     if holder is not None and holder[1] > open_clock().now():
-        raise UsageError(
-            f"the reactor {holder[0]} works on this store:"
-            " use `warrener submit`, or another --store"
-        )
+        raise UsageError(f"the reactor {holder[0]} works on this store: {advice}")
 
 
 def _open_runner(mode: Mode, workers: int, modules: Sequence[str], clock: Clock) -> Runner:

@@ -1,6 +1,7 @@
 """The hypothesis profiles: `ci` tries the same examples every time, `dev` new ones.
 
-And the fixtures of RabbitMQ, which start a server when a test asks for them.
+And the fixtures of RabbitMQ, which start a server when a test asks for them, and `desk`, the
+command line before a fleet that is played by hand.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import os
 
 from hypothesis import HealthCheck, settings
+from support.desk import desk, fleet_broker, fleet_store
 from support.rabbit_fixtures import (
     broker_url,
     module_broker_url,
@@ -19,6 +21,9 @@ from support.scale import scaled
 
 __all__ = [
     "broker_url",
+    "desk",
+    "fleet_broker",
+    "fleet_store",
     "module_broker_url",
     "pytest_configure",
     "pytest_unconfigure",

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
         UserActionRequired,
         WarrenerError,
     )
-    from warrener.services.client import AsyncClient, Client
+    from warrener.services.client import Client
+    from warrener.services.client_async import AsyncClient
     from warrener.services.endpoints import endpoint
     from warrener.services.perform import CurrentStep, current_step
 
@@ -62,7 +63,8 @@ _HOMES = {
         "UserActionRequired",
         "WarrenerError",
     ),
-    "services.client": ("AsyncClient", "Client"),
+    "services.client": ("Client",),
+    "services.client_async": ("AsyncClient",),
     "services.endpoints": ("endpoint",),
     "services.perform": ("CurrentStep", "current_step"),
 }

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from warrener.services.cli import (
+    actions,
     broker,
     check,
     demo,
@@ -22,7 +23,9 @@ from warrener.services.cli import (
     jobs,
     notifier,
     reactor,
+    steer,
     submit,
+    tuning,
     worker,
 )
 from warrener.services.cli import run as running
@@ -91,6 +94,9 @@ for _family in (
     jobs,
     history,
     submit,
+    steer,
+    actions,
+    tuning,
     reactor,
     worker,
     notifier,

@@ -33,8 +33,11 @@ def execute(
     workers: int | None,
     mode: Mode,
     tick: Tick | None = None,
+    wait_for_user: bool = False,
 ) -> Outcome:
-    """Work on a job until it has ended. `tick` is called now and then meanwhile.
+    """Work on a job until it has ended, or cannot go on without people.
+
+    `tick` is called now and then meanwhile; with `wait_for_user` people are waited for.
 
     Raises `Interrupted`, with the command that goes on, on Ctrl-C and SIGTERM.
     """
@@ -51,7 +54,8 @@ def execute(
             begin(embedded, task)
             submitted = True
             session.output.note(f"job {task.root}")
-            return _work(session, embedded, task.root, tick)
+            with _reporting(session, embedded, tick) as on_progress:
+                return embedded.run(task.root, on_progress, wait_for_user=wait_for_user)
         except KeyboardInterrupt:
             raise _interrupted(session, task.root, submitted) from None
         finally:
@@ -74,7 +78,11 @@ def begin(embedded: Embedded, task: Task) -> None:
         embedded.submit(task.message)
 
 
-def _work(session: Session, embedded: Embedded, root: UUID, tick: Tick | None) -> Outcome:
+@contextmanager
+def _reporting(
+    session: Session, embedded: Embedded, tick: Tick | None
+) -> Iterator[Callable[[Progress], None]]:
+    """Give what takes the progress of a run, for the terminal and for `tick`."""
     with live(session.output) as report:
 
         def on_progress(progress: Progress) -> None:
@@ -83,7 +91,7 @@ def _work(session: Session, embedded: Embedded, root: UUID, tick: Tick | None) -
             if tick is not None:
                 tick(embedded)
 
-        return embedded.run(root, on_progress)
+        yield on_progress
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 from uuid import UUID, uuid4
@@ -33,6 +34,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     all_params: bool = False  # nothing is to be taken from the recorded job
     labels: Mapping[str, str] = {}
     key: str | None = None
+    deadline: datetime | None = None
     mode: Literal["only", "upto", "downstream"] | None = None
     step: str = ""  # that `mode` is about
     given: Mapping[str, Any] = {}
@@ -60,7 +62,14 @@ def new_task(request: Request, work: Work, part: Part | None = None) -> Task:
         part = part_of(work.source.main, Selection(request.mode, request.step), request.given)
     key = request.key or str(uuid4())
     labels = {**request.labels, **_label(work.modules)}
-    message = submission(work.source, request.params, key=key, labels=labels, part=part)
+    message = submission(
+        work.source,
+        request.params,
+        key=key,
+        labels=labels,
+        part=part,
+        deadline=request.deadline,
+    )
     return Task(ids.job_id(key), work.source, work.modules, message)
 
 

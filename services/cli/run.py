@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -13,7 +14,7 @@ from rich.text import Text
 from warrener.domain.errors import UsageError
 from warrener.services.cli import options, values
 from warrener.services.cli import run_options as own
-from warrener.services.cli.failures import DONE, JOB_FAILED
+from warrener.services.cli.failures import DONE, JOB_FAILED, WAITS_FOR_USER
 from warrener.services.cli.output import (
     StdoutClosed,
     counts_text,
@@ -23,11 +24,11 @@ from warrener.services.cli.output import (
     value_text,
 )
 from warrener.services.cli.session import Session
+from warrener.services.cli.waiting_for import waiting_lines
 
 if TYPE_CHECKING:
     from warrener.services.cli.requests import Request
     from warrener.services.outcomes import Outcome
-    from warrener.services.wiring import Mode
 
 _EXAMPLES = """Examples:
 
@@ -39,7 +40,7 @@ warrener run report.yaml --only merge --from 5f2c71e0
 
 warrener run --resume 5f2c71e0"""
 _PARTS: tuple[Literal["only", "upto", "downstream"], ...] = ("only", "upto", "downstream")
-_NEW = (*_PARTS, "recorded", "given", "label", "key", "param", "params")
+_NEW = (*_PARTS, "recorded", "given", "label", "key", "deadline", "param", "params")
 
 
 def register(app: typer.Typer) -> None:
@@ -62,7 +63,9 @@ def run(
     given: own.Given = None,
     label: own.Label = None,
     key: own.Key = None,
+    deadline: own.Deadline = None,
     resume: own.Resume = None,
+    wait_for_user: own.WaitForUser = False,
     runner: own.Runner = "processes",
     store: options.Store = None,
     log: options.Log = None,
@@ -72,6 +75,7 @@ def run(
     _check(context)
     session = Session(as_json=as_json, store=store, log=log, runs_users_code=True)
     from warrener.services.cli.requests import Request
+    from warrener.services.submission import deadline_of
 
     request = Request(
         what=what,
@@ -80,15 +84,21 @@ def run(
         all_params=params is not None,
         labels=values.labels(label or ()),
         key=key,
+        deadline=deadline_of(deadline, datetime.now(UTC)),
         mode=next((mode for mode in _PARTS if context.params[mode] is not None), None),
         step=only or upto or downstream or "",
         given=values.given(given or ()),
         recorded=recorded,
         resume=resume,
     )
-    outcome = _run(session, request, workers, runner)
+    if wait_for_user and not session.keeps_jobs:
+        raise UsageError("--wait-for-user: nobody can answer a run whose store is in memory")
+    how = {"workers": workers, "mode": runner, "wait_for_user": wait_for_user}
+    outcome = _run(session, request, how)
     with contextlib.suppress(StdoutClosed):
         print_outcome(session, outcome)
+    if outcome.waiting:
+        raise typer.Exit(WAITS_FOR_USER)
     raise typer.Exit(DONE if outcome.state == "succeeded" else JOB_FAILED)
 
 
@@ -112,7 +122,7 @@ def _flags(names: Sequence[str]) -> str:
     return " and ".join("--from" if name == "recorded" else f"--{name}" for name in names)
 
 
-def _run(session: Session, request: Request, workers: int | None, mode: Mode) -> Outcome:
+def _run(session: Session, request: Request, how: dict[str, Any]) -> Outcome:
     from warrener.services.cli.execution import execute
     from warrener.services.cli.requests import new_task, recorded_task, resumed_task, work_of
 
@@ -120,12 +130,12 @@ def _run(session: Session, request: Request, workers: int | None, mode: Mode) ->
     if work is not None and request.recorded is None and request.resume is None:
         task = new_task(request, work)  # refuses wrong parameters before there is a store
         with session.store(create=True) as store:
-            return execute(session, store, task, workers=workers, mode=mode)
+            return execute(session, store, task, **how)
     with session.store() as store:
         job = session.find_job(store, request.resume or request.recorded or "")
         prepare = recorded_task if request.resume is None else resumed_task
         task = prepare(store, job, request, work)
-        return execute(session, store, task, workers=workers, mode=mode)
+        return execute(session, store, task, **how)
 
 
 def print_outcome(session: Session, outcome: Outcome) -> None:
@@ -140,7 +150,9 @@ def print_outcome(session: Session, outcome: Outcome) -> None:
     if outcome.error is not None:
         code, message = outcome.error.code, outcome.error.message
         output.show(Text.assemble(plain(code, "bold red"), ": ", plain(message)))
-    if session.keeps_jobs:
+    if outcome.waiting:
+        output.show(*waiting_lines(session, outcome))
+    elif session.keeps_jobs:
         output.note(f"more: {session.command('show', outcome.job)}")
 
 

@@ -37,7 +37,22 @@ Given = Annotated[
 ]
 Label = Annotated[list[str] | None, _option("--label", "K=V", "A label, to find the job by.")]
 Key = Annotated[str | None, _option("--key", "KEY", "The same key gives the same job, once.")]
+Deadline = Annotated[
+    str | None,
+    _option(
+        "--deadline",
+        "TIME",
+        "When it must have ended: a duration such as 2h, or a time such as 2026-01-31T08:00:00Z.",
+    ),
+]
 Resume = Annotated[str | None, _option("--resume", "JOB", "Go on with a job of the log.")]
+WaitForUser = Annotated[
+    bool,
+    typer.Option(
+        "--wait-for-user",
+        help="Wait for answers and signals; without it the run stops when it needs them, code 3.",
+    ),
+]
 Runner = Annotated[
     Literal["processes", "threads", "inline"],
     typer.Option("--runner", help="Where endpoints run; only processes outlive their crashes."),

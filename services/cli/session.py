@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from warrener.domain.ports import EventStore
     from warrener.services.queries import Queries
+    from warrener.services.steering_calls import SteeringCalls
 
 
 class Session:
@@ -49,6 +50,11 @@ class Session:
         """Say whether the store outlives this process."""
         return settings_of.sqlite_path(self.settings.store_url) != settings_of.MEMORY
 
+    @property
+    def has_fleet(self) -> bool:
+        """Say whether a broker is named, and with it the fleet that works on the jobs."""
+        return self.settings.broker_url != settings_of.MEMORY_BROKER
+
     @contextmanager
     def store(self, *, create: bool = False) -> Iterator[EventStore]:
         """Open the event store."""
@@ -72,6 +78,20 @@ class Session:
                 queries = wiring.open_queries(self.settings, opened, report)
                 found = stack.enter_context(queries)
             yield found
+
+    @contextmanager
+    def steering(self) -> Iterator[SteeringCalls]:
+        """Give what carries commands out: the fleet if one is named, else the store itself."""
+        from warrener.services import wiring
+
+        if self.has_fleet:
+            from warrener.services.client import Client
+
+            with Client(self.settings.broker_url) as client:
+                yield client
+        else:
+            with self.store() as store:
+                yield wiring.open_steering(self.settings, store)
 
     def find_job(self, store: EventStore, text: str) -> UUID:
         """Return the id of the job that a text names: an id, or the start of one."""

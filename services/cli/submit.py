@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import uuid4
 
@@ -45,6 +46,7 @@ def submit(
     fair: Annotated[
         str | None, typer.Option("--fair", metavar="KEY", help="Jobs of a key share fairly.")
     ] = None,
+    deadline: own.Deadline = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end, as `run` does.")] = False,
     timeout: Annotated[
         float | None,
@@ -58,7 +60,7 @@ def submit(
     session = Session(as_json=as_json, broker=broker, log=log, runs_users_code=True)
     from warrener.services.client import Client
     from warrener.services.sources import load
-    from warrener.services.submission import submission
+    from warrener.services.submission import deadline_of, submission
 
     message = submission(
         load(what, endpoints or ()).source,
@@ -67,6 +69,7 @@ def submit(
         labels=values.labels(label or ()),
         priority=priority,
         fair=fair,
+        deadline=deadline_of(deadline, datetime.now(UTC)),
     )
     with Client(session.settings.broker_url) as client:
         job = client.send(message)

@@ -89,24 +89,28 @@ def check_state(state: str) -> None:
         raise UsageError(f"--state {state}: jobs are {', '.join(known)}")
 
 
+def json_or_file(option: str, given: str) -> Any:
+    """Return the value of an option that takes `JSON|@FILE`; `@-` is the standard input."""
+    if given.startswith("@"):
+        return _decoded(f"{option} {given}", _read(option, given.removeprefix("@")))
+    return _decoded(option, given)
+
+
 def _object(whole: str) -> dict[str, Any]:
-    if whole.startswith("@"):
-        value = _decoded(f"--params {whole}", _read(whole.removeprefix("@")))
-    else:
-        value = _decoded("--params", whole)
+    value = json_or_file("--params", whole)
     if not isinstance(value, dict):
         raise ParameterError('--params: parameters are a JSON object, such as {"account": "a-1"}')
     return value
 
 
-def _read(name: str) -> bytes:
+def _read(option: str, name: str) -> bytes:
     try:
         if name == "-":
             return sys.stdin.buffer.read(PAYLOAD_BYTES_MAX + 1)
         with Path(name).open("rb") as stream:
             return stream.read(PAYLOAD_BYTES_MAX + 1)
     except OSError as error:
-        raise UsageError(f"--params @{name}: cannot be read: {error.strerror}") from error
+        raise UsageError(f"{option} @{name}: cannot be read: {error.strerror}") from error
 
 
 def _decoded(what: str, text: str | bytes) -> Any:

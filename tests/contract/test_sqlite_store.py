@@ -205,6 +205,55 @@ def test_waiting_for_another_thread_ends_after_a_bounded_time(path: str) -> None
     log.close()
 
 
+def test_whoever_is_alone_reads_and_writes_while_others_wait(log: EventLog, path: str) -> None:
+    other = EventLog(SqliteRecorder(SqliteFile(path, busy_seconds=0.05)))
+    log.commit(run_of(1, 1, 1), {})
+
+    with log.alone():
+        with pytest.raises(StoreUnavailable, match="locked"):
+            other.commit(run_of(2, 1, 1), {})
+        assert log.head() == other.head() == 1
+        assert log.commit(run_of(1, 2, 3), {"a": b"blob"}) == 3
+        assert other.head() == 1
+
+    assert other.head() == 3
+    assert other.blob("a") == b"blob"
+    assert other.commit(run_of(2, 1, 1), {}) == 4
+    other.close()
+
+
+def test_nothing_is_written_by_whoever_fails_while_alone(log: EventLog, path: str) -> None:
+    def fail_late() -> None:
+        with log.alone():
+            log.commit(run_of(1, 1, 2), {"a": b"blob"})
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_late()
+
+    with pytest.raises(Conflict), log.alone():
+        log.commit(run_of(1, 2, 3), {"a": b"blob"})
+
+    with log.alone(), pytest.raises(Conflict):
+        log.commit(run_of(1, 2, 3), {"a": b"blob"})
+
+    assert log.head() == 0
+    with pytest.raises(StoredDataError):
+        log.blob("a")
+    assert log.commit(run_of(1, 1, 1), {}) == 1
+
+
+def test_one_at_a_time_is_alone(log: EventLog, path: str) -> None:
+    other = EventLog(SqliteRecorder(SqliteFile(path, busy_seconds=0.05)))
+
+    with log.alone(), pytest.raises(StoreUnavailable, match="locked"), other.alone():
+        pytest.fail("two are alone")
+
+    with other.alone():
+        pass
+    other.close()
+
+
 def test_a_closed_log_says_so(path: str) -> None:
     log = EventLog(open_sqlite(path))
     log.close()

@@ -11,7 +11,11 @@ import pytest
 from support.cli import ENDPOINTS, SUM_JOB, Cli
 
 STORE = ("--store", "sqlite:///jobs.db")
-COMMANDS = ("demo", "run", "check", "graph", "jobs", "show", "history", "doctor")
+COMMANDS = (
+    *("demo", "run", "check", "graph", "jobs", "show", "history", "doctor"),
+    *("cancel", "pause", "resume", "retry", "rerun", "signal"),
+    *("actions", "answer", "limits", "adjust"),
+)
 SHOW_KEYS = {
     *("job", "name", "version", "definition", "state", "params", "labels", "result", "error"),
     *("parent", "root", "depth", "submitted_at", "started_at", "ended_at", "progress", "steps"),

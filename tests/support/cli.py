@@ -173,5 +173,6 @@ class Cli:
             (self.folder / ".".join(name.rsplit("_", 1))).write_text(text)
 
     def _environment(self, variables: Mapping[str, str]) -> dict[str, str]:
-        kept = {key: os.environ[key] for key in ("PATH", "LANG", "TMPDIR") if key in os.environ}
+        names = ("PATH", "PYTHONPATH", "LANG", "TMPDIR")
+        kept = {key: os.environ[key] for key in names if key in os.environ}
         return {**kept, "HOME": str(self.folder / "home"), **self.variables, **variables}

@@ -17,11 +17,11 @@ from warrener.adapters.clock import SystemClock
 from warrener.domain import ids
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import UsageError
-from warrener.domain.events import StepReleased, StepSucceeded
+from warrener.domain.events import JobCancelling, StepReleased, StepSucceeded
 from warrener.domain.messages import RunStep
 from warrener.domain.ports import Outgoing
 from warrener.domain.topology import POISON, QUARANTINE, inbox_queue, orders_queue, results_queue
-from warrener.services.client import AsyncClient
+from warrener.services.client_async import AsyncClient
 from warrener.services.endpoints import Registry
 from warrener.services.settings import Settings
 from warrener.services.submission import Source, submission
@@ -102,12 +102,14 @@ def test_a_job_is_cancelled_by_a_client_and_one_that_is_unknown_is_refused():
         client = fleet.client()
         submitted = client.submit(job(HELD), {})
 
-        client.cancel(submitted, "no need")
-
+        assert client.cancel(submitted, "no need", by="ada")
         assert client.wait(submitted, timeout_seconds=10).state == "cancelled"
-        client.cancel(submitted)  # asking twice is harmless
+        assert client.cancel(submitted)  # asking twice is harmless
         with pytest.raises(UsageError, match=r"cannot cancel .*: no job"):
             client.cancel(UUID(int=7))
+
+    (asked,) = [event for event in events(fleet) if isinstance(event, JobCancelling)]
+    assert (asked.by, asked.reason) == ("ada", "no need")
 
 
 def test_waiting_has_an_end():

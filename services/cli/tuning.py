@@ -1,0 +1,180 @@
+"""`limits` and `adjust`: what bounds running jobs, seen and changed while they run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from warrener.domain.errors import UsageError
+from warrener.services.cli import options, targets, values
+from warrener.services.cli import steer_options as own
+from warrener.services.cli.output import moment, one_line, plain, table
+from warrener.services.cli.session import Session
+
+if TYPE_CHECKING:
+    from warrener.domain.definition.model import Rate
+    from warrener.services.control_shapes import LimitLine, RateLimit
+
+_DEFAULT = "default"
+_PARTS = ("slots", "rate", "burst")
+_UNITS = {1.0: "s", 60.0: "min", 3_600.0: "h", 86_400.0: "day"}
+_LIMITS_EXAMPLES = """Examples:
+
+warrener limits
+
+warrener limits facebook-api --set rate=20/min --set burst=5 --reason "new contract"
+
+warrener limits facebook-api --set slots=default
+
+warrener limits facebook-api --reset"""
+_ADJUST_EXAMPLES = """Examples:
+
+warrener adjust 5f2c71e0/groups --window 20 --tolerate 5
+
+warrener adjust 5f2c71e0/load --retry '[{"on": "throttled", "max": 20, "first": "30s"}]'"""
+_Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PART=VALUE",
+        help="rate=20/min, slots=4 or burst=5; `default` is what definitions say. May be repeated.",
+        show_default=False,
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("limits", epilog=_LIMITS_EXAMPLES)(limits)
+    app.command("adjust", epilog=_ADJUST_EXAMPLES)(adjust)
+
+
+def limits(
+    *,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Of one limit.", show_default=False)
+    ] = None,
+    changes: _Set = None,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="Back to what definitions say, before any --set.")
+    ] = False,
+    reason: own.Reason = "",
+    by: own.By = None,
+    store: options.Store = None,
+    broker: options.Broker = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show the limits that were changed, or change one for all jobs, from now on."""
+    session = Session(as_json=as_json, store=store, broker=broker)
+    if not changes and not reset:
+        _show(session, name)
+        return
+    if name is None:
+        raise UsageError("say which limit to change: warrener limits NAME --set rate=20/min")
+    wanted = _wanted(session, name, changes or (), reset=reset)
+    with session.steering() as steering:
+        targets.answered(steering.change_limit(name, **wanted, by=by, reason=reason))
+    parts = ", ".join(f"{part} {value}" for part, value in wanted.items() if value is not None)
+    sentence = f"limit {name}: {parts or 'as definitions say'}"
+    targets.tell(session, "limits", sentence, name=name, **wanted)
+
+
+def adjust(
+    *,
+    step: own.Step,
+    window: Annotated[
+        int | None,
+        typer.Option("--window", min=1, metavar="N", help="Items in flight at most."),
+    ] = None,
+    tolerate: Annotated[
+        int | None,
+        typer.Option("--tolerate", min=0, metavar="N", help="Items that may fail."),
+    ] = None,
+    retry: Annotated[
+        str | None,
+        typer.Option("--retry", metavar="JSON|@FILE", help="Retry rules, as in a definition."),
+    ] = None,
+    reason: own.Reason = "",
+    by: own.By = None,
+    store: options.Store = None,
+    broker: options.Broker = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Change parameters of a step of a running job; what is not given stays as it is."""
+    from warrener.domain.definition.retry_rules import retry_rules
+
+    if window is None and tolerate is None and retry is None:
+        raise UsageError("say what to change: --window N, --tolerate N or --retry JSON")
+    session = Session(as_json=as_json, store=store, broker=broker)
+    rules = None if retry is None else retry_rules(values.json_or_file("--retry", retry))
+    place = targets.step_of(session, step)
+    changes: dict[str, Any] = {"window": window, "tolerated": tolerate, "retry": rules}
+    path = place.path or ""
+    with session.steering() as steering:
+        targets.answered(steering.adjust(place.job, path, **changes, by=by, reason=reason))
+    sentence = f"step {path} of job {place.job} is adjusted"
+    targets.tell(session, "adjust", sentence, job=place.job, step=path, **changes)
+
+
+def _show(session: Session, name: str | None) -> None:
+    with session.queries() as queries:
+        found = queries.limits(name)
+    if session.output.as_json:
+        for line in found:
+            session.output.json(line)
+    else:
+        session.output.show(_list(found) if found else "no limit was changed")
+
+
+def _list(found: Sequence[LimitLine]) -> Any:
+    rows = table("limit", ">slots", ">rate", ">burst", "since", "by", "reason")
+    for line in found:
+        rate = None if line.rate is None else _rate_text(line.rate)
+        parts = ["" if part is None else str(part) for part in (line.slots, rate, line.burst)]
+        who = (moment(line.since), plain(line.by), plain(one_line(line.reason)))
+        rows.add_row(plain(line.name), *parts, *who)
+    return rows
+
+
+def _rate_text(rate: Rate | RateLimit) -> str:
+    """Return a rate as it is written, such as `20/min`."""
+    from warrener.domain.definition.durations import duration_text
+
+    return f"{rate.count:g}/{_UNITS.get(rate.seconds) or duration_text(rate.seconds)}"
+
+
+def _wanted(session: Session, name: str, changes: Sequence[str], *, reset: bool) -> dict[str, Any]:
+    """Return all parts of a limit after changes; what they do not name stays as it is now."""
+    wanted = dict.fromkeys(_PARTS) if reset else _present(session, name)
+    for change in changes:
+        part, value = values.split_pair("--set", change)
+        if part not in _PARTS:
+            raise UsageError(f"--set {change}: parts of a limit are {', '.join(_PARTS)}")
+        if value == _DEFAULT:
+            wanted[part] = None
+        else:
+            wanted[part] = value if part == "rate" else _whole(change, value)
+    return wanted
+
+
+def _present(session: Session, name: str) -> dict[str, Any]:
+    """Return the parts of a limit that were changed before, by the log."""
+    from warrener.domain import ids
+    from warrener.domain.events import LimitChanged
+
+    with session.store() as store:
+        last = store.last(ids.limit_id(name))
+    event = last.event if last is not None else None
+    if not isinstance(event, LimitChanged):
+        return dict.fromkeys(_PARTS)
+    rate = None if event.rate is None else _rate_text(event.rate)
+    return {"slots": event.slots, "rate": rate, "burst": event.burst}
+
+
+def _whole(change: str, value: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise UsageError(f"--set {change}: write a whole number, or {_DEFAULT}") from None
