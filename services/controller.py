@@ -88,7 +88,7 @@ class Controller:
 
     def next_due(self, now: datetime) -> datetime | None:
         """Return when the next timer is due; now, if ready steps may go out, as after a start."""
-        if self.flow.can_take():
+        if self.memory.orphans or self.flow.can_take():
             return now
         dues = (self.memory.next_due(), self.memory.limits.next_due(now))
         return min((due for due in dues if due is not None), default=None)
@@ -97,6 +97,8 @@ class Controller:
         """Decide all that follows from messages, each with its id, and from due timers."""
         batch = Batch(now)
         turn = Turn(self.memory, self.flow, batch, self._chance)
+        turn.cause = "recovery"
+        user_actions.take_in_orphans(turn)
         for message_id, message in messages:
             self._take(turn, message_id, message)
             turn.drain()

@@ -141,6 +141,22 @@ def _go_on(turn: Turn, step: Step, by: str, payload: Payload, raw: bytes) -> Non
         turn.end_step(step, turn.succeeded(step, payload), raw)
 
 
+def take_in_orphans(turn: Turn) -> None:
+    """Let steps go on that wait for a request which somebody else has answered or withdrawn.
+
+    That happens where the answer was written while we had not seen it and had a step join.
+    """
+    orphans, turn.memory.orphans = turn.memory.orphans, []
+    for step_id in orphans:
+        step = turn.memory.steps[step_id]
+        last = turn.memory.store.last(step.request) if step.request else None
+        answered = last.event if last and isinstance(last.event, UserActionAnswered) else None
+        if answered is not None:
+            turn.ready_again(step, by=answered.by, reason="answered", answer=answered.data)
+        else:
+            turn.ready_again(step, reason="nobody waits for the answer any more")
+
+
 def leave(turn: Turn, step: Step) -> None:
     """A step waits for its request no longer."""
     request = turn.memory.requests.open.get(step.request) if step.request else None

@@ -41,6 +41,7 @@ class WorkingSet:
         self.paused: set[UUID] = set()  # jobs; what is below them is paused, too
         self.held: list[Waiter] = []  # ready steps that came up while their job was paused
         self.requests = Requests()
+        self.orphans: list[UUID] = []  # steps that wait for a request that is open no longer
         self.limits = Limits(self.limit_change, _last_time(store))
         self._limit_changes: dict[str, LimitChanged | None] = {}
         self._versions: dict[UUID, int] = {}  # of streams that only we write

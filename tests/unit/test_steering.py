@@ -14,6 +14,8 @@ from warrener.domain import ids
 from warrener.domain.definition.model import JobDefinition, Rate, RetryRule
 from warrener.domain.events import (
     JobSignalled,
+    Recorded,
+    StepParked,
     StepProgressed,
     StepReadied,
     StepReleased,
@@ -492,3 +494,33 @@ def test_a_new_generation_of_a_step_that_never_began_has_no_event_of_its_own():
     readied = [p for p in driver.store.read(0, 1000) if isinstance(p.recorded.event, StepReadied)]
     assert readied == []
     assert driver.now - START == timedelta(0)
+
+
+def test_a_step_that_joined_a_request_which_another_had_answered_goes_on_with_the_answer():
+    driver, job = started({"a": {"call": "a"}, "b": {"call": "b"}})
+    driver.ask(driver.order("a"))
+    other = Driver(driver.store)
+    other.controller.recover([job], other.now)
+    other.command(AnswerUserAction(request=driver.requests()[0], data=raw("yes"), by="ada"))
+    asking = driver.order("b")
+
+    driver.store.commit(joined(driver, asking), {})  # not knowing of the answer
+    restarted(driver)
+
+    assert driver.order("b").attempt == 2
+    assert driver.order("b").context["answer"] == "yes"
+    assert driver.controller.memory.orphans == []
+
+
+def joined(driver: Driver, order: Any) -> list[Recorded]:
+    """Return what a controller records that has a step join its open request."""
+    step = driver.step(order.job, order.path)
+    parked = StepParked(
+        at=driver.now,
+        cause="test",
+        job=order.job,
+        path=order.path,
+        attempt=order.attempt,
+        request=driver.requests()[0],
+    )
+    return [Recorded(step.id, step.version + 1, parked)]
