@@ -49,3 +49,16 @@ def test_nobody_looks_at_a_rate_while_no_slot_is_free() -> None:
     driver.succeed(driver.order("a"))
 
     assert [order.path for order in driver.orders] == ["a", "b"]
+
+
+def test_a_step_that_its_first_limit_holds_back_has_others_that_nobody_has_come_under_yet() -> None:
+    driver = Driver()
+    rare = {"name": "rare", "slots": 1, "key": "${{ params.key }}"}
+    steps = {"a": {"call": "work", **ONE_AT_A_TIME}}
+    driver.submit(jobs(steps), {}, key="first")
+    steps = {"a": {"call": "work", "limits": [*ONE_AT_A_TIME["limits"], rare]}}
+
+    second = driver.submit(jobs(steps), {"key": "new"}, key="second")
+    driver.succeed(driver.orders[0])
+
+    assert driver.orders[-1].job == second
