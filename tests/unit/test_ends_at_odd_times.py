@@ -93,3 +93,17 @@ def test_what_workers_serve_is_recorded_though_the_first_try_met_a_conflict() ->
 
     events = [recorded.event for recorded in driver.store.stream(FLEET_ID)]
     assert events == [FleetChanged(at=driver.now, cause="fleet", slots={"q": 2}, endpoints=("e",))]
+
+
+def test_what_an_early_step_did_not_see_is_forgotten_with_its_end() -> None:
+    driver = Driver()
+    steps = {
+        "a": {"call": "work"},
+        "b": {"call": "work"},
+        "c": {"set": {"x": 1}, "after": ["a", "b"], "join": "any_ok"},
+    }
+    job = driver.submit(definition(steps), {})
+
+    driver.succeed(driver.order("a"))
+
+    assert driver.controller.memory.jobs[job].job == driver.job(job)
