@@ -238,16 +238,17 @@ class JobCancelled(JobEnded, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def roots_of(events: Iterable[Recorded]) -> tuple[list[UUID], list[UUID]]:
-    """Return the root jobs that events submit, and the jobs that they end."""
-    opened, ended = [], []
+    """Return the root jobs that events leave open, and the jobs that they leave ended."""
+    is_open: dict[UUID, bool] = {}
     for recorded in events:
         event = recorded.event
         submitted = isinstance(event, JobSubmitted) and event.parent is None
         if submitted or isinstance(event, JobRerun):
-            opened.append(recorded.originator_id)
+            is_open[recorded.originator_id] = True
         elif isinstance(event, JobEnded):
-            ended.append(recorded.originator_id)
-    return opened, ended
+            is_open[recorded.originator_id] = False
+    opened = [job for job, still in is_open.items() if still]
+    return opened, [job for job, still in is_open.items() if not still]
 
 
 # --- steps (a fan-out item is a step, too) -----------------------------------------------------

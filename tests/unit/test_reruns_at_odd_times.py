@@ -93,3 +93,14 @@ def test_steps_of_child_jobs_are_counted_once_whatever_began_anew_in_between() -
         driver.succeed(driver.order("a"), 2)
 
         assert totals(driver, job) == {"succeeded": 1, "skipped": 2}
+
+
+def test_a_job_that_ends_and_begins_anew_in_one_turn_is_open() -> None:
+    driver = Driver()
+    job = driver.submit(definition({"a": {"call": "work"}}), {})
+    name, report = driver.report(driver.order("a"), "succeeded")
+
+    driver.handle(name, report, rerun(job, "a"))
+
+    assert driver.job(job).state == "running"
+    assert list(driver.store.open_roots()) == [job]
