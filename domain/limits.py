@@ -187,7 +187,9 @@ class Limits:
         full = limit.slots is not None and len(state.holders) >= limit.slots
         if rate is None or full or not state.waiters:
             return None
-        missing = 1.0 - self._refill(state, now).tokens
+        missing = 1.0 - _HAIR - self._refill(state, now).tokens
+        if missing <= 0:
+            return now
         return now + timedelta(seconds=max(missing * rate.seconds / rate.count, TICK_SECONDS))
 
 
