@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 def submit(turn: Turn, message: SubmitJob) -> None:
     """Start a root job, unless the same key has started it before."""
     job_id = ids.job_id(message.key)
-    if job_id in turn.memory.jobs or turn.memory.store.last(job_id) is not None:
+    known = job_id in turn.memory.jobs or job_id in turn.batch.left
+    if known or turn.memory.store.last(job_id) is not None:
         return
     admitted = admit(message, turn.memory.store)
     plan, params = admitted.plan, admitted.params
