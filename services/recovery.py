@@ -49,8 +49,7 @@ class Recovery:
         if job is None or job.state in JOB_ENDED:
             return
         active = self._memory.add(job, self._memory.plan(job.definition))
-        active.tree.steps_used += sum(job.below.values())
-        active.tree.steps_used += sum(job.counts.values()) - job.settled
+        active.tree.steps_used += active.steps_known()
         if job.state == "paused":
             self._memory.paused.add(job.id)
         if job.deadline is not None and not job.overdue:
