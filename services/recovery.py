@@ -36,7 +36,14 @@ class Recovery:
         self._children: list[UUID] = []
 
     def load_tree(self, root: UUID) -> None:
-        """Load a root job and all jobs below it that have not ended."""
+        """Load a root job and all jobs below it that have not ended.
+
+        A job that was started by another is loaded with its root: the log counts it among the open
+        ones if a part of it has begun anew.
+        """
+        first = next(iter(self._memory.store.stream(root)), None)
+        if first is not None and getattr(first.event, "parent", None) is not None:
+            return
         self._children = [root]
         while self._children:
             self._load_job(self._children.pop())
