@@ -238,22 +238,17 @@ class JobCancelled(JobEnded, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def roots_of(events: Iterable[Recorded]) -> tuple[list[UUID], list[UUID]]:
-    """Return the root jobs that are open after events of one commit, and the jobs that are not.
-
-    A job may be submitted and end in one commit, or end and be run again.
-    """
-    opened: dict[UUID, None] = {}
-    ended: dict[UUID, None] = {}
+    """Return the root jobs that events leave open, and the jobs that they leave ended."""
+    is_open: dict[UUID, bool] = {}
     for recorded in events:
-        event, job = recorded.event, recorded.originator_id
+        event = recorded.event
         submitted = isinstance(event, JobSubmitted) and event.parent is None
         if submitted or isinstance(event, JobRerun):
-            opened[job] = None
-            ended.pop(job, None)
+            is_open[recorded.originator_id] = True
         elif isinstance(event, JobEnded):
-            ended[job] = None
-            opened.pop(job, None)
-    return list(opened), list(ended)
+            is_open[recorded.originator_id] = False
+    opened = [job for job, still in is_open.items() if still]
+    return opened, [job for job, still in is_open.items() if not still]
 
 
 # --- steps (a fan-out item is a step, too) -----------------------------------------------------

@@ -170,6 +170,7 @@ def assign_item(job: Job, step: str, index: int, state: str) -> None:
 def assign_settled(job: Job, step: str, state: str) -> None:
     """A named step ended; with a fan-out, items that did not end count as cancelled."""
     job.steps[step] = state
+    job.blind.pop(step, None)
     job.settled += 1
     job.counts[state] = job.counts.get(state, 0) + 1
     if state == "failed":

@@ -109,8 +109,8 @@ class Limits:
     def wait(self, blocker: Held, waiter: Waiter, claims: Sequence[Claim]) -> None:
         """Keep a step until a limit has room for it; others of its limits may have more now."""
         self._states[blocker].waiters.append(waiter)
-        for claim in claims:
-            self._to_look_at[claim.held] = None
+        known = (claim.held for claim in claims if claim.held in self._states)
+        self._to_look_at.update(dict.fromkeys(known))
 
     def changed(self, name: str) -> None:
         """People have set a limit anew."""
@@ -187,7 +187,9 @@ class Limits:
         full = limit.slots is not None and len(state.holders) >= limit.slots
         if rate is None or full or not state.waiters:
             return None
-        missing = 1.0 - self._refill(state, now).tokens
+        missing = 1.0 - _HAIR - self._refill(state, now).tokens
+        if missing <= 0:
+            return now
         return now + timedelta(seconds=max(missing * rate.seconds / rate.count, TICK_SECONDS))
 
 

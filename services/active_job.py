@@ -58,6 +58,14 @@ class ActiveJob:
         self._params: Any = msgspec.UNSET
         self._item_scopes: dict[str, dict[str, Any]] = {}
 
+    def steps_known(self) -> int:
+        """Return how many steps this job and its ended children put under the budget.
+
+        Those of open children count for themselves, and items of open fan-outs as they are loaded.
+        """
+        items = sum(self.job.counts.values()) - self.job.settled
+        return len(self.plan.steps) + sum(self.job.below.values()) + items
+
     @property
     def params(self) -> Any:
         """Return the decoded parameters."""

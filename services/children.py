@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 def submit(turn: Turn, message: SubmitJob) -> None:
     """Start a root job, unless the same key has started it before."""
     job_id = ids.job_id(message.key)
-    if job_id in turn.memory.jobs or turn.memory.store.last(job_id) is not None:
+    known = job_id in turn.memory.jobs or job_id in turn.batch.left
+    if known or turn.memory.store.last(job_id) is not None:
         return
     admitted = admit(message, turn.memory.store)
     plan, params = admitted.plan, admitted.params
@@ -101,6 +102,8 @@ def open_job(turn: Turn, job_id: UUID, event: JobSubmitted, plan: Plan, params: 
     turn.record_job(job, event)
     turn.record_job(job, JobStarted(at=turn.batch.now, cause=turn.cause))
     active = turn.memory.add(job, plan)
+    if job.parent is None:  # else they are counted already
+        active.tree.steps_used += len(plan.steps)
     active.params = params
     if job.deadline is not None:
         turn.memory.set_timer(job.deadline, job.id)
@@ -132,6 +135,7 @@ def _begin(turn: Turn, active: ActiveJob, step: Step, data: bytes) -> None:
     if error is not None:
         turn.fail_step(step, error)
         return
+    active.tree.steps_used += len(plan.steps)  # now: others may begin before the child is opened
     child = ids.child_job_id(step.id, step.generation)
     _record_opening(turn, active, step, child)
     if index is None:
@@ -145,6 +149,8 @@ def _begin(turn: Turn, active: ActiveJob, step: Step, data: bytes) -> None:
 def _open_child(turn: Turn, step: Step, event: JobSubmitted, plan: Plan, params: Any) -> None:
     if step.id in turn.memory.steps and step.child is not None:
         open_job(turn, step.child, event, plan, params)
+    elif event.root in turn.memory.trees:  # cancelled in the meantime
+        turn.memory.trees[event.root].steps_used -= len(plan.steps)
 
 
 def _record_opening(turn: Turn, active: ActiveJob, step: Step, child: UUID) -> None:

@@ -36,7 +36,14 @@ class Recovery:
         self._children: list[UUID] = []
 
     def load_tree(self, root: UUID) -> None:
-        """Load a root job and all jobs below it that have not ended."""
+        """Load a root job and all jobs below it that have not ended.
+
+        A job that was started by another is loaded with its root: the log counts it among the open
+        ones if a part of it has begun anew.
+        """
+        first = next(iter(self._memory.store.stream(root)), None)
+        if first is not None and getattr(first.event, "parent", None) is not None:
+            return
         self._children = [root]
         while self._children:
             self._load_job(self._children.pop())
@@ -49,8 +56,7 @@ class Recovery:
         if job is None or job.state in JOB_ENDED:
             return
         active = self._memory.add(job, self._memory.plan(job.definition))
-        active.tree.steps_used += sum(job.below.values())
-        active.tree.steps_used += sum(job.counts.values()) - job.settled
+        active.tree.steps_used += active.steps_known()
         if job.state == "paused":
             self._memory.paused.add(job.id)
         if job.deadline is not None and not job.overdue:

@@ -64,12 +64,11 @@ class WorkingSet:
         return self.plans.setdefault(plan.hash, plan)
 
     def add(self, job: Job, plan: Plan) -> ActiveJob:
-        """Begin to work on a job."""
+        """Begin to work on a job; its steps are counted by whoever adds it."""
         root = job.root or job.id
         tree = self.trees.get(root)
         if tree is None:
             tree = self.trees[root] = Tree(root, job.budget)
-        tree.steps_used += len(plan.steps)
         active = self.jobs[job.id] = ActiveJob(job, plan, tree, self.store)
         return active
 
@@ -81,7 +80,7 @@ class WorkingSet:
         """Work on a job that has ended, and goes on in a new generation."""
         if active.job.id not in self.jobs:
             job = active.job
-            active.tree.steps_used = len(active.plan.steps) + sum(job.below.values())
+            active.tree.steps_used = active.steps_known()
             self.trees[job.id] = active.tree
             self.jobs[job.id] = active
             if job.deadline is not None:

@@ -8,9 +8,18 @@ import msgspec
 from support.driving import Driver
 
 from warrener.domain.definition.model import JobDefinition
-from warrener.domain.events import FleetChanged, JobCancelled, StepFailed
-from warrener.domain.ids import FLEET_ID, step_id
+from warrener.domain.events import (
+    FleetChanged,
+    JobAdvanced,
+    JobCancelled,
+    JobStarted,
+    JobSubmitted,
+    JobSucceeded,
+    StepFailed,
+)
+from warrener.domain.ids import FLEET_ID, job_id, step_id
 from warrener.domain.messages import CancelJob, SignalJob, WorkerHello
+from warrener.services.submission import Source, submission
 
 BLANK: dict[str, Any] = {"job": "blank", "steps": {"a": {"set": {"x": "${{ params.n }}"}}}}
 
@@ -93,3 +102,31 @@ def test_what_workers_serve_is_recorded_though_the_first_try_met_a_conflict() ->
 
     events = [recorded.event for recorded in driver.store.stream(FLEET_ID)]
     assert events == [FleetChanged(at=driver.now, cause="fleet", slots={"q": 2}, endpoints=("e",))]
+
+
+def test_what_an_early_step_did_not_see_is_forgotten_with_its_end() -> None:
+    driver = Driver()
+    steps = {
+        "a": {"call": "work"},
+        "b": {"call": "work"},
+        "c": {"set": {"x": 1}, "after": ["a", "b"], "join": "any_ok"},
+    }
+    job = driver.submit(definition(steps), {})
+
+    driver.succeed(driver.order("a"))
+
+    assert driver.controller.memory.jobs[job].job == driver.job(job)
+
+
+def test_a_submission_that_comes_twice_in_one_turn_gives_one_job_though_that_ends_at_once() -> None:
+    driver = Driver()
+    message = submission(Source(definition({"a": {"set": {"x": 1}}}), {}), {}, key="key")
+
+    driver.handle("submit", message, message)
+
+    assert [type(each.event) for each in driver.store.stream(job_id("key"))] == [
+        JobSubmitted,
+        JobStarted,
+        JobAdvanced,
+        JobSucceeded,
+    ]

@@ -93,3 +93,32 @@ def test_steps_of_child_jobs_are_counted_once_whatever_began_anew_in_between() -
         driver.succeed(driver.order("a"), 2)
 
         assert totals(driver, job) == {"succeeded": 1, "skipped": 2}
+
+
+def test_a_job_that_ends_and_begins_anew_in_one_turn_is_open() -> None:
+    driver = Driver()
+    job = driver.submit(definition({"a": {"call": "work"}}), {})
+    name, report = driver.report(driver.order("a"), "succeeded")
+
+    driver.handle(name, report, rerun(job, "a"))
+
+    assert driver.job(job).state == "running"
+    assert list(driver.store.open_roots()) == [job]
+
+
+def test_a_child_job_of_which_a_part_began_anew_is_loaded_once_after_a_restart() -> None:
+    driver = Driver()
+    child = msgspec.convert(
+        {"job": "child", "steps": {"a": {"call": "work"}, "b": {"call": "work"}}}, JobDefinition
+    )
+    job = driver.submit(definition({"c": {"job": "child"}}), {}, {"child": child})
+    driver.succeed(driver.order("a"))
+    driver.command(rerun(driver.order("a").job, "a"))
+
+    driver.controller.forget()
+    driver.controller.recover(driver.store.open_roots(), driver.now)
+
+    assert driver.controller.flow._lanes["default"].window.out == 2
+    driver.succeed(driver.order("a"))
+    driver.succeed(driver.order("b"))
+    assert driver.job(job).state == "succeeded"

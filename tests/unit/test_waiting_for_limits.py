@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from support.driving import Driver
+import pytest
+from support.driving import START, Driver
 
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.messages import CancelJob
@@ -49,3 +50,31 @@ def test_nobody_looks_at_a_rate_while_no_slot_is_free() -> None:
     driver.succeed(driver.order("a"))
 
     assert [order.path for order in driver.orders] == ["a", "b"]
+
+
+def test_a_step_that_its_first_limit_holds_back_has_others_that_nobody_has_come_under_yet() -> None:
+    driver = Driver()
+    rare = {"name": "rare", "slots": 1, "key": "${{ params.key }}"}
+    steps = {"a": {"call": "work", **ONE_AT_A_TIME}}
+    driver.submit(jobs(steps), {}, key="first")
+    steps = {"a": {"call": "work", "limits": [*ONE_AT_A_TIME["limits"], rare]}}
+
+    second = driver.submit(jobs(steps), {"key": "new"}, key="second")
+    driver.succeed(driver.orders[0])
+
+    assert driver.orders[-1].job == second
+
+
+def test_a_step_goes_as_soon_as_a_rate_has_a_token_for_it_though_nothing_else_happens() -> None:
+    driver = Driver()
+    rated = {"limits": [{"name": "api", "rate": [1, 10]}]}
+    driver.submit(jobs({name: {"call": "work", **rated} for name in "ab"}), {})
+
+    due = driver.controller.next_due(driver.now)
+    assert due is not None
+    driver.now = due
+    assert driver.controller.next_due(driver.now) == driver.now
+    driver.handle("")
+
+    assert [order.path for order in driver.orders] == ["a", "b"]
+    assert (driver.now - START).total_seconds() == pytest.approx(10.0, abs=0.01)
