@@ -20,6 +20,7 @@ from warrener.services.perform import Pulse
 from warrener.services.worker_link import CANCEL, PULSE, Cancel, FrameBuffer, Progress, frame
 
 ORPHAN_SECONDS = 2.0  # how long a step may go on once the worker is gone
+LOOK_SECONDS_MAX = 0.5  # an order that must beat more often than others may come at any time
 CANCELLED_MAX = 1_000  # attempts to remember that were cancelled before they came
 
 _CHUNK_BYTES = 64 * 1024
@@ -36,6 +37,7 @@ class SideThread(Thread):
         self._current: tuple[RunStep, Pulse] | None = None
         self._cancelled: dict[tuple[UUID, int], None] = {}
         self._told: Progress | None = None
+        self._tell_at = 0.0
 
     def begin(self, order: RunStep) -> Pulse:
         """Note what is performed now; the pulse of an attempt that is cancelled says so."""
@@ -61,7 +63,7 @@ class SideThread(Thread):
         poll = select.poll()
         poll.register(self._link, select.POLLIN)
         while True:
-            if poll.poll(1_000 * self._pulse_seconds):
+            if poll.poll(1_000 * min(self._pulse_seconds, LOOK_SECONDS_MAX)):
                 chunk = self._link.recv(_CHUNK_BYTES)
                 if not chunk:
                     return
@@ -85,6 +87,11 @@ class SideThread(Thread):
         if current is None:
             return
         order, pulse = current
+        now = time.monotonic()
+        if now < self._tell_at:
+            return
+        often = self._pulse_seconds if order.beat_seconds is None else order.beat_seconds / 2
+        self._tell_at = now + min(often, self._pulse_seconds)
         told = Progress(order.step, order.attempt, pulse.share, pulse.note)
         if told != self._told and (told.share is not None or told.note is not None):
             self._told = told
