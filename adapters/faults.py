@@ -223,6 +223,10 @@ class FaultyEventStore:
         """Return the newest event of one stream."""
         return self._store.last(stream)
 
+    def position(self, stream: UUID, version: int) -> int | None:
+        """Return the position of one event."""
+        return self._store.position(stream, version)
+
     def read(self, after_position: int, limit: int) -> Sequence[Positioned]:
         """Return events of the log."""
         return self._store.read(after_position, limit)

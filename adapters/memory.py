@@ -332,6 +332,12 @@ class MemoryEventStore:
             stored = self._log[places[-1]] if places else None
         return self._mapper.to_domain_event(stored) if stored else None
 
+    def position(self, stream: UUID, version: int) -> int | None:
+        """Return the position of one event of a stream, None if there is none."""
+        with self._lock:
+            places = self._streams.get(stream, ())
+            return places[version - 1] + 1 if 0 < version <= len(places) else None
+
     def read(self, after_position: int, limit: int) -> Sequence[Positioned]:
         """Return up to `limit` events of the log after a position, in order."""
         stored = self._log[after_position : after_position + limit]

@@ -191,6 +191,10 @@ class EventStore(Protocol):
         """Return the newest event of one stream."""
         ...
 
+    def position(self, stream: UUID, version: int) -> int | None:
+        """Return the position of one event of a stream, None if there is none."""
+        ...
+
     def read(self, after_position: int, limit: int) -> Sequence[Positioned]:
         """Return up to `limit` events of the log after a position, in order."""
         ...

@@ -145,6 +145,11 @@ class EventLog:
             stored = self._recorder.select_events(stream, desc=True, limit=1)
         return self._decode(stored[0]) if stored else None
 
+    def position(self, stream: UUID, version: int) -> int | None:
+        """Return the position of one event of a stream, None if there is none."""
+        with _translated():
+            return self._log.find_position(stream, version)
+
     def read(self, after_position: int, limit: int) -> Sequence[Positioned]:
         """Return up to `limit` events of the log after a position, in order."""
         with _translated():

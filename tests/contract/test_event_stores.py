@@ -72,6 +72,16 @@ def test_a_stream_may_be_read_from_a_version_on(store: EventStore) -> None:
     assert list(store.stream(stream_id(1), 5)) == []
 
 
+def test_the_position_of_each_event_can_be_asked_for(store: EventStore) -> None:
+    store.commit([recorded(1, 1, "a"), recorded(2, 1, "b"), recorded(1, 2, "c")], {})
+
+    assert [store.position(stream_id(1), version) for version in (1, 2)] == [1, 3]
+    assert store.position(stream_id(2), 1) == 2
+    for version in (0, 3, -1):
+        assert store.position(stream_id(1), version) is None
+    assert store.position(stream_id(9), 1) is None
+
+
 def test_an_empty_commit_changes_nothing_and_gives_the_last_position(store: EventStore) -> None:
     assert store.commit([], {}) == 0
     store.commit(run_of(1, 1, 2), {})
