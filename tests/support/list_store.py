@@ -34,6 +34,13 @@ class ListEventStore:
     def last(self, stream: UUID) -> Recorded | None:
         return next(reversed(list(self.stream(stream))), None)
 
+    def position(self, stream: UUID, version: int) -> int | None:
+        wanted = (stream, version)
+        for each in self.log:
+            if (each.recorded.originator_id, each.recorded.originator_version) == wanted:
+                return each.position
+        return None
+
     def read(self, after_position: int, limit: int) -> Sequence[Positioned]:
         self.reads += 1
         return self.log[after_position : after_position + limit]
