@@ -100,6 +100,10 @@ class Blocker(Shape, frozen=True, kw_only=True):
     id: UUID
     path: str
     state: str
+    job: UUID | None = None  # `JOB/PATH` names a step
+    since: Time | None = None
+    sentence: str = ""
+    depth: int = 1  # 1 is directly in the way; the last of a depth leads on to the next
 
 
 class Waiting(Shape, frozen=True, kw_only=True):
@@ -111,6 +115,20 @@ class Waiting(Shape, frozen=True, kw_only=True):
     sentence: str
     blockers: tuple[Blocker, ...]
     release: str
+
+
+class Why(Shape, frozen=True, kw_only=True):
+    """Why a job, or one of its steps, was in its state at a time and a position of the log.
+
+    `waiting.kind` is `ended` where nothing is waited for any more; the sentence says how it ended.
+    """
+
+    job: UUID | None
+    step: str | None
+    state: str
+    waiting: Waiting
+    at: Time
+    position: int | None
 
 
 class Step(Shape, frozen=True, kw_only=True):
