@@ -26,6 +26,7 @@ from warrener.services.cli import (
     steer,
     submit,
     tuning,
+    why,
     worker,
 )
 from warrener.services.cli import run as running
@@ -93,6 +94,7 @@ for _family in (
     graph,
     jobs,
     history,
+    why,
     submit,
     steer,
     actions,
