@@ -41,21 +41,32 @@ Answer = Callable[[RunStep, Random], tuple[str, Any]]  # -> outcome, and result 
 class World:
     """One reactor and some workers, with faults that end when `heal` is called."""
 
-    def __init__(self, seed: int, answer: Answer, faults: Faults, workers: int = 3) -> None:
+    inboxes: tuple[str, ...] = (INBOX,)
+
+    def __init__(
+        self,
+        seed: int,
+        answer: Answer,
+        faults: Faults,
+        workers: int = 3,
+        log: MemoryEventStore | None = None,
+    ) -> None:
         self.random = Random(seed)
         self.faults = faults
         self.forgetful = bool(faults.drop)  # the broker loses what it confirmed
         self.clock = VirtualClock(START)
-        self.log = MemoryEventStore()
+        self.log = log or MemoryEventStore()
         self.store = FaultyEventStore(self.log, self.random, faults)
-        self.broker = FaultyBroker(MemoryBroker(), self.clock, self.random, faults)
+        self.memory_broker = MemoryBroker()
+        self.broker = FaultyBroker(self.memory_broker, self.clock, self.random, faults)
         self.points = CrashPoints(self.random, faults)
         self.roots: list[UUID] = []
         self.restarts = 0
         self.client = self.broker.channel()
         self.client.declare(orders_queue("default"))
         self.start_reactor()
-        self.workers = [SimulatedWorker(self, answer, f"worker-{n}") for n in range(workers)]
+        names = [f"worker-{number}" for number in range(workers)]
+        self.workers: list[Any] = [SimulatedWorker(self, answer, name) for name in names]
 
     def start_reactor(self) -> None:
         """Start the reactor, as after a crash: everything it knows comes from the log."""
@@ -63,14 +74,12 @@ class World:
 
     def new_reactor(self) -> Reactor:
         """Return a reactor that has taken over what the log holds."""
-        chance = Chance(lambda: f"{self.random.getrandbits(128):032x}", self.random.random)
-        controller = Controller(self.store, lambda: Flow(lambda _: 4), chance, INBOX)
         reactor = Reactor(
-            controller,
+            self.new_controller(),
             self.store,
             self.broker.channel(),
             self.clock,
-            inboxes=[INBOX],
+            inboxes=self.inboxes,
             exclusive=True,
             at_point=self.points,
         )
@@ -79,6 +88,11 @@ class World:
         else:
             reactor.take_over()
         return reactor
+
+    def new_controller(self) -> Controller:
+        """Return a controller with nothing in memory."""
+        chance = Chance(lambda: f"{self.random.getrandbits(128):032x}", self.random.random)
+        return Controller(self.store, lambda: Flow(lambda _: 4), chance, INBOX)
 
     def submit(self, source: Source, params: dict[str, Any], key: str) -> UUID:
         """Ask for a job, as often as it takes until it is in the log."""

@@ -1,0 +1,150 @@
+"""G9: slots, rates, windows and budgets are never exceeded. Checked from the log alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+from support.promises.folded import Broken, Folded
+
+from warrener.domain import events as e
+from warrener.domain.definition.model import Limit
+from warrener.domain.ids import split_path
+from warrener.domain.job_state import Job
+from warrener.domain.states import STEP_ENDED
+
+HAIR = 1e-3  # what rounding of times may come to
+
+
+class Rated(msgspec.Struct):
+    """The orders that went out under one limit and key since it was as it is."""
+
+    terms: tuple[float, float, float]  # count, seconds, burst
+    times: list[datetime] = []
+
+
+class G9:
+    """Limits, release windows, windows of fan-outs and budgets hold at every event."""
+
+    def __init__(self, folded: Folded, window_max: int) -> None:
+        self._folded = folded
+        self._window_max = window_max
+        self._holders: dict[e.Held, dict[UUID, None]] = {}
+        self._held: dict[UUID, tuple[e.Held, ...]] = {}
+        self._rated: dict[e.Held, Rated] = {}
+
+    def event(self, recorded: e.Recorded) -> None:
+        """Take the next event, after it was folded."""
+        stream, event = recorded.originator_id, recorded.event
+        if not isinstance(event, e.StepEvent):
+            if isinstance(event, e.JobSubmitted):
+                self._check_depth(stream, event)
+            return
+        if isinstance(event, e.StepReleased):
+            self._check_queue(event.queue)
+            self._check_limits(stream, event)
+            self._held[stream] = event.limits
+        elif not isinstance(event, e.StepStarted | e.StepProgressed):
+            for held in self._held.pop(stream, ()):
+                self._holders[held].pop(stream, None)
+        if isinstance(event, e.StepReleased | e.StepOpened):
+            self._check_window(stream, event)
+            self._check_budget(self._folded.jobs[event.job])
+
+    def clock_set_back(self) -> None:
+        """Times from before say nothing about those from now on."""
+        self._rated.clear()
+
+    @property
+    def holders(self) -> dict[e.Held, set[UUID]]:
+        """Return who holds what now."""
+        return {held: set(steps) for held, steps in self._holders.items() if steps}
+
+    # --- limits ----------------------------------------------------------------------------------
+
+    def _check_queue(self, queue: str) -> None:
+        out = sum(step.queue == queue for step in self._folded.out())
+        if out > self._window_max:
+            raise Broken("G9", f"{out} orders of queue {queue} are out, of {self._window_max}")
+
+    def _check_limits(self, stream: UUID, event: e.StepReleased) -> None:
+        job = self._folded.jobs[event.job]
+        name, _ = split_path(event.path)
+        limits = self._folded.plan(job).steps[name].definition.limits
+        if [limit.name for limit in limits] != [held.name for held in event.limits]:
+            raise Broken("G9", f"{event.path} went out past the limits that its definition names")
+        for limit, held in zip(limits, event.limits, strict=True):
+            holders = self._holders.setdefault(held, {})
+            holders[stream] = None
+            slots, terms = self._terms(limit)
+            if slots is not None and len(holders) > slots:
+                raise Broken("G9", f"{len(holders)} steps hold {held}, of {slots}")
+            if terms is not None:
+                self._check_rate(held, terms, event.at)
+
+    def _terms(self, limit: Limit) -> tuple[int | None, tuple[float, float, float] | None]:
+        """Return the slots of a limit and its rate, as people have set them by now."""
+        change = self._folded.limit_changes.get(limit.name)
+        slots, rate, burst = limit.slots, limit.rate, limit.burst
+        if change is not None:
+            slots = slots if change.slots is None else change.slots
+            rate, burst = change.rate or rate, change.burst or burst
+        return slots, rate and (rate.count, rate.seconds, float(burst or 1))
+
+    def _check_rate(self, held: e.Held, terms: tuple[float, float, float], at: datetime) -> None:
+        """No stretch of time has seen more orders than the burst and what came in since.
+
+        A clock that was set back begins anew, and so does a limit that people have changed.
+        """
+        known = self._rated.get(held)
+        if known is None or known.terms != terms or (known.times and at < known.times[-1]):
+            known = self._rated[held] = Rated(terms)
+        known.times.append(at)
+        count, seconds, burst = terms
+        for number, earlier in enumerate(reversed(known.times), start=1):
+            most = burst + (at - earlier).total_seconds() * count / seconds
+            if number > most + HAIR:
+                raise Broken("G9", f"{number} orders under {held} since {earlier}, of {most}")
+
+    # --- fan-outs and trees ----------------------------------------------------------------------
+
+    def _check_window(self, stream: UUID, event: e.StepReleased | e.StepOpened) -> None:
+        name, index = split_path(event.path)
+        job = self._folded.jobs[event.job]
+        if index is None or self._has_begun_before(stream):
+            return
+        window = job.windows.get(name, self._folded.plan(job).steps[name].definition.window)
+        items = [each for each in self._folded.items(job.id, name) if each.state not in STEP_ENDED]
+        newest = max(split_path(each.path)[1] or 0 for each in items)
+        if window is not None and index == newest and len(items) > window:
+            raise Broken("G9", f"{len(items)} items of {name} are in flight, of {window}")
+
+    def _has_begun_before(self, stream: UUID) -> bool:
+        """Say whether this is another attempt of what was in flight before."""
+        step = self._folded.steps[stream]
+        return bool(step.failures) or step.readied_by != ""
+
+    def _check_depth(self, stream: UUID, event: e.JobSubmitted) -> None:
+        if event.depth > event.budget.depth:
+            raise Broken("G9", f"job {stream} is {event.depth} deep, of {event.budget.depth}")
+        self._check_budget(self._folded.jobs[stream])
+
+    def _check_budget(self, job: Job) -> None:
+        """Count the steps under a root: of its latest generation, and of what that started."""
+        root = job.root or job.id
+        used = sum(self._used(root))
+        if used > job.budget.steps:
+            raise Broken("G9", f"{used} steps under {root}, of {job.budget.steps}")
+
+    def _used(self, root: UUID) -> Iterator[int]:
+        for job in self._folded.jobs.values():
+            if job.root == root and job.generation == 1 and self._is_current(job):
+                yield len(self._folded.plan(job).steps)
+                yield sum(items.shape.count for items in job.fan_outs.values())
+                yield sum(sum(counts.values()) for counts in job.item_counts.values())
+
+    def _is_current(self, job: Job) -> bool:
+        """Say whether a job belongs to the latest generation of all above it."""
+        return all(each.generation == 1 for each in self._folded.ancestors(job))
