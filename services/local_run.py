@@ -63,9 +63,9 @@ class LocalRun:
         seed: int = 0,
     ) -> None:
         """Prepare the run; `start` is the time at which a virtual clock begins."""
-        self._source = source_of(job)
-        self._virtual = clock == "virtual"
         registry = _registry(endpoints)
+        self._source = source_of(job, registry.names())
+        self._virtual = clock == "virtual"
         queues = self._source.queues() or ["default"]
         self._parts = wiring.open_local(
             registry, queues, start=start if self._virtual else None, seed=seed

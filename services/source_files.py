@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,9 +59,9 @@ class Documents:
         self.modules += [Module.named(name, file.parent) for name in parsed.endpoints]
         return parsed.definitions[0]
 
-    def problems(self) -> list[Problem]:
-        """Return every problem of every definition."""
-        endpoints, jobs = REGISTRY.names(), sorted(self.found)
+    def problems(self, given: Collection[str] = ()) -> list[Problem]:
+        """Return every problem of every definition; `given` are endpoints known beside ours."""
+        endpoints, jobs = sorted({*REGISTRY.names(), *given}), sorted(self.found)
         return [
             problem
             for each in self.found.values()
@@ -87,12 +87,12 @@ class Documents:
                     yield below
 
 
-def load_file(file: Path, modules: Sequence[Module]) -> Work:
+def load_file(file: Path, modules: Sequence[Module], given: Collection[str] = ()) -> Work:
     """Load a file with all sub-jobs, import the modules, check everything."""
     documents = Documents(file)
     wanted = tuple(dict.fromkeys((*documents.modules, *modules)))
     load_modules(wanted)
-    problems = documents.problems()
+    problems = documents.problems(given)
     if problems:
         raise DefinitionError(problems)
     return Work(documents.source(), wanted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,15 +48,18 @@ def is_python(what: str) -> bool:
     return not is_file(what) and ":" in what
 
 
-def load(what: str, endpoints: Sequence[str] = ()) -> Work:
-    """Load and check; raises `DefinitionError` with every problem, `UsageError` for the rest."""
+def load(what: str, endpoints: Sequence[str] = (), given: Collection[str] = ()) -> Work:
+    """Load and check; raises `DefinitionError` with every problem, `UsageError` for the rest.
+
+    `endpoints` are modules to load; `given` names endpoints that no module need define.
+    """
     modules = tuple(Module.named(name, Path.cwd()) for name in endpoints)
     if is_file(what):
         from warrener.services.source_files import load_file
 
-        return load_file(Path(what), modules)
+        return load_file(Path(what), modules, given)
     if is_python(what):
-        return _load_python(what, modules)
+        return _load_python(what, modules, given)
     raise UsageError(f"{what} is not a job: {_hint(what)}")
 
 
@@ -68,7 +71,7 @@ def load_modules(modules: Sequence[Module]) -> None:
         load_endpoint_modules([module.name], Path(module.folder))
 
 
-def _load_python(what: str, modules: tuple[Module, ...]) -> Work:
+def _load_python(what: str, modules: tuple[Module, ...], given: Collection[str]) -> Work:
     from warrener.domain.definition.check import check
     from warrener.services.endpoints import REGISTRY
     from warrener.services.modules import load_job_function
@@ -87,7 +90,7 @@ def _load_python(what: str, modules: tuple[Module, ...]) -> Work:
             definition,
             lines if definition is main else None,
             function.function.__code__.co_filename,
-            REGISTRY.names(),
+            sorted({*REGISTRY.names(), *given}),
             definitions,
         )
     ]
@@ -105,10 +108,13 @@ def _hint(what: str) -> str:
     return "give a .yaml or .json file, module:job or file.py:job"
 
 
-def source_of(what: What) -> Source:
-    """Return a job by its function, its definition, or what the command line takes for it."""
+def source_of(what: What, given: Collection[str] = ()) -> Source:
+    """Return a job by its function, its definition, or what the command line takes for it.
+
+    `given` names endpoints that no module need define.
+    """
     if isinstance(what, JobFunction):
         return Source(what.definition, what.library())
     if isinstance(what, JobDefinition):
         return Source(what)
-    return load(str(what)).source
+    return load(str(what), given=given).source

@@ -164,7 +164,10 @@ def outcome_document(outcome: Outcome) -> dict[str, Any]:
 
 
 def outcome_text(outcome: Outcome) -> Text:
-    """Return how a job ended, in one sentence."""
+    """Return how a job ended, or that it waits for people, in one sentence."""
+    if outcome.waiting:
+        counted = Text.assemble(", so far ", counts_text(outcome.steps)) if outcome.steps else ""
+        return Text.assemble(plain(f"{outcome.name} v{outcome.version} waits for people"), counted)
     return Text.assemble(
         plain(f"{outcome.name} v{outcome.version} "),
         state_text(outcome.state),

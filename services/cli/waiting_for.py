@@ -19,15 +19,14 @@ SHOWN_MAX: Final = 20
 def waiting_lines(session: Session, outcome: Outcome) -> list[Text]:
     """Return who or what is waited for, and how to answer and go on."""
     if not session.keeps_jobs:
-        text = "it waits for people; the store was in memory, so nothing is kept"
-        return [plain(text)]
-    lines = [plain("It waits for people:")]
+        return [plain("the store was in memory: nothing is kept")]
+    lines = []
     answers = list(dict.fromkeys(_line(session, each) for each in outcome.waiting))
     lines += [plain(f"  {line}") for line in answers[:SHOWN_MAX]]
     if len(answers) > SHOWN_MAX:
         rest = session.command("actions")
         lines.append(plain(f"  and {len(answers) - SHOWN_MAX} more; user actions: {rest}"))
-    return [*lines, plain(f"Then go on with: {session.command('run', '--resume', outcome.job)}")]
+    return [*lines, plain(f"then go on with: {session.command('run', '--resume', outcome.job)}")]
 
 
 def _line(session: Session, awaited: Awaited) -> str:

@@ -209,7 +209,7 @@ def test_what_the_readme_quotes_is_in_the_examples():
     for text in quoted:
         body = re.sub(r"\A# hello.*\n", "", text)
         assert body in examples
-    assert len(quoted) == 4
+    assert len(quoted) == 6
 
 
 def test_every_link_of_the_readme_leads_somewhere():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import runpy
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -115,3 +117,11 @@ def test_a_real_clock_passes():
 
     assert run.start().state == "succeeded"
     assert len(calls) == 2
+
+
+def test_the_example_of_a_test_passes(monkeypatch: pytest.MonkeyPatch):
+    root = Path(__file__).parents[2]
+    monkeypatch.chdir(root)
+    names = runpy.run_path(str(root / "ops/examples/test_trial.py"))
+
+    names["test_whoever_does_not_decide_in_14_days_is_reminded"]()
