@@ -100,7 +100,8 @@ class Decided:
     def cleaned(self, child: UUID) -> None:
         """A cancelled child job has cleaned up."""
         assign_cleaned(self._job, child)
-        self._cleaned[child] = None
+        if self._cleaning.pop(child, self) is self:  # else it came and went in this batch
+            self._cleaned[child] = None
 
     def closing(self) -> None:
         """Only clean-up is left to do."""

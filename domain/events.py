@@ -388,6 +388,7 @@ class UserActionRequested(UserActionEvent, frozen=True, kw_only=True, omit_defau
     form: Payload | None = None  # JSON Schema of the answer
     job: UUID  # of the step that asked first
     path: str
+    shared: bool = True  # with all steps that name the subject; a `wait:` has its own
 
 
 class UserActionReminded(UserActionEvent, frozen=True, kw_only=True):
@@ -400,6 +401,7 @@ class UserActionAnswered(UserActionEvent, frozen=True, kw_only=True, omit_defaul
     """A person answered; every step that waits goes on."""
 
     by: str = ""
+    reason: str = ""
     data: Payload
 
 

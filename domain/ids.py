@@ -41,6 +41,7 @@ def child_job_id(step: UUID, generation: int = 1) -> UUID:
     return uuid5(step, f"child/{generation}")
 
 
+INDEX_DIGITS_MAX = 9
 COMPENSATE = ".compensate"  # no name of a step in a definition has a dot
 
 
@@ -64,7 +65,9 @@ def split_path(path: str) -> tuple[str, int | None]:
     if not path.endswith("]"):
         return path, None
     name, _, index = path[:-1].rpartition("[")
-    return name, int(index)
+    if name and index.isascii() and index.isdigit() and len(index) <= INDEX_DIGITS_MAX:
+        return name, int(index)
+    return path, None  # no step has such a name
 
 
 def content_hash(data: bytes) -> str:

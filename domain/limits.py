@@ -19,6 +19,7 @@ from warrener.domain.flow import Ready
 
 STATES_MAX = 100_000  # limits with different keys
 TICK_SECONDS = 0.001
+LOOK_AHEAD_SECONDS_MAX = 365 * 86_400.0  # a bucket that fills more slowly is looked at again then
 _HAIR = 1e-6  # what rounding may take from a whole token
 
 
@@ -190,7 +191,8 @@ class Limits:
         missing = 1.0 - _HAIR - self._refill(state, now).tokens
         if missing <= 0:
             return now
-        return now + timedelta(seconds=max(missing * rate.seconds / rate.count, TICK_SECONDS))
+        wait_seconds = max(missing * rate.seconds / rate.count, TICK_SECONDS)
+        return now + timedelta(seconds=min(wait_seconds, LOOK_AHEAD_SECONDS_MAX))
 
 
 def changed(limit: Limit, change: LimitChanged) -> Limit:

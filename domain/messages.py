@@ -195,11 +195,13 @@ class ResumeJob(Steering, frozen=True, kw_only=True, omit_defaults=True, tag="Re
 class RetryJob(Steering, frozen=True, kw_only=True, omit_defaults=True, tag="RetryJob"):
     """Ask to try again now what failed or waits for another attempt.
 
-    `path` names one step of the job; without it all such steps of the job and below are meant.
+    `path` names one step of the job; without it all such steps of the job and below are meant. The
+    same `key` (or else message id) asks once.
     """
 
     job: UUID
     path: Path | None = None
+    key: Key | None = None
 
 
 class RerunJob(Steering, frozen=True, kw_only=True, omit_defaults=True, tag="RerunJob"):

@@ -12,19 +12,16 @@ from warrener.domain.definition.model import RetryRule
 from warrener.domain.errors import PayloadError
 from warrener.domain.events import Error, StepFailed, StepRetryScheduled
 from warrener.domain.flow import Ready
-from warrener.domain.messages import Beat, CancelStep, StepReport
+from warrener.domain.messages import Beat, StepReport
 from warrener.domain.payloads import decode_json
-from warrener.domain.ports import Notice
 from warrener.domain.step import Step
 from warrener.domain.timers import Due, timeout_error
-from warrener.domain.topology import CONTROL
 from warrener.services import user_actions, waits
 from warrener.services.active_job import ActiveJob
+from warrener.services.outbox import cancellation
 
 if TYPE_CHECKING:
     from warrener.services.turn import Turn
-
-_ENCODE = msgspec.json.Encoder().encode
 
 
 def take_report(turn: Turn, report: StepReport) -> None:
@@ -92,7 +89,9 @@ def take_beat(turn: Turn, beat: Beat) -> None:
     step = turn.memory.steps.get(beat.step)
     if step is None or not steps.answers(step, beat):
         turn.batch.ignored += 1
-        turn.batch.replies.append(cancellation(beat))
+        if step is None or step.state not in steps.OUT or beat.attempt < step.attempt:
+            stale = cancellation(beat.job, beat.step, beat.attempt)  # nobody waits for it
+            turn.batch.replies.append(stale)
         return
     now = turn.batch.now
     started = steps.decide_start(step, beat, now, turn.cause)
@@ -102,13 +101,6 @@ def take_beat(turn: Turn, beat: Beat) -> None:
     progressed = steps.decide_progress(step, beat, now, turn.cause)
     if progressed is not None:
         turn.record_step(step, progressed)
-
-
-def cancellation(beat: Beat) -> Notice:
-    """Return what tells a worker that nobody waits for an attempt it has."""
-    message = CancelStep(job=beat.job, step=beat.step, attempt=beat.attempt)
-    name = ids.message_id(beat.step, beat.attempt, "cancel")
-    return Notice(CONTROL, "step.cancel", _ENCODE(message), name)
 
 
 # --- time --------------------------------------------------------------------------------------

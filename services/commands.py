@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from warrener.domain import ids
 from warrener.domain import job as jobs
+from warrener.domain.definition.check_words import is_rate
 from warrener.domain.errors import UnknownJob, UsageError
 from warrener.domain.events import JobAdjusted, JobPaused, JobResumed, LimitChanged
 from warrener.domain.job_state import Job
@@ -52,6 +53,12 @@ def job_of(turn: Turn, job: UUID) -> Job:
     if found is None or found.submitted_at is None:
         raise UnknownJob(f"no job {job} in the store")
     return found
+
+
+def _keys(turn: Turn, job: UUID) -> Sequence[str]:
+    """Return the keys of signals and reruns that a job has taken."""
+    active = turn.memory.jobs.get(job)
+    return active.job.keys if active is not None else job_of(turn, job).keys
 
 
 def _ended(state: str) -> str:
@@ -100,7 +107,7 @@ def _resume(turn: Turn, message: ResumeJob, _: str) -> None:
 
 
 def _retry(turn: Turn, message: RetryJob, message_id: str) -> None:
-    reruns.retry(turn, message, message_id)
+    reruns.retry(turn, message, message.key or message_id or turn.batch.now.isoformat())
 
 
 def _rerun(turn: Turn, message: RerunJob, _: str) -> None:
@@ -108,7 +115,8 @@ def _rerun(turn: Turn, message: RerunJob, _: str) -> None:
 
 
 def _signal(turn: Turn, message: SignalJob, _: str) -> None:
-    waits.signal(turn, _active(turn, message.job), message)
+    if message.key not in _keys(turn, message.job):
+        waits.signal(turn, _active(turn, message.job), message)
 
 
 def _answer(turn: Turn, message: AnswerUserAction, _: str) -> None:
@@ -151,7 +159,7 @@ def _change_limit(turn: Turn, message: ChangeLimit, _: str) -> None:
     wanted = (message.slots, message.rate, message.burst)
     if wanted == ((None,) * 3 if known is None else (known.slots, known.rate, known.burst)):
         return
-    if message.rate is not None and not (message.rate.count > 0 < message.rate.seconds):
+    if message.rate is not None and not is_rate(message.rate):
         raise UsageError("a rate must be more than nothing: write such as 20/min")
     event = LimitChanged(
         at=turn.batch.now,

@@ -135,7 +135,7 @@ class Outbox:
         found: list[Outgoing | Notice] = []
         given_up = _given_up(event)
         if given_up is not None and isinstance(event, StepEvent):
-            found.append(_cancellation(event.job, stream, given_up))
+            found.append(cancellation(event.job, stream, given_up))
         if type(event) in KEYS and self._announces:
             notice = self._notice(positioned, job_of)
             found += () if notice is None else (notice,)
@@ -236,7 +236,8 @@ def _given_up(event: Event) -> int | None:
     return None
 
 
-def _cancellation(job: UUID, step: UUID, attempt: int) -> Notice:
+def cancellation(job: UUID, step: UUID, attempt: int) -> Notice:
+    """Return what tells the worker that has an attempt that nobody waits for it."""
     message = CancelStep(job=job, step=step, attempt=attempt)
     name = ids.message_id(step, attempt, "cancel")
     return Notice(CONTROL, "step.cancel", _ENCODE(message), name)

@@ -237,6 +237,10 @@ class Reactor:
             self.controller.forget()
             roots = list(self._store.open_roots() if self._exclusive else self._roots)
             unreadable = self.controller.recover(roots, self._clock.now())
+            if unreadable:  # a tree that was half loaded has left its traces in flow and limits
+                self.controller.forget()
+                readable = [root for root in roots if root not in unreadable]
+                self.controller.recover(readable, self._clock.now())
             if not self._exclusive or self._store.head() == self._last_position:
                 break
         else:

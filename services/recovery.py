@@ -130,11 +130,8 @@ class Recovery:
             requests.add(request)
         name, _ = ids.split_path(step.path)
         rule = active.plan.steps[name].definition.on_user_action
-        waits_for_person = step.state == "waiting_user" and rule is not None
-        request.members[step.id] = rule.remind if rule and waits_for_person else None
-        due = request.remind_at()
-        if due is not None:
-            self._memory.set_timer(due, request.id)
+        remind = rule.remind if rule is not None and step.state == "waiting_user" else None
+        self._memory.join(request, step.id, remind)
 
     def _items_of(self, active: ActiveJob, name: str) -> list[object]:
         store = self._memory.store

@@ -14,7 +14,10 @@ REMIND_SECONDS_MIN = 1.0
 
 
 class Request(msgspec.Struct):
-    """An open request. `members` are the steps that wait, with how often each wants a reminder."""
+    """An open request. `members` are the steps that wait, with how often each wants a reminder.
+
+    `remind_seconds` is the shortest of those; people are told again as often.
+    """
 
     id: UUID
     asked: UserActionRequested
@@ -22,13 +25,30 @@ class Request(msgspec.Struct):
     version: int = 0
     reminders: int = 0
     members: dict[UUID, float | None] = {}
+    remind_seconds: float | None = None
+
+    def join(self, step: UUID, remind_seconds: float | None) -> None:
+        """A step waits for the answer."""
+        self.members[step] = remind_seconds
+        if remind_seconds is not None:
+            known = self.remind_seconds
+            self.remind_seconds = remind_seconds if known is None else min(known, remind_seconds)
+
+    def leave(self, step: UUID) -> bool:
+        """A step waits for the answer no longer; say whether it did."""
+        if step not in self.members:
+            return False
+        wanted = self.members.pop(step)
+        if wanted is not None and wanted == self.remind_seconds:
+            left = (seconds for seconds in self.members.values() if seconds is not None)
+            self.remind_seconds = min(left, default=None)
+        return True
 
     def remind_at(self) -> datetime | None:
         """Return when people are to be told again."""
-        wanted = [seconds for seconds in self.members.values() if seconds is not None]
-        if not wanted:
+        if self.remind_seconds is None:
             return None
-        return self.told_at + timedelta(seconds=max(min(wanted), REMIND_SECONDS_MIN))
+        return self.told_at + timedelta(seconds=max(self.remind_seconds, REMIND_SECONDS_MIN))
 
 
 class Requests:
@@ -47,7 +67,8 @@ class Requests:
     def add(self, request: Request) -> None:
         """Remember an open request."""
         self.open[request.id] = request
-        self._by_subject.setdefault(request.asked.subject, request.id)
+        if request.asked.shared:
+            self._by_subject.setdefault(request.asked.subject, request.id)
 
     def remove(self, request: Request) -> None:
         """A request is open no longer."""

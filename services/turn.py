@@ -57,6 +57,7 @@ class Turn:
         self.chance = chance
         self.cause = ""
         self.ended: dict[UUID, Step] = {}  # steps that ended in this turn
+        self.claimed: set[str] = set()  # kept signals that somebody is about to take
         self._advances: dict[UUID, tuple[int, Advance, str]] = {}
         self._work: deque[Callable[[], None]] = deque()
 
@@ -192,13 +193,15 @@ class Turn:
                 attempt=step.attempt if step.state in OUT else None,
             ),
         )
-        if step.child in self.memory.jobs:
-            self._cancel_child(step, self.memory.jobs[step.child])
+        self.cancel_child(step)
 
-    def _cancel_child(self, step: Step, child: ActiveJob) -> None:
-        endings.cancel_job(self, child, "the job above it was stopped")
-        if child.job.id in self.memory.jobs and step.job in self.memory.jobs:
+    def cancel_child(self, step: Step) -> None:
+        """Have the child job of a step stopped; its parent ends only after it."""
+        child = self.memory.jobs.get(step.child) if step.child else None
+        if child is not None:
             self.advance(self.memory.jobs[step.job]).decided.cleaning(child.job.id)
+            reason = "the job above it was stopped"
+            self.later(partial(endings.cancel_job, self, child, reason))
 
     def resume(self, active: ActiveJob) -> None:
         """A job is paused no longer: what was held back for it may go out."""

@@ -34,6 +34,8 @@ from warrener.services.requests import Request
 if TYPE_CHECKING:
     from warrener.services.turn import Turn
 
+ANSWER_BYTES_MAX = 256 * 1024  # it travels with the order of every step that goes on
+
 
 # --- asking ------------------------------------------------------------------------------------
 
@@ -64,7 +66,7 @@ def park(turn: Turn, active: ActiveJob, step: Step, report: StepReport) -> None:
         worker=report.worker,
     )
     turn.record_step(step, event)
-    join(turn, request, step, rule.remind if rule else None)
+    turn.memory.join(request, step.id, rule.remind if rule else None)
 
 
 def ask_for(turn: Turn, active: ActiveJob, step: Step) -> UUID:
@@ -74,23 +76,17 @@ def ask_for(turn: Turn, active: ActiveJob, step: Step) -> UUID:
     assert wait is not None, step.path
     subject = f"{step.job}/{step.path}"
     asked = UserActionAsked(action=wait.signal, cause=subject, form=wait.form)
-    request = _request(turn, step, asked, -step.generation)
-    join(turn, request, step, None)
+    request = _request(turn, step, asked, -step.generation, shared=False)
+    turn.memory.join(request, step.id, None)
     return request.id
 
 
-def join(turn: Turn, request: Request, step: Step, remind: float | None) -> None:
-    """Let a step wait for the answer to a request."""
-    request.members[step.id] = remind
-    due = request.remind_at()
-    if due is not None:
-        turn.memory.set_timer(due, request.id)
-
-
-def _request(turn: Turn, step: Step, asked: UserActionAsked, number: int) -> Request:
-    """Return the open request about a cause, opening one if there is none."""
+def _request(
+    turn: Turn, step: Step, asked: UserActionAsked, number: int, *, shared: bool = True
+) -> Request:
+    """Return the open request about a cause, opening one if there is none to be shared."""
     requests = turn.memory.requests
-    found = requests.about(asked.cause)
+    found = requests.about(asked.cause) if shared else None
     if found is not None:
         return found
     form = None if asked.form is None else turn.batch.payload(msgspec.json.encode(asked.form))
@@ -103,6 +99,7 @@ def _request(turn: Turn, step: Step, asked: UserActionAsked, number: int) -> Req
         form=form,
         job=step.job,
         path=step.path,
+        shared=shared,
     )
     request = Request(ids.user_action_id(step.id, number), event, turn.batch.now)
     requests.add(request)
@@ -116,22 +113,36 @@ def _request(turn: Turn, step: Step, asked: UserActionAsked, number: int) -> Req
 def answer(turn: Turn, message: AnswerUserAction) -> None:
     """Let every step that waits for this request go on; raises `UsageError` if it cannot."""
     request = turn.memory.requests.open.get(message.request)
+    if request is None and _is_repeated(turn, message.request):
+        return
     if request is None:
         raise UsageError(_why_not_open(turn.memory.store, message.request))
     raw = bytes(message.data)
+    if len(raw) > ANSWER_BYTES_MAX:
+        raise UsageError(f"{len(raw)} bytes are over the limit of {ANSWER_BYTES_MAX} for an answer")
     data = decode_json(raw)
     form = read_payload(request.asked.form, turn.memory.store, turn.batch.blobs)
     problems = misfits(form, data, "data")
     if problems:
         raise UsageError("; ".join(str(problem) for problem in problems))
     payload = turn.batch.payload(raw)
-    event = UserActionAnswered(at=turn.batch.now, cause=turn.cause, by=message.by, data=payload)
+    by, reason = message.by, message.reason
+    event = UserActionAnswered(
+        at=turn.batch.now, cause=turn.cause, by=by, reason=reason, data=payload
+    )
     _record(turn, request, event)
     turn.memory.requests.remove(request)
     for step_id in list(request.members):
         step = turn.memory.steps.get(step_id)
         if step is not None and step.request == request.id:
             _go_on(turn, step, message.by, payload, raw)
+
+
+def _is_repeated(turn: Turn, request: UUID) -> bool:
+    """Say whether this very command has answered the request before."""
+    last = turn.memory.store.last(request)
+    answered = last.event if last is not None else None
+    return isinstance(answered, UserActionAnswered) and answered.cause == turn.cause
 
 
 def _go_on(turn: Turn, step: Step, by: str, payload: Payload, raw: bytes) -> None:
@@ -148,7 +159,9 @@ def take_in_orphans(turn: Turn) -> None:
     """
     orphans, turn.memory.orphans = turn.memory.orphans, []
     for step_id in orphans:
-        step = turn.memory.steps[step_id]
+        step = turn.memory.steps.get(step_id)
+        if step is None:
+            continue
         last = turn.memory.store.last(step.request) if step.request else None
         answered = last.event if last and isinstance(last.event, UserActionAnswered) else None
         if answered is not None:
@@ -160,7 +173,7 @@ def take_in_orphans(turn: Turn) -> None:
 def leave(turn: Turn, step: Step) -> None:
     """A step waits for its request no longer."""
     request = turn.memory.requests.open.get(step.request) if step.request else None
-    if request is not None and request.members.pop(step.id, 0) != 0 and not request.members:
+    if request is not None and request.leave(step.id) and not request.members:
         turn.later(partial(_withdraw, turn, request))
 
 

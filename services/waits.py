@@ -11,13 +11,15 @@ import msgspec
 from warrener.domain import ids
 from warrener.domain.definition.check_params import misfits
 from warrener.domain.definition.durations import moment
+from warrener.domain.definition.model import Wait
 from warrener.domain.errors import UsageError
 from warrener.domain.events import Error, JobSignalled, StepOpened
+from warrener.domain.job_state import Signal
 from warrener.domain.messages import SignalJob
 from warrener.domain.payloads import NULL, decode_json
 from warrener.domain.step import Step
 from warrener.services import user_actions
-from warrener.services.active_job import ActiveJob, payload_bytes
+from warrener.services.active_job import ActiveJob, payload_bytes, read_payload
 
 if TYPE_CHECKING:
     from warrener.services.turn import Turn
@@ -50,8 +52,8 @@ def begin_wait(turn: Turn, active: ActiveJob, name: str) -> None:
     step = turn.begun(active, name)
     expire = definition.expire
     until = None if expire is None else turn.batch.now + timedelta(seconds=expire)
-    kept = len(active.job.signals.get(definition.signal, ()))
-    ask = definition.form is not None and kept <= len(_waiting_for(turn, active, definition.signal))
+    kept = _fitting(turn, active, definition)
+    ask = definition.form is not None and kept is None
     request = user_actions.ask_for(turn, active, step) if ask else None
     opened = StepOpened(
         at=turn.batch.now,
@@ -64,8 +66,18 @@ def begin_wait(turn: Turn, active: ActiveJob, name: str) -> None:
     )
     turn.record_step(step, opened)
     turn.memory.steps[step.id] = step
-    if kept:
-        turn.later(partial(_take_kept, turn, active, step, definition.signal))
+    if kept is not None:
+        turn.claimed.add(kept.key)
+        turn.later(partial(_take_kept, turn, active, step, kept))
+
+
+def _fitting(turn: Turn, active: ActiveJob, wait: Wait) -> Signal | None:
+    """Return the first kept signal that a step may take: it fits, and no other has claimed it."""
+    for signal in active.job.signals.get(wait.signal, ()):
+        data = read_payload(signal.data, turn.memory.store, turn.batch.blobs)
+        if signal.key not in turn.claimed and not misfits(wait.form, data, "data"):
+            return signal
+    return None
 
 
 def _open(turn: Turn, step: Step, until: datetime) -> None:
@@ -75,15 +87,14 @@ def _open(turn: Turn, step: Step, until: datetime) -> None:
     turn.memory.steps[step.id] = step
 
 
-def _take_kept(turn: Turn, active: ActiveJob, step: Step, name: str) -> None:
-    """Let a step that waits take the first signal of this name that was kept."""
-    kept = active.job.signals.get(name)
-    if not kept or step.state != "waiting":
-        return
-    signal = kept[0]
-    turn.advance(active).decided.heard(signal.key, name)
-    data = payload_bytes(signal.data, turn.memory.store, turn.batch.blobs)
-    turn.end_step(step, turn.succeeded(step, signal.data), data)
+def _take_kept(turn: Turn, active: ActiveJob, step: Step, kept: Signal) -> None:
+    """Let a step that waits take a signal that was kept."""
+    turn.claimed.discard(kept.key)
+    if step.state != "waiting" or step.signal is None:
+        return  # cancelled in the meantime
+    turn.advance(active).decided.heard(kept.key, step.signal)
+    data = payload_bytes(kept.data, turn.memory.store, turn.batch.blobs)
+    turn.end_step(step, turn.succeeded(step, kept.data), data)
 
 
 def signal(turn: Turn, active: ActiveJob, message: SignalJob) -> None:
@@ -92,11 +103,9 @@ def signal(turn: Turn, active: ActiveJob, message: SignalJob) -> None:
     Raises `UsageError` if the data does not fit the form of whoever it is for.
     """
     job = active.job
-    if message.key in job.keys:
-        return
     raw = bytes(message.data)
     data = decode_json(raw)
-    step = next(iter(_waiting_for(turn, active, message.name)), None)
+    step = _waiting_for(turn, active, message.name)
     _check_form(active, message.name, data, step)
     if step is None and sum(map(len, job.signals.values())) >= SIGNALS_KEPT_MAX:
         raise UsageError(
@@ -119,15 +128,15 @@ def signal(turn: Turn, active: ActiveJob, message: SignalJob) -> None:
         turn.end_step(step, turn.succeeded(step, payload), raw)
 
 
-def _waiting_for(turn: Turn, active: ActiveJob, name: str) -> list[Step]:
-    """Return the steps that wait for a signal of this name, in topological order."""
-    found = []
+def _waiting_for(turn: Turn, active: ActiveJob, name: str) -> Step | None:
+    """Return the first step, in topological order, that waits for a signal of this name."""
     for each, planned in active.plan.steps.items():
-        if planned.kind == "wait":
+        wait = planned.definition.wait
+        if wait is not None and wait.signal == name:
             step = turn.memory.steps.get(ids.step_id(active.job.id, each))
-            if step is not None and step.state == "waiting" and step.signal == name:
-                found.append(step)
-    return found
+            if step is not None and step.state == "waiting":
+                return step
+    return None
 
 
 def _check_form(active: ActiveJob, name: str, data: object, step: Step | None) -> None:

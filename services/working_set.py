@@ -21,10 +21,11 @@ from warrener.domain.job_state import Job
 from warrener.domain.limits import Limits, Waiter
 from warrener.domain.plan import Plan, build_plan
 from warrener.domain.ports import EventStore
+from warrener.domain.states import STEP_ENDED
 from warrener.domain.step import Step
 from warrener.domain.timers import Due, all_due
 from warrener.services.active_job import ActiveJob, Tree
-from warrener.services.requests import Requests
+from warrener.services.requests import Request, Requests
 
 
 class WorkingSet:
@@ -46,6 +47,7 @@ class WorkingSet:
         self._limit_changes: dict[str, LimitChanged | None] = {}
         self._versions: dict[UUID, int] = {}  # of streams that only we write
         self._timers: list[tuple[datetime, UUID]] = []
+        self._scheduled: dict[UUID, datetime] = {}  # the earliest timer of each
         self.fleet_served = _fleet_served(store)  # slots and endpoints, as the log has them
 
     def plan(self, definition: str) -> Plan:
@@ -105,6 +107,7 @@ class WorkingSet:
         gone = set(jobs)
         self.paused -= gone
         self.steps = {key: step for key, step in self.steps.items() if step.job not in gone}
+        self.orphans = [step for step in self.orphans if step in self.steps]
         self.trees.pop(root, None)
 
     def ancestors(self, active: ActiveJob) -> list[ActiveJob]:
@@ -161,22 +164,33 @@ class WorkingSet:
 
     def watch(self, step: Step) -> None:
         """Remember when time alone brings about something for a step."""
-        dues = self.due(step)
+        dues = [] if step.state in STEP_ENDED else self.due(step)
         if dues:
             self.set_timer(min(dues).at, step.id)
 
     def set_timer(self, at: datetime, about: UUID) -> None:
-        """Remember to look at a step, a job or a request at some time."""
-        heapq.heappush(self._timers, (at, about))
+        """Remember to look at a step, a job or a request at some time; the earliest is enough."""
+        if self._scheduled.get(about, at) >= at:
+            self._scheduled[about] = at
+            heapq.heappush(self._timers, (at, about))
 
     def next_due(self) -> datetime | None:
         """Return when the next timer is due; it may turn out to be stale."""
         return self._timers[0][0] if self._timers else None
 
+    def join(self, request: Request, step: UUID, remind_seconds: float | None) -> None:
+        """Let a step wait for the answer to a request."""
+        request.join(step, remind_seconds)
+        due = request.remind_at()
+        if due is not None:
+            self.set_timer(due, request.id)
+
     def take_due(self, now: datetime) -> Iterator[UUID]:
         """Yield what is to be looked at by now. A step is only if something is due about it."""
         while self._timers and self._timers[0][0] <= now:
-            _, about = heapq.heappop(self._timers)
+            at, about = heapq.heappop(self._timers)
+            if self._scheduled.get(about) == at:
+                del self._scheduled[about]
             step = self.steps.get(about)
             next_at = min((due.at for due in self.due(step)), default=None) if step else None
             if step is None or (next_at is not None and next_at <= now):

@@ -123,7 +123,7 @@ def _check_limit(findings: Findings, path: str, limit: Limit) -> None:
     check_plain_name(findings, f"{path}.name", limit.name, "limit")
     if limit.rate is None and limit.slots is None:
         findings.add(path, "the limit bounds nothing", "say rate: 20/min, slots: 4, or both")
-    if limit.rate is not None and not _is_rate(limit.rate):
+    if limit.rate is not None and not is_rate(limit.rate):
         findings.add(
             f"{path}.rate",
             f"rate must be above 0, at most {COUNT_MAX} in a time from 1ms to 100 years",
@@ -188,7 +188,8 @@ def _one_expression(text: str) -> bool:
         return True  # noted where the template is compiled
 
 
-def _is_rate(rate: Any) -> bool:
+def is_rate(rate: Any) -> bool:
+    """Say whether this is a rate that a limit may have."""
     if not isinstance(rate, Rate) or not _is_number(rate.count, 0, COUNT_MAX):
         return False
     return rate.count > 0 and _is_number(rate.seconds, 0.001, SECONDS_MAX)

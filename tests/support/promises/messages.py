@@ -22,11 +22,16 @@ class G8:
 
     def __init__(self) -> None:
         self.replies: dict[str, CommandReply] = {}
+        self._applied: set[str] = set()
 
     def taken(self, message_id: str, message: InboxMessage, what: str) -> None:
         """A message was taken, and this became of it; `""`: nothing to be seen."""
-        # Other commands may find that everything is as they ask for already.
-        if not what and isinstance(message, AnswerUserAction | StepReport):
+        # Other commands, and repeated ones, may find that everything is as they ask for already.
+        if what:
+            self._applied.add(message_id)
+        elif isinstance(message, StepReport) or (
+            isinstance(message, AnswerUserAction) and message_id not in self._applied
+        ):
             raise Broken("G8", f"{type(message).__name__} {message_id} was dropped silently")
 
     def refused(self, message_id: str, reason: str) -> None:
