@@ -176,6 +176,10 @@ class Flow:
                 return lane.policy.take()
         return None
 
+    def has_room(self, queue: str) -> bool:
+        """Say whether an order of this queue may go out."""
+        return self._lane(queue).window.room > 0
+
     def can_take(self) -> bool:
         """Say whether `take` would give a step."""
         return any(lane.window.room and len(lane.policy) for lane in self._lanes.values())

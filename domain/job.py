@@ -80,6 +80,7 @@ def _adjust(job: Job, event: JobAdjusted) -> None:
     step = event.step
     if event.retry is not None:
         job.retries[step] = event.retry
+        job.revisions[step] = job.revisions.get(step, 0) + 1
     if event.window is not None:
         job.windows[step] = event.window
     if event.tolerated is not None:
@@ -101,6 +102,7 @@ def _rerun(job: Job, event: JobRerun) -> None:
     if job.deadline is not None and job.deadline <= event.at:
         job.deadline = None
     add_counts(job.below, event.below, -1)
+    job.given = {name: given for name, given in job.given.items() if name not in event.steps}
     for step in event.steps:
         job.renewed[step] = event.generation
         _forget(job, step)

@@ -99,6 +99,7 @@ class Job(msgspec.Struct):
     windows: dict[str, int] = {}  # changed while the job runs, as the two below
     tolerances: dict[str, int] = {}
     retries: dict[str, tuple[RetryRule, ...]] = {}
+    revisions: dict[str, int] = {}  # step -> how often its retry rules were changed
     item_counts: dict[str, dict[str, int]] = {}  # ended fan-out -> final state -> items
     items_begun: dict[str, int] = {}  # ended fan-out -> items that had begun
 

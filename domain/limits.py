@@ -17,7 +17,7 @@ from warrener.domain.definition.model import Limit
 from warrener.domain.events import Held, LimitChanged
 from warrener.domain.flow import Ready
 
-STATES_MAX = 100_000  # limits with different keys
+STATES_KEPT_MIN = 10_000  # so many limits with different keys are kept without looking at them
 TICK_SECONDS = 0.001
 LOOK_AHEAD_SECONDS_MAX = 365 * 86_400.0  # a bucket that fills more slowly is looked at again then
 _HAIR = 1e-6  # what rounding may take from a whole token
@@ -50,12 +50,6 @@ class _State(msgspec.Struct):
     bucket: _Bucket | None = None
     waiters: deque[Waiter] = msgspec.field(default_factory=deque)
 
-    def is_idle(self) -> bool:
-        """Say whether nothing is lost if this is forgotten."""
-        burst = float(self.limit.burst or 1)
-        full = self.bucket is None or self.bucket.tokens >= burst
-        return full and not self.holders and not self.waiters
-
 
 class Limits:
     """All limits of a controller. `changes` gives what people set for a name, if anything."""
@@ -75,18 +69,19 @@ class Limits:
         self._states: dict[Held, _State] = {}
         self._held_by: dict[UUID, tuple[Held, ...]] = {}
         self._to_look_at: dict[Held, None] = {}
+        self._look_at_size = STATES_KEPT_MIN
 
     def blocker(self, claims: Sequence[Claim], now: datetime) -> Held | None:
         """Return the first limit that lets nothing through now."""
         for claim in claims:
-            if self._room(self._state(claim), now) < 1:
+            if self._room(self._state(claim, now), now) < 1:
                 return claim.held
         return None
 
     def take(self, step: UUID, claims: Sequence[Claim], now: datetime) -> tuple[Held, ...]:
         """Let a step through; what it holds is given back by `give_back`."""
         for claim in claims:
-            state = self._state(claim)
+            state = self._state(claim, now)
             if self._limit(state).rate is not None:
                 self._refill(state, now).tokens -= 1
         helds = tuple(claim.held for claim in claims)
@@ -117,42 +112,57 @@ class Limits:
         """People have set a limit anew."""
         self._to_look_at.update(dict.fromkeys(held for held in self._states if held.name == name))
 
-    def freed(self, now: datetime) -> Iterator[Waiter]:
-        """Yield those whose turn it is to try again, no more than there is room for."""
+    def freed(self, now: datetime, has_room: Callable[[str], bool]) -> Iterator[Waiter]:
+        """Yield those whose turn it is to try again, while their queue has room for them.
+
+        Those let through may not go after all and leave the room to the next: ask again until none
+        come.
+        """
         for held in list(self._to_look_at):
             state = self._states[held]
             room = max(0.0, self._room(state, now))
             count = int(min(room, float(len(state.waiters))))
-            for _ in range(count):
+            while count and has_room(state.waiters[0].queue):
+                count -= 1
                 yield state.waiters.popleft()
-            # Those let through may not go after all, and leave the room to the next: look again.
-            if not count and not (state.waiters and self._limit(state).rate is not None):
+            if not state.waiters or (room < 1 and self._limit(state).rate is None):
                 del self._to_look_at[held]
 
     def waiting(self) -> int:
         """Return how many ready steps limits hold back."""
         return sum(len(state.waiters) for state in self._states.values())
 
-    def next_due(self, now: datetime) -> datetime | None:
-        """Return when time will give room to somebody who waits."""
-        times = [self._room_at(self._states[held], now) for held in self._to_look_at]
+    def next_due(self, now: datetime, has_room: Callable[[str], bool]) -> datetime | None:
+        """Return when time will give room to somebody who waits, and whose queue has room."""
+        states = (self._states[held] for held in self._to_look_at)
+        waiting = [state for state in states if state.waiters and has_room(state.waiters[0].queue)]
+        times = [self._room_at(state, now) for state in waiting]
         return min((at for at in times if at is not None), default=None)
 
-    def _state(self, claim: Claim) -> _State:
+    def _state(self, claim: Claim, now: datetime) -> _State:
         state = self._states.get(claim.held)
         if state is None:
-            self._forget_idle()
+            self._forget_idle(now)
             state = self._states[claim.held] = _State(claim.limit)
         state.limit = claim.limit
         return state
 
-    def _forget_idle(self) -> None:
-        """Forget limits that nobody holds or waits for, once there are too many keys."""
-        if len(self._states) >= STATES_MAX:
-            idle = [held for held, state in self._states.items() if state.is_idle()]
-            for held in idle[: STATES_MAX // 2]:
+    def _forget_idle(self, now: datetime) -> None:
+        """Forget limits that nobody holds or waits for, once there are twice as many as before."""
+        if len(self._states) >= self._look_at_size:
+            idle = [held for held, state in self._states.items() if self._is_idle(state, now)]
+            for held in idle:
                 del self._states[held]
                 self._to_look_at.pop(held, None)
+            self._look_at_size = max(STATES_KEPT_MIN, 2 * len(self._states))
+
+    def _is_idle(self, state: _State, now: datetime) -> bool:
+        """Say whether nothing is lost if a limit is forgotten."""
+        if state.holders or state.waiters:
+            return False
+        if state.bucket is None or self._limit(state).rate is None:
+            return state.bucket is None
+        return self._refill(state, now).tokens >= float(self._limit(state).burst or 1)
 
     def _limit(self, state: _State) -> Limit:
         """Return a limit as people have set it, else as its definition says."""

@@ -26,7 +26,8 @@ _JOB_ROWS = [
     ("succeed", "running", "succeeded"),
     ("fail", "running", "failed"),
     ("finish_cancel", "cancelling", "cancelled"),
-    ("rerun", sorted(JOB_ENDED), "running"),
+    ("pass_deadline", ["submitted", "running", "paused"], "running"),
+    ("rerun", ["running", *sorted(JOB_ENDED)], "running"),
 ]
 
 _STEP_ACTIVE = ["ready", "released", "running", "retrying", "waiting", "waiting_user"]
@@ -46,7 +47,7 @@ _STEP_ROWS = [
     ("succeed", ["pending", "released", "running", "waiting"], "succeeded"),
     ("fail", ["pending", *_STEP_ACTIVE], "failed"),
     ("cancel", ["pending", *_STEP_ACTIVE], "cancelled"),
-    ("renew", sorted(STEP_ENDED), "pending"),
+    ("renew", sorted(STEP_ENDED), "ready"),
 ]
 
 

@@ -6,7 +6,7 @@ Only a step that began has a stream of its own; its first event is its release, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -43,14 +43,15 @@ NEVER_RETRIED = frozenset(
     {"bad-input", "bad-result", "payload-too-large", "expression-error", "total-timeout"}
 )
 NOTE_CHARACTERS_MAX = 200
+RULES_MAX = 1_000  # of a step; more than a definition may have
 ASKED_TO_WAIT = RetryRule(on="*", max=None, wait="retry-after")
 
 
 class Step(msgspec.Struct):
     """What is known of a step that began. Times are those of the decisions.
 
-    `begun_at` is the first order of the generation; `until` ends a retry's wait, a sleep, or the
-    patience with a signal or a person.
+    `begun_at` is the first order of the generation, or its child job; `until` ends a retry's wait,
+    a sleep, or the patience with a signal or a person.
     """
 
     id: UUID
@@ -90,6 +91,8 @@ def evolve(step: Step, event: Event) -> Step:
         case StepOpened():
             step.state, step.child, step.signal = "waiting", event.child, event.signal
             step.until, step.request = event.until, event.request
+            if event.child is not None:
+                step.begun_at = step.begun_at or event.at
         case StepSucceeded():
             step.state = "succeeded"
         case StepFailed():
@@ -156,72 +159,66 @@ def answers(step: Step, report: StepReport | Beat) -> bool:
     )
 
 
-def decide_failure(
-    step: Step,
-    report: StepReport,
-    rules: Sequence[RetryRule] | None,
-    jitter: float,
-    *,
-    now: datetime,
-    cause: str,
-) -> StepRetryScheduled | StepFailed:
-    """Decide what follows from a report that is no success: another attempt, or the end.
+class Rules(msgspec.Struct, frozen=True):
+    """The retry rules of a step; `rules` None stands for the default.
 
-    `rules` None stands for the default: other failures by the default rule, and a `RetryLater`
-    as often as the endpoint asks.
+    Rules that were changed while the job runs are another `revision`, whose failures are counted
+    for themselves.
     """
-    error = _error_of(report)
-    number, rule = _rule_for(report, error, rules)
-    failures = step.failures.get(number, 0) + 1
-    if rule is not None and retry.allowed(rule, failures):
-        wait = retry.wait_seconds(rule, failures, jitter, report.retry_after)
-        return _retrying(step, error, number, wait, now=now, cause=cause, worker=report.worker)
-    return StepFailed(
-        at=now,
-        cause=cause,
-        job=step.job,
-        path=step.path,
-        error=error,
-        attempt=step.attempt,
+
+    rules: tuple[RetryRule, ...] | None = None
+    revision: int = 0
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of an attempt that came to nothing; a timeout has only an error."""
+
+    error: Error
+    permanent: bool = False
+    asked_to_wait: bool = False  # the endpoint named a time to be called again
+    retry_after: float | None = None
+    worker: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+def failure_of(report: StepReport) -> Failure:
+    """Return what a report that is no success says."""
+    error = report.error or Error(code="error", message="the worker gave no reason")
+    return Failure(
+        error=bounded(error),
+        permanent=report.outcome == "permanent",
+        asked_to_wait=report.outcome == "retry_later",
+        retry_after=report.retry_after,
         worker=report.worker,
         started_at=report.started_at,
         ended_at=report.ended_at,
     )
 
 
-def decide_timeout(
-    step: Step,
-    error: Error,
-    rules: Sequence[RetryRule] | None,
-    jitter: float,
-    *,
-    now: datetime,
-    cause: str,
+def decide_failure(
+    step: Step, failure: Failure, rules: Rules, jitter: float, *, now: datetime, cause: str
 ) -> StepRetryScheduled | StepFailed:
-    """Decide what follows when nothing more is to be heard of the attempt that is out."""
-    error = msgspec.structs.replace(error, attempt=step.attempt)
-    candidates = retry.DEFAULT if rules is None else rules
-    number = None if error.code in NEVER_RETRIED else retry.match(candidates, error)
-    if number is not None:
-        failures = step.failures.get(number, 0) + 1
-        if retry.allowed(candidates[number], failures):
-            wait = retry.wait_seconds(candidates[number], failures, jitter)
-            return _retrying(step, error, number, wait, now=now, cause=cause)
-    return StepFailed(
-        at=now, cause=cause, job=step.job, path=step.path, error=error, attempt=step.attempt
-    )
+    """Decide what follows from a failure of the attempt that is out: another one, or the end.
 
-
-def _retrying(
-    step: Step,
-    error: Error,
-    rule: int,
-    wait_seconds: float,
-    *,
-    now: datetime,
-    cause: str,
-    worker: str | None = None,
-) -> StepRetryScheduled:
+    Without rules a `RetryLater` is followed as often as the endpoint asks.
+    """
+    error = msgspec.structs.replace(failure.error, attempt=step.attempt)
+    number, rule = _rule_for(failure, rules)
+    failures = step.failures.get(number, 0) + 1
+    if rule is None or not retry.allowed(rule, failures):
+        return StepFailed(
+            at=now,
+            cause=cause,
+            job=step.job,
+            path=step.path,
+            error=error,
+            attempt=step.attempt,
+            worker=failure.worker,
+            started_at=failure.started_at,
+            ended_at=failure.ended_at,
+        )
+    wait_seconds = retry.wait_seconds(rule, failures, jitter, failure.retry_after)
     return StepRetryScheduled(
         at=now,
         cause=cause,
@@ -230,8 +227,8 @@ def _retrying(
         attempt=step.attempt,
         error=error,
         due=now + timedelta(seconds=wait_seconds),
-        rule=rule,
-        worker=worker,
+        rule=number,
+        worker=failure.worker,
     )
 
 
@@ -280,19 +277,14 @@ def decide_success(
     )
 
 
-def _error_of(report: StepReport) -> Error:
-    if report.error is None:
-        return Error(code="error", message="the worker gave no reason", attempt=report.attempt)
-    return msgspec.structs.replace(bounded(report.error), attempt=report.attempt)
-
-
-def _rule_for(
-    report: StepReport, error: Error, rules: Sequence[RetryRule] | None
-) -> tuple[int, RetryRule | None]:
-    if report.outcome == "permanent" or error.code in NEVER_RETRIED:
+def _rule_for(failure: Failure, rules: Rules) -> tuple[int, RetryRule | None]:
+    """Return the rule that answers a failure, and the number under which that is counted."""
+    if failure.permanent or failure.error.code in NEVER_RETRIED:
         return -1, None
-    if rules is None and report.outcome == "retry_later":
+    if rules.rules is None and failure.asked_to_wait:
         return -1, ASKED_TO_WAIT
-    candidates = retry.DEFAULT if rules is None else rules
-    number = retry.match(candidates, error)
-    return (-1, None) if number is None else (number, candidates[number])
+    candidates = retry.DEFAULT if rules.rules is None else rules.rules
+    number = retry.match(candidates, failure.error)
+    if number is None:
+        return -1, None
+    return rules.revision * RULES_MAX + number, candidates[number]

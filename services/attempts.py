@@ -8,13 +8,12 @@ import msgspec
 
 from warrener.domain import ids
 from warrener.domain import step as steps
-from warrener.domain.definition.model import RetryRule
 from warrener.domain.errors import PayloadError
-from warrener.domain.events import Error, StepFailed, StepRetryScheduled
+from warrener.domain.events import Error, StepFailed
 from warrener.domain.flow import Ready
 from warrener.domain.messages import Beat, StepReport
 from warrener.domain.payloads import decode_json
-from warrener.domain.step import Step
+from warrener.domain.step import Failure, Rules, Step
 from warrener.domain.timers import Due, timeout_error
 from warrener.services import user_actions, waits
 from warrener.services.active_job import ActiveJob
@@ -60,25 +59,29 @@ def fail_for_good(turn: Turn, step: Step, report: StepReport, error: Error) -> N
 
 
 def _fail(turn: Turn, step: Step, report: StepReport) -> None:
-    now, cause, jitter = turn.batch.now, turn.cause, turn.chance.jitter()
-    rules = _rules(turn.memory.jobs[step.job], step)
-    event = steps.decide_failure(step, report, rules, jitter, now=now, cause=cause)
-    _retry_or_end(turn, step, event)
+    _settle(turn, step, steps.failure_of(report))
 
 
-def _rules(active: ActiveJob, step: Step) -> tuple[RetryRule, ...] | None:
-    """Return the retry rules of a step as they are now; None for the default."""
-    name, _ = ids.split_path(step.path)
-    changed = active.job.retries.get(name)
-    return active.plan.steps[name].definition.retry if changed is None else changed
-
-
-def _retry_or_end(turn: Turn, step: Step, event: StepRetryScheduled | StepFailed) -> None:
-    if isinstance(event, StepRetryScheduled):
+def _settle(turn: Turn, step: Step, failure: Failure) -> None:
+    """Have the step tried again, or end it."""
+    active, jitter = turn.memory.jobs[step.job], turn.chance.jitter()
+    now, cause, rules = turn.batch.now, turn.cause, _rules(active, step)
+    event = steps.decide_failure(step, failure, rules, jitter, now=now, cause=cause)
+    if isinstance(event, StepFailed):
+        turn.cancel_child(step)
+        turn.end_step(step, event)
+    else:
         turn.leave_queue(step)
         turn.record_step(step, event)
-    else:
-        turn.end_step(step, event)
+
+
+def _rules(active: ActiveJob, step: Step) -> Rules:
+    """Return the retry rules of a step as they are now."""
+    name, _ = ids.split_path(step.path)
+    changed = active.job.retries.get(name)
+    if changed is not None:
+        return Rules(changed, active.job.revisions.get(name, 0))
+    return Rules(active.plan.steps[name].definition.retry)
 
 
 # --- signs of life -----------------------------------------------------------------------------
@@ -133,8 +136,4 @@ def _time_out(turn: Turn, active: ActiveJob, step: Step, due: Due) -> None:
     name, _ = ids.split_path(step.path)
     timeout = active.plan.steps[name].definition.timeout
     assert timeout is not None, step.path
-    error = timeout_error(due.kind, timeout)
-    now, cause, jitter = turn.batch.now, turn.cause, turn.chance.jitter()
-    rules = _rules(active, step)
-    event = steps.decide_timeout(step, error, rules, jitter, now=now, cause=cause)
-    _retry_or_end(turn, step, event)
+    _settle(turn, step, Failure(error=timeout_error(due.kind, timeout)))

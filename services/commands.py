@@ -8,7 +8,7 @@ from uuid import UUID
 
 from warrener.domain import ids
 from warrener.domain import job as jobs
-from warrener.domain.definition.check_words import is_rate
+from warrener.domain.definition.check_words import is_rate, retry_problems
 from warrener.domain.errors import UnknownJob, UsageError
 from warrener.domain.events import JobAdjusted, JobPaused, JobResumed, LimitChanged
 from warrener.domain.job_state import Job
@@ -96,6 +96,9 @@ def _pause(turn: Turn, message: PauseJob, _: str) -> None:
 def _resume(turn: Turn, message: ResumeJob, _: str) -> None:
     active = _active(turn, message.job)
     if active.job.state == "running":
+        above = turn.memory.pausing(active)
+        if above is not None:
+            raise UsageError(f"it is held back by job {above}, which is paused: resume that")
         return
     _check_move(active.job, "resume")
     turn.flush(active)
@@ -133,6 +136,14 @@ def _adjust(turn: Turn, message: AdjustStep, _: str) -> None:
         raise UsageError(f"step {name} is no fan-out: it has no window and tolerates nothing")
     if planned.kind != "call" and message.retry is not None:
         raise UsageError(f"step {name} calls no endpoint: there is nothing to retry")
+    items = job.fan_outs.get(name)
+    if items is not None and message.tolerated is not None:
+        failed = items.counts.get("failed", 0)
+        if failed > message.tolerated:
+            raise UsageError(f"{failed} items of {name} have failed already")
+    problems = retry_problems(message.retry or ())
+    if problems:
+        raise UsageError(problems[0].message)
     new = (message.window, message.tolerated, message.retry)
     known = (job.windows.get(name), job.tolerances.get(name), job.retries.get(name))
     if all(value is None or value == now for value, now in zip(new, known, strict=True)):

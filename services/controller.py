@@ -90,7 +90,7 @@ class Controller:
         """Return when the next timer is due; now, if ready steps may go out, as after a start."""
         if self.memory.orphans or self.flow.can_take():
             return now
-        dues = (self.memory.next_due(), self.memory.limits.next_due(now))
+        dues = (self.memory.next_due(), self.memory.limits.next_due(now, self.flow.has_room))
         return min((due for due in dues if due is not None), default=None)
 
     def handle(self, messages: Sequence[tuple[str, InboxMessage]], now: datetime) -> Batch:

@@ -22,6 +22,7 @@ from warrener.domain.graph import render, value_error
 from warrener.domain.ids import compensation, split_path
 from warrener.domain.job_state import Job
 from warrener.domain.plan import Plan
+from warrener.domain.states import JOB_MOVES
 from warrener.services import children
 from warrener.services.active_job import ActiveJob
 from warrener.services.batch import Ended
@@ -70,7 +71,7 @@ def _undo_next(turn: Turn, active: ActiveJob) -> bool:
         return False
     for name in reversed(job.done):
         undo = compensation(name)
-        if undo in plan.steps and job.step(undo) == "pending":
+        if undo in plan.steps and job.step(undo) == "pending" and name not in job.given:
             turn.advance(active).undo(undo)
             return True
     return False
@@ -105,7 +106,7 @@ def _end(turn: Turn, active: ActiveJob) -> None:
 def cancel_job(turn: Turn, active: ActiveJob, reason: str, by: str = "") -> None:
     """Stop a job and everything below it; what cleans up or undoes still runs."""
     job = active.job
-    if job.state not in {"submitted", "running", "paused"}:
+    if (job.state, "cancel") not in JOB_MOVES:
         return
     turn.flush(active)
     at, cause = turn.batch.now, turn.cause
@@ -118,7 +119,8 @@ def cancel_job(turn: Turn, active: ActiveJob, reason: str, by: str = "") -> None
 def pass_deadline(turn: Turn, active: ActiveJob) -> None:
     """The deadline of a job has passed: cancel what has not ended, so that the job fails."""
     job = active.job
-    if job.cancelled or job.overdue or job.deadline is None:
+    done = active.plan.phased and _main_ended(job, active.plan)  # what is left must not be late
+    if done or (job.state, "pass_deadline") not in JOB_MOVES or job.deadline is None:
         return
     turn.flush(active)
     at, cause = turn.batch.now, turn.cause

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -37,7 +38,7 @@ from warrener.domain.messages import CancelStep, EventNotice, RunStep, UserActio
 from warrener.domain.ports import EventStore, Notice, Outgoing, Positioned
 from warrener.domain.step import OUT
 from warrener.domain.topology import CONTROL, EVENTS, orders_queue
-from warrener.services.active_job import payload_bytes
+from warrener.services.active_job import ActiveJob, payload_bytes
 from warrener.services.working_set import WorkingSet
 
 CATCH_UP_EVENTS = 1_000
@@ -144,7 +145,10 @@ class Outbox:
     def _notice(self, positioned: Positioned, job_of: JobOf) -> Notice | None:
         stream, event = positioned.recorded.originator_id, positioned.recorded.event
         asked = self._asked(stream) if isinstance(event, UserActionEvent) else None
-        job = job_of(_job_id(stream, event, asked))
+        about = _job_id(stream, event, asked)
+        job = job_of(about)
+        if job is None and asked is not None:  # who asked first has ended, others still wait
+            job = project(None, self._store.stream(about))
         if job is None:
             return None
         key = KEYS[type(event)]
@@ -162,6 +166,14 @@ class Outbox:
         )
         return Notice(EVENTS, key, _ENCODE(message), f"event/{positioned.position}")
 
+    def _deadline(self, active: ActiveJob, path: str) -> datetime | None:
+        """Return when a step must be done; clean-up and compensation have no such time."""
+        name, _ = ids.split_path(path)
+        root = self._memory.jobs.get(active.tree.root)
+        if root is None or active.plan.steps[name].phase != "main":
+            return None
+        return root.job.deadline
+
     def _asked(self, request: UUID) -> UserActionRequested | None:
         first = next(iter(self._store.stream(request)), None)
         event = first.event if first is not None else None
@@ -176,8 +188,7 @@ class Outbox:
         context: dict[str, Any] = {}
         deadline = None
         if active is not None:
-            root = self._memory.jobs.get(active.tree.root)
-            deadline = root.job.deadline if root is not None else None
+            deadline = self._deadline(active, event.path)
             context = {"root": str(active.tree.root), "labels": dict(active.job.labels)}
         if known is not None and known.answer is not None:
             answer = payload_bytes(known.answer, self._store, fresh)

@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from warrener.domain.errors import Conflict, StoredDataError
+from warrener.domain.errors import Conflict, StoredDataError, WarrenerError
 from warrener.domain.events import roots_of
 from warrener.domain.ids import message_id
 from warrener.domain.messages import InboxMessage, decoder
@@ -58,12 +58,15 @@ class Reactor:
         *,
         inboxes: Sequence[str],
         exclusive: bool = False,
+        isolates_faults: bool = True,
         at_point: Callable[[str], None] = _no_fault,
     ) -> None:
         """Take part in the queues `inboxes`; `own` or `take_over` come before the first turn.
 
         `exclusive` says that nobody else should write this log: if somebody does all the same, what
         is in memory is out of date and is loaded again before anything is refused or ignored.
+        With `isolates_faults` a message that brings about a fault of ours goes into the quarantine,
+        and does not come back for ever.
         """
         self.controller = controller
         self.quarantined = 0
@@ -71,6 +74,7 @@ class Reactor:
         self._channel = channel
         self._clock = clock
         self._exclusive = exclusive
+        self._isolates_faults = isolates_faults
         self._at_point = at_point
         self._roots: dict[UUID, None] = {}
         self._batches = 0
@@ -116,8 +120,20 @@ class Reactor:
         due = self.controller.next_due(now)
         if not poll.deliveries and (due is None or due > now):
             return None
-        messages = self._decode(poll.deliveries)
-        batch, position = self._decide_and_commit(messages, now)
+        return self._take_in(self._decode(poll.deliveries), now)
+
+    def _take_in(
+        self, messages: Sequence[tuple[Delivery, InboxMessage]], now: datetime
+    ) -> Batch | None:
+        """Have messages and due timers decided, and do what follows; return the batch."""
+        try:
+            batch, position = self._decide_and_commit(messages, now)
+        except (WarrenerError, MemoryError):
+            raise
+        except Exception as fault:
+            if not (messages and self._isolates_faults):
+                raise
+            return self._take_apart(messages, now, fault)
         self._remember_roots(batch)
         tags = [d.tag for d, _ in messages if d.tag and d.queue != POISON]
         self._at_point("before-publish")
@@ -136,6 +152,19 @@ class Reactor:
         if self._store.head() != self._last_position:
             log.info("log.grown", reason="somebody else has written to it")
             self._load_again()
+
+    def _take_apart(
+        self, messages: Sequence[tuple[Delivery, InboxMessage]], now: datetime, fault: Exception
+    ) -> Batch | None:
+        """Find the message that brings about a fault of ours, put it away, and take the others."""
+        log.error("reactor.fault", messages=len(messages), exc_info=fault)
+        self._load_again()
+        if len(messages) == 1:
+            delivery, _ = messages[0]
+            self._quarantine(delivery, f"a fault of the reactor: {type(fault).__name__}: {fault}")
+            return None
+        batches = [self._take_in([each], now) for each in messages]
+        return next((batch for batch in reversed(batches) if batch is not None), None)
 
     def close(self) -> None:
         """Leave; what is not acknowledged goes back to its queue."""

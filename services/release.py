@@ -29,7 +29,7 @@ def release_all(turn: Turn) -> None:
             _release(turn, ready)
             turn.drain()
         freed = False
-        for waiter in turn.memory.limits.freed(turn.batch.now):
+        for waiter in turn.memory.limits.freed(turn.batch.now, turn.flow.has_room):
             turn.flow.add(waiter.queue, waiter.ready)
             freed = True
 
@@ -44,8 +44,9 @@ def _release(turn: Turn, ready: Ready) -> None:
         return
     planned = active.plan.steps[ready.step]
     queue = planned.definition.queue or DEFAULT_QUEUE
-    if turn.memory.is_paused(active):
-        turn.memory.held.append(Waiter(queue, ready))
+    paused = turn.memory.pausing(active)
+    if paused is not None:
+        turn.memory.held.setdefault(paused, []).append(Waiter(queue, ready))
         return
     turn.cause = f"timer:{step_id}/{step.attempt}" if step and step.attempt else "release"
     try:

@@ -44,9 +44,11 @@ def retry(turn: Turn, message: RetryJob, key: str) -> None:
     state = active.job.step(name)
     if state == "ready":
         return  # it goes out as soon as it can
-    if state not in {"failed", "upstream_failed", "cancelled"}:
+    if state == "upstream_failed":
+        raise UsageError("it is upstream_failed: retry the step that failed before it")
+    if state not in {"failed", "cancelled"}:
         raise UsageError(f"it is {state}")
-    _renew(turn, active, [name], RerunJob(job=message.job, step=name, key=key, by=message.by))
+    _renew(turn, active, [name], _rerun_for(message, active, name, key))
 
 
 def _retry_step(turn: Turn, step: Step, message: RetryJob) -> None:
@@ -58,31 +60,45 @@ def _retry_step(turn: Turn, step: Step, message: RetryJob) -> None:
 
 
 def _retry_all(turn: Turn, message: RetryJob, key: str) -> None:
-    active = _active_or_ended(turn, message.job)
-    job = active.job
-    if key in job.keys:
+    """Retry what waits or failed, in the job and in all that run below it."""
+    top = _active_or_ended(turn, message.job)
+    tree = [top, *(each for each in _below_or_same(turn, top) if each is not top)]
+    if any(key in each.job.keys for each in tree):
         return
-    failed = [name for name in job.failed if name not in job.caught]
-    if failed:
-        asked = RerunJob(job=job.id, step=failed[0], key=key, by=message.by)
-        _renew(turn, active, failed, asked)
-    waiting = _waiting_below(turn, message.job)
+    failed = {each: _failed(each.job) for each in tree if each.job.state != "paused"}
+    for active, names in failed.items():
+        if names and (active is top or active.job.id in turn.memory.jobs):
+            _renew(turn, active, names, _rerun_for(message, active, names[0], key))
+    jobs = {each.job.id for each in tree}
+    waiting = [step for step in turn.memory.steps.values() if step.job in jobs and _waits(step)]
     for step in waiting:
         turn.ready_again(step, by=message.by, reason=message.reason or "retried by hand")
-    if not failed and not waiting:
+    repeated = any(s.readied_by == turn.cause for s in turn.memory.steps.values() if s.job in jobs)
+    if not (any(failed.values()) or waiting or repeated):
         raise UsageError("nothing of it failed or waits for another attempt")
 
 
-def _waiting_below(turn: Turn, job: UUID) -> list[Step]:
-    """Return the steps of a job, and of those below it, that wait for another attempt."""
+def _rerun_for(message: RetryJob, active: ActiveJob, name: str, key: str) -> RerunJob:
+    by, reason = message.by, message.reason
+    return RerunJob(job=active.job.id, step=name, key=key, by=by, reason=reason)
+
+
+def _failed(job: Job) -> list[str]:
+    """Return the steps whose failure is left, if parts of the job may begin anew."""
+    if job.cancelled and job.state not in JOB_ENDED:
+        return []
+    return [name for name in job.failed if name not in job.caught]
+
+
+def _waits(step: Step) -> bool:
+    return step.state in {"retrying", "waiting_user"}
+
+
+def _below_or_same(turn: Turn, top: ActiveJob) -> list[ActiveJob]:
+    """Return the jobs that are worked on which a job has started, directly or not; itself too."""
     memory = turn.memory
-    found = []
-    for step in memory.steps.values():
-        if step.state in {"retrying", "waiting_user"}:
-            above = memory.ancestors(memory.jobs[step.job])
-            if any(active.job.id == job for active in above):
-                found.append(step)
-    return found
+    same = [each for each in memory.jobs.values() if each.tree.root == top.tree.root]
+    return [each for each in same if any(above is top for above in memory.ancestors(each))]
 
 
 def rerun(turn: Turn, message: RerunJob) -> None:
@@ -96,6 +112,16 @@ def rerun(turn: Turn, message: RerunJob) -> None:
     if not active.job.ended(message.step):
         raise UsageError(f"the step has not ended: it is {state}")
     _renew(turn, active, [message.step], message)
+
+
+def _left_out(active: ActiveJob) -> list[str]:
+    """Return the steps that were stopped with the job, which a rerun of it must not leave so."""
+    job, plan = active.job, active.plan
+    stopped = job.cancelled or job.overdue or plan.definition.on_failure == "stop"
+    if not stopped or job.state not in JOB_ENDED:
+        return []
+    main = (name for name, step in plan.steps.items() if step.phase == "main")
+    return [name for name in main if job.step(name) == "cancelled"]
 
 
 def _active_or_ended(turn: Turn, job_id: UUID) -> ActiveJob:
@@ -120,7 +146,7 @@ def _renew(turn: Turn, active: ActiveJob, names: list[str], message: RerunJob) -
         raise UsageError("it is being cancelled")
     if job.state == "paused":
         raise UsageError("it is paused: resume it first")
-    renewed = _renewed(plan, names)
+    renewed = _renewed(plan, [*names, *_left_out(active)])
     undone = [name for name in job.done if name not in renewed and _is_undone(job, plan, name)]
     if undone:
         listed = ", ".join(undone)
@@ -144,6 +170,7 @@ def _renew(turn: Turn, active: ActiveJob, names: list[str], message: RerunJob) -
     )
     turn.record_job(job, event)
     turn.memory.revive(active)
+    turn.memory.count_steps(active.tree)
     active.forget(renewed)
     turn.advance(active).consider(renewed)
     endings.proceed(turn, active)

@@ -206,8 +206,7 @@ class Turn:
     def resume(self, active: ActiveJob) -> None:
         """A job is paused no longer: what was held back for it may go out."""
         self.memory.paused.discard(active.job.id)
-        held, self.memory.held = self.memory.held, []
-        for waiter in held:
+        for waiter in self.memory.held.pop(active.job.id, ()):
             self.flow.add(waiter.queue, waiter.ready)
 
     def ready_again(

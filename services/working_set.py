@@ -27,6 +27,8 @@ from warrener.domain.timers import Due, all_due
 from warrener.services.active_job import ActiveJob, Tree
 from warrener.services.requests import Request, Requests
 
+LIMITS_KNOWN_MAX = 10_000
+
 
 class WorkingSet:
     """Jobs, steps and timers in memory."""
@@ -40,7 +42,7 @@ class WorkingSet:
         self.plans: dict[str, Plan] = {}
         self.heard: dict[UUID, datetime] = {}  # last sign of life of attempts that beat
         self.paused: set[UUID] = set()  # jobs; what is below them is paused, too
-        self.held: list[Waiter] = []  # ready steps that came up while their job was paused
+        self.held: dict[UUID, list[Waiter]] = {}  # paused job -> ready steps that came up meanwhile
         self.requests = Requests()
         self.orphans: list[UUID] = []  # steps that wait for a request that is open no longer
         self.limits = Limits(self.limit_change, _last_time(store))
@@ -82,11 +84,16 @@ class WorkingSet:
         """Work on a job that has ended, and goes on in a new generation."""
         if active.job.id not in self.jobs:
             job = active.job
-            active.tree.steps_used = active.steps_known()
             self.trees[job.id] = active.tree
             self.jobs[job.id] = active
             if job.deadline is not None:
                 self.set_timer(job.deadline, job.id)
+
+    def count_steps(self, tree: Tree) -> None:
+        """Count anew what the jobs of a tree have put under its budget."""
+        jobs = [active for active in self.jobs.values() if active.tree is tree]
+        opened = (items.shape.count for each in jobs for items in each.job.fan_outs.values())
+        tree.steps_used = sum(each.steps_known() for each in jobs) + sum(opened)
 
     def project_step(self, step_id: UUID) -> Step | None:
         """Return a step as the log has it."""
@@ -96,6 +103,7 @@ class WorkingSet:
         """A job ended."""
         self.jobs.pop(active.job.id, None)
         self.paused.discard(active.job.id)
+        self.held.pop(active.job.id, None)
         if active.job.parent is None:
             self.trees.pop(active.job.id, None)
 
@@ -126,6 +134,8 @@ class WorkingSet:
     def limit_change(self, name: str) -> LimitChanged | None:
         """Return what people have set for a limit, if anything."""
         if name not in self._limit_changes:
+            if len(self._limit_changes) >= LIMITS_KNOWN_MAX:
+                self._limit_changes.clear()  # the log still has them
             last = self.store.last(ids.limit_id(name))
             event = last.event if last is not None else None
             self._limit_changes[name] = event if isinstance(event, LimitChanged) else None
@@ -147,11 +157,12 @@ class WorkingSet:
         self._versions[stream] = known + 1
         return known + 1
 
-    def is_paused(self, active: ActiveJob) -> bool:
-        """Say whether a job, or one above it, is paused."""
+    def pausing(self, active: ActiveJob) -> UUID | None:
+        """Return the paused job that holds a job back: itself, or the nearest one above it."""
         if not self.paused:
-            return False
-        return any(above.job.id in self.paused for above in self.ancestors(active))
+            return None
+        above = (each.job.id for each in self.ancestors(active))
+        return next((job for job in above if job in self.paused), None)
 
     def due(self, step: Step) -> list[Due]:
         """Return all that time will bring about a step as it is now."""
@@ -170,7 +181,8 @@ class WorkingSet:
 
     def set_timer(self, at: datetime, about: UUID) -> None:
         """Remember to look at a step, a job or a request at some time; the earliest is enough."""
-        if self._scheduled.get(about, at) >= at:
+        known = self._scheduled.get(about)
+        if known is None or at < known:
             self._scheduled[about] = at
             heapq.heappush(self._timers, (at, about))
 

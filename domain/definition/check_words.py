@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from warrener.domain.definition.check_params import check_form
@@ -17,6 +18,7 @@ from warrener.domain.definition.model import (
     Wait,
 )
 from warrener.domain.definition.names import NAME_LENGTH_MAX, check_plain_name
+from warrener.domain.errors import Problem
 from warrener.domain.expression_scope import kind
 from warrener.domain.expression_text import OPEN
 from warrener.domain.expressions import ExpressionSyntaxError, is_expression
@@ -73,6 +75,14 @@ def _bounded(findings: Findings, path: str, rules: tuple[Any, ...]) -> tuple[Any
 def _check_on(findings: Findings, path: str, on: Any) -> None:
     if not isinstance(on, str) or not on or len(on) > NAME_LENGTH_MAX:
         findings.add(path, "on must be an error code, the name of an exception, or *")
+
+
+def retry_problems(rules: Sequence[RetryRule]) -> list[Problem]:
+    """Return what is wrong with retry rules that do not stand in a definition."""
+    findings = Findings()
+    for number, rule in enumerate(rules):
+        _check_rule(findings, f"retry[{number}]", rule)
+    return findings.all()
 
 
 def _check_rule(findings: Findings, path: str, rule: RetryRule) -> None:

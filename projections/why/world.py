@@ -72,7 +72,7 @@ class World:
     def room_at(self, claim: Claim, ready: Ready, queue: str, now: datetime) -> datetime | None:
         """Return when time will give a token to a step that waits for one, None if it need not."""
         self._limits.wait(claim.held, Waiter(queue, ready), [claim])
-        due = self._limits.next_due(now)
+        due = self._limits.next_due(now, lambda _: True)
         return due and due + timedelta(microseconds=-due.microsecond % 1_000)  # its hair rounded up
 
     def _step(self, step: UUID, event: Event) -> None:

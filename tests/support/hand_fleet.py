@@ -6,6 +6,7 @@ The clock is virtual; everything else goes through the broker's queues as in a f
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from itertools import count
 from typing import Any
 from uuid import UUID
@@ -92,6 +93,14 @@ class HandFleet:
         self._until(lambda: name in self._replies)
         error = self._replies.pop(name).error
         return None if error is None else error.message
+
+    def send_all(self, messages: Sequence[Any]) -> None:
+        """Give commands that nobody waits for, in one batch."""
+        bodies = [msgspec.json.encode(message) for message in messages]
+        named = [(f"command/{next(self._numbers)}", body) for body in bodies]
+        self._channel.publish([Outgoing(inbox_queue(), body, name) for name, body in named])
+        self._until(lambda: self.reactor.turn(0.02) is not None)
+        self._settle()
 
     def wait(self, seconds: float) -> None:
         """Let time pass, and what falls due then."""

@@ -81,6 +81,7 @@ class World:
             self.clock,
             inboxes=self.inboxes,
             exclusive=True,
+            isolates_faults=False,
             at_point=self.points,
         )
         if self.forgetful:

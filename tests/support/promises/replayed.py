@@ -81,7 +81,7 @@ class Restart:
 
     def _ready(self, controller: Controller, now: datetime) -> set[Ready]:
         """Return the steps in any backlog that could go out, but for windows and limits."""
-        waiters = [w.ready for w in controller.memory.held]
+        waiters = [w.ready for held in controller.memory.held.values() for w in held]
         for state in controller.memory.limits._states.values():
             waiters += [waiter.ready for waiter in state.waiters]
         return {each for each in [*backlog(controller.flow), *waiters] if self._is_ready(each, now)}
