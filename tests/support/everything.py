@@ -20,6 +20,7 @@ from support.promises.messages import WatchedController
 from support.random_commands import RandomCommands
 from support.random_jobs import TREE, RandomJobs
 from support.random_options import maybe
+from support.random_themes import random_theme
 from support.random_work import QUEUES, RandomWorker
 from support.world import INBOX, World
 
@@ -39,7 +40,6 @@ from warrener.services.turn import Chance
 SLOTS = 2
 WINDOW_MAX = 5
 FAULTY_TURNS = 150
-STEERED = 0.12  # of the turns, with faults
 ROUNDS_MAX = 40  # of people giving what is waited for
 TURNS_MAX = 4_000  # to come to rest
 REST_SECONDS_MAX = 2 * 24 * 3600.0  # of virtual time
@@ -68,11 +68,12 @@ class Everything(World):
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self.jobs = RandomJobs(Random(seed))
+        draws = Random(seed)
+        self.theme = random_theme(draws)
+        self.jobs = RandomJobs(draws, self.theme)
         self.looks = Random(seed)  # when to look closer; changes nothing
         self.healthy = False
         self.nonsense = self.asked = 0
-        draws = Random(seed)
         self.jumps = maybe(draws, 0.2)
         self.steered = maybe(draws, 0.85)
         log = WatchedLog()
@@ -81,7 +82,7 @@ class Everything(World):
         for queue in (POISON, *(orders_queue(queue) for queue in QUEUES)):
             self.client.declare(queue)
         self.client.subscribe(ME)
-        self.commands = RandomCommands(self.random, self.promises.folded)
+        self.commands = RandomCommands(self.random, self.promises.folded, self.theme.commands)
         self.workers = [RandomWorker(self, f"w{number}") for number in range(2)]
 
     def _no_answer(self, order: RunStep, random: Random) -> tuple[str, Any]:
@@ -153,7 +154,7 @@ class Everything(World):
     def submit_all(self) -> None:
         """Ask for one to three root jobs, some of them again and again."""
         source = Source(self.jobs.definitions[TREE], self.jobs.definitions)
-        for number in range(self.random.choice((1, 1, 2, 3))):
+        for number in range(self.random.choice(self.theme.roots)):
             key = f"{self.seed}-{number}"
             self.roots.append(job_id(key))
             message = submission(source, self.jobs.params(), key=key)
@@ -168,7 +169,7 @@ class Everything(World):
 
     def disturb(self) -> None:
         """Let chance steer, send nonsense, announce workers, and set the clock."""
-        if self.steered and self.random.random() < STEERED:
+        if self.steered and self.random.random() < self.theme.steered:
             command = self.commands.draw()
             if command is not None:
                 self.asked += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -33,40 +33,21 @@ FIT, MISFIT = msgspec.Raw(b'{"yes":true}'), msgspec.Raw(b'"perhaps"')
 
 
 class RandomCommands:
-    """Draws commands about the jobs that are in the log; answers and signals come most often."""
+    """Draws commands about the jobs that are in the log, as often as their weights say."""
 
-    def __init__(self, random: Random, folded: Folded) -> None:
+    def __init__(self, random: Random, folded: Folded, weights: Mapping[str, int]) -> None:
         self.random = random
         self.folded = folded
-        self._draw: tuple[Callable[[], Steering | None], ...] = (
-            self._cancel,
-            self._pause,
-            self._pause,
-            self._resume,
-            self._resume,
-            self._retry,
-            self._retry,
-            self._rerun,
-            self._rerun,
-            self._rerun,
-            self._signal,
-            self._signal,
-            self._signal,
-            self._answer,
-            self._answer,
-            self._answer,
-            self._adjust,
-            self._adjust,
-            self._change_limit,
-            self._change_limit,
-        )
+        self._draw: list[Callable[[], Steering | None]] = []
+        for name, weight in weights.items():
+            self._draw += [getattr(self, f"_{name}")] * weight
 
     def draw(self) -> Command | None:
         """Draw a command; None if there is nothing that it could be about."""
         return self.random.choice(self._draw)()
 
     def _key(self) -> str:
-        return f"key-{self.random.randint(1, 8)}"  # few, so that some come again
+        return f"key-{self.random.randint(1, 20)}"  # few, so that some come again
 
     def _job(self) -> Job | None:
         """Draw a job: mostly one that is open, roots first among them; at times none at all."""

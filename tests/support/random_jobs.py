@@ -12,23 +12,23 @@ from typing import Any
 
 import msgspec
 from support.random_options import Options, maybe
+from support.random_themes import Theme
 
 from warrener.domain.definition.model import JobDefinition
 
 ANSWER_FORM = {"type": "object", "properties": {"yes": {"type": "boolean"}}, "required": ["yes"]}
 SIGNALS = ("go", "stop")
 JOINS = ("all_done", "any_ok", "any_ok", "any_failed", "all_failed")
-KINDS = ("call",) * 9 + ("each",) * 3 + ("child_job",) * 3 + ("jobs", "jobs", "set", "set")
-KINDS += ("wait", "wait", "sleep")
 TREE, LEAF = "tree", "leaf"
 
 
 class RandomJobs:
     """The definitions of one world and what to submit. `options` has the limits that all share."""
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, theme: Theme) -> None:
         self.random = random
-        self.options = Options(random)
+        self.theme = theme
+        self.options = Options(random, theme)
         self.definitions = {
             LEAF: self._definition(LEAF, random.randint(1, 3)),
             TREE: self._definition(TREE, random.randint(3, 8)),
@@ -36,7 +36,8 @@ class RandomJobs:
 
     def params(self) -> dict[str, Any]:
         """Return parameters of a root job."""
-        items = [self.random.choice("aabc") for _ in range(self.random.randint(0, 4))]
+        count = self.random.randint(0, self.theme.items_max)
+        items = [self.random.choice("aabc") for _ in range(count)]
         return {
             "n": self.random.choice((0, 1, 2, 2, 3)),
             "flag": maybe(self.random),
@@ -51,14 +52,14 @@ class RandomJobs:
         for place in range(self.random.choice((0, 0, 0, 1, 2))):
             steps[f"end{place}"] = self._clean_up(steps)
         head: dict[str, Any] = {"job": name, "steps": steps}
-        if maybe(self.random, 0.25):
+        if maybe(self.random, self.theme.stop):
             head["on_failure"] = "stop"
         if name == TREE:
             head["budget"] = {
                 "depth": self.random.choice((1, 2, 3)),
                 "steps": self.random.choice((40, 100, 200)),
             }
-        if name == TREE and maybe(self.random, 0.15):
+        if name == TREE and maybe(self.random, self.theme.deadline):
             head["deadline"] = self.random.choice((5.0, 30.0, 120.0))
         if maybe(self.random):
             head["result"] = f"${{{{ steps.{self.random.choice(list(steps))}.result }}}}"
@@ -67,7 +68,9 @@ class RandomJobs:
     # --- steps -----------------------------------------------------------------------------------
 
     def _step(self, earlier: list[str], *, is_leaf: bool) -> dict[str, Any]:
-        kinds = [kind for kind in KINDS if not (is_leaf and kind in {"child_job", "jobs"})]
+        kinds = [
+            kind for kind in self.theme.kinds if not (is_leaf and kind in {"child_job", "jobs"})
+        ]
         kind = self.random.choice(kinds)
         step = self._depends(kind, earlier)
         getattr(self, f"_{kind}")(step, earlier)
@@ -95,7 +98,8 @@ class RandomJobs:
             else:
                 step["after"] = [*step.get("after", ()), name]
         if kind == "set":
-            step["set"] = {"x": self.random.choice((1, "${{ params.flag }}")), **reads}
+            values = (1, 1, "${{ params.flag }}", "${{ params.flag }}", "${{ params.nothing }}")
+            step["set"] = {"x": self.random.choice(values), **reads}
         elif kind not in {"wait", "sleep"}:
             step["with"] = reads
         if maybe(self.random, 0.15):

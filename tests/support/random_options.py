@@ -8,6 +8,8 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+from support.random_themes import Theme
+
 KEYS: tuple[str | None, ...] = (None, None, "${{ params.flag }}")
 ITEM_KEYS: tuple[str | None, ...] = (None, "${{ item }}", "${{ item }}")
 RULES: tuple[tuple[dict[str, Any], ...], ...] = (
@@ -26,8 +28,9 @@ def maybe(random: Random, chance: float = 0.5) -> bool:
 class Options:
     """Draws options; `limits` has the limits of the world by name."""
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, theme: Theme) -> None:
         self.random = random
+        self.theme = theme
         rate = [random.choice((1, 2, 5)), random.choice((1, 5, 10))]
         self.limits: dict[str, dict[str, Any]] = {
             "slots": {"slots": random.choice((1, 2))},
@@ -40,9 +43,9 @@ class Options:
         found: dict[str, Any] = {}
         if maybe(self.random, 0.5):
             found["retry"] = list(self.random.choice(RULES))
-        if maybe(self.random, 0.4):
+        if maybe(self.random, self.theme.timed):
             found["timeout"] = self._timeout()
-        if maybe(self.random, 0.35):
+        if maybe(self.random, self.theme.limited):
             found["limits"] = self._limits(ITEM_KEYS if items else KEYS)
         if maybe(self.random, 0.3):
             found["on_user_action"] = self._patience()

@@ -108,7 +108,7 @@ class RandomWorker:
         order = msgspec.json.decode(delivery.body, type=RunStep)
         self._world.promises.order_arrived(order)
         random, now = self._world.random, self._world.clock.now()
-        fate = random.choice(_fates(self._world.timeout(order), healthy=self._world.healthy))
+        fate = random.choice(self._fates(self._world.timeout(order)))
         work = Work(delivery, order, fate, now + timedelta(seconds=random.expovariate(1.0)))
         if fate == "lost":
             self._channel.ack([delivery.tag])
@@ -118,6 +118,21 @@ class RandomWorker:
         else:
             beats_first = fate in {"silent", "endless"} or random.random() < 0.3
             self._later(work, 0.0 if beats_first else (work.ends_at - now).total_seconds())
+
+    def _fates(self, timeout: Timeout | None) -> list[str]:
+        """Return what may become of an order, each as often as it is likely."""
+        if self._world.healthy:
+            return ["succeeded"]
+        found = ["succeeded"] * self._world.theme.successes + ["flaky"] * 3
+        found += ["broken", "bad-luck", "permanent", "throttled"]
+        found += ["user-action", "user-action", "bad-result"] + ["poison"] * (timeout is not None)
+        if timeout is not None:
+            ends = timeout.run is not None or timeout.beat is not None
+            if timeout.total is not None or (timeout.queue is not None and ends):
+                found += ["lost", "silent", "silent"]
+            if timeout.total is not None or timeout.run is not None:
+                found += ["endless", "endless"]
+        return found
 
     def _hear(self, cancel: CancelStep) -> None:
         """Let go of an attempt that nobody waits for."""
@@ -159,21 +174,6 @@ class RandomWorker:
         name = ids.message_id(report.step, report.attempt, "report")
         said = Outgoing(work.order.reply_to, msgspec.json.encode(report), name)
         self._say_and_ack(said, work.delivery.tag)
-
-
-def _fates(timeout: Timeout | None, *, healthy: bool) -> tuple[str, ...]:
-    """Return what may become of an order, each as often as it is likely."""
-    if healthy:
-        return ("succeeded",)
-    found = ["succeeded"] * 12 + ["flaky"] * 3 + ["broken", "bad-luck", "permanent", "throttled"]
-    found += ["user-action", "user-action", "bad-result"] + ["poison"] * (timeout is not None)
-    if timeout is not None:
-        ends = timeout.run is not None or timeout.beat is not None
-        if timeout.total is not None or (timeout.queue is not None and ends):
-            found += ["lost", "silent", "silent"]
-        if timeout.total is not None or timeout.run is not None:
-            found += ["endless", "endless"]
-    return tuple(found)
 
 
 def make_report(work: Work, worker: str, now: datetime, choose: Callable[[Any], Any]) -> StepReport:

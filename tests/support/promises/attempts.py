@@ -23,9 +23,9 @@ from warrener.domain.events import (
 )
 from warrener.domain.ids import split_path
 from warrener.domain.messages import CommandReply, RunStep, StepReport
-from warrener.domain.payloads import Payload
 from warrener.domain.ports import EventStore
 from warrener.domain.states import STEP_ENDED
+from warrener.services.active_job import read_payload
 
 
 class G1:
@@ -109,14 +109,8 @@ class G2:
         if isinstance(event, StepSucceeded):
             sent = self._sent.get((step, attempt), [])
             results = [msgspec.json.decode(each.result) for each in sent]
-            if self._value(event.result) not in results:
+            if read_payload(event.result, self._store) not in results:
                 raise Broken("G2", f"nobody reported the result of {name}")
-
-    def _value(self, payload: Payload | None) -> object:
-        if payload is None:
-            return None
-        data = self._store.blob(payload.blob) if payload.blob else payload.json
-        return msgspec.json.decode(data or "null")
 
     def _check_once(self, job_id: UUID, event: JobAdvanced) -> None:
         job = self._folded.jobs[job_id]

@@ -13,6 +13,7 @@ from warrener.domain.definition.model import JobDefinition
 from warrener.domain.events import (
     DefinitionStored,
     Event,
+    FleetChanged,
     JobEvent,
     LimitChanged,
     Recorded,
@@ -55,6 +56,7 @@ class Folded:
         self.plans: dict[str, Plan] = {}
         self.requests: dict[UUID, OpenRequest] = {}
         self.limit_changes: dict[str, LimitChanged] = {}
+        self.fleet: tuple[dict[str, int], tuple[str, ...]] = ({}, ())
 
     def apply(self, recorded: Recorded) -> None:
         """Take the next event."""
@@ -70,6 +72,8 @@ class Folded:
             self.plans[event.hash] = build_plan(definition)
         elif isinstance(event, LimitChanged):
             self.limit_changes[event.name] = event
+        elif isinstance(event, FleetChanged):
+            self.fleet = event.slots, event.endpoints
         else:
             self._apply_request(stream, event)
 

@@ -29,7 +29,7 @@ class Promises:
         self.g2 = G2(self.folded, log)
         self.g3 = G3()
         self.g4 = G4()
-        self.g5 = G5(self.folded)
+        self.g5 = G5(self.folded, log)
         self.g6 = G6(self.folded)
         self.g7 = G7(self.folded, log)
         self.g8 = G8()

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from uuid import UUID
 
-import msgspec
 from support.promises.folded import Broken, Folded
 
 from warrener.domain import events as e
@@ -18,13 +17,6 @@ from warrener.domain.states import STEP_ENDED
 HAIR = 1e-3  # what rounding of times may come to
 
 
-class Rated(msgspec.Struct):
-    """The orders that went out under one limit and key since it was as it is."""
-
-    terms: tuple[float, float, float]  # count, seconds, burst
-    times: list[datetime] = []
-
-
 class G9:
     """Limits, release windows, windows of fan-outs and budgets hold at every event."""
 
@@ -33,7 +25,7 @@ class G9:
         self._window_max = window_max
         self._holders: dict[e.Held, dict[UUID, None]] = {}
         self._held: dict[UUID, tuple[e.Held, ...]] = {}
-        self._rated: dict[e.Held, Rated] = {}
+        self._rated: dict[e.Held, list[datetime]] = {}  # orders since a limit is as it is
 
     def event(self, recorded: e.Recorded) -> None:
         """Take the next event, after it was folded."""
@@ -41,6 +33,9 @@ class G9:
         if not isinstance(event, e.StepEvent):
             if isinstance(event, e.JobSubmitted):
                 self._check_depth(stream, event)
+            elif isinstance(event, e.LimitChanged):
+                for held in [held for held in self._rated if held.name == event.name]:
+                    del self._rated[held]
             return
         if isinstance(event, e.StepReleased):
             self._check_queue(event.queue)
@@ -98,12 +93,12 @@ class G9:
 
         A clock that was set back begins anew, and so does a limit that people have changed.
         """
-        known = self._rated.get(held)
-        if known is None or known.terms != terms or (known.times and at < known.times[-1]):
-            known = self._rated[held] = Rated(terms)
-        known.times.append(at)
+        times = self._rated.setdefault(held, [])
+        if times and at < times[-1]:
+            times.clear()
+        times.append(at)
         count, seconds, burst = terms
-        for number, earlier in enumerate(reversed(known.times), start=1):
+        for number, earlier in enumerate(reversed(times), start=1):
             most = burst + (at - earlier).total_seconds() * count / seconds
             if number > most + HAIR:
                 raise Broken("G9", f"{number} orders under {held} since {earlier}, of {most}")

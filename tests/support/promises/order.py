@@ -9,11 +9,13 @@ from support.joins import JOINS, RUN
 from support.promises.folded import Broken, Folded
 
 from warrener.domain import events as e
-from warrener.domain.ids import compensation, split_path
+from warrener.domain.ids import COMPENSATE, compensation, split_path, step_id
 from warrener.domain.job_state import Job
+from warrener.domain.payloads import Payload
 from warrener.domain.plan import PlannedStep
-from warrener.domain.ports import Positioned
+from warrener.domain.ports import EventStore, Positioned
 from warrener.domain.states import JOB_ENDED, JOB_MOVES, STEP_ENDED, STEP_FAILED, STEP_MOVES
+from warrener.services.active_job import read_payload
 
 STEP_TRIGGERS: dict[type[e.Event], str] = {
     e.StepReleased: "release",
@@ -51,6 +53,7 @@ class G4:
         self._attempts: dict[UUID, int] = {}
         self._steps: dict[UUID, set[str]] = {}  # what a step may be in now
         self._jobs: dict[UUID, str] = {}
+        self._reasons: dict[UUID, str] = {}  # why jobs are being cancelled
 
     def event(self, positioned: Positioned) -> None:
         """Take the next event of the log."""
@@ -93,14 +96,19 @@ class G4:
             return
         if (state, trigger) not in JOB_MOVES:
             raise Broken("G4", f"job {stream}: {trigger} from {state}")
+        if isinstance(event, e.JobCancelling):
+            self._reasons[stream] = event.reason
+        if isinstance(event, e.JobCancelled) and event.reason != self._reasons[stream]:
+            raise Broken("G4", f"job {stream} ended {event.reason!r}: {self._reasons[stream]!r}")
         self._jobs[stream] = JOB_MOVES[state, trigger]
 
 
 class G5:
     """A step starts only after what satisfied its join is committed; clean-up starts last."""
 
-    def __init__(self, folded: Folded) -> None:
+    def __init__(self, folded: Folded, log: EventStore) -> None:
         self._folded = folded
+        self._log = log
 
     def committed(self, events: Sequence[e.Recorded]) -> None:
         """Look at all steps that began with these events."""
@@ -109,6 +117,8 @@ class G5:
             event = recorded.event
             if isinstance(event, e.StepReleased | e.StepOpened):
                 begun[event.job, split_path(event.path)[0]] = None
+            if isinstance(event, e.StepReleased) and event.path.endswith(COMPENSATE):
+                self._check_input(event)
         for job_id, name in begun:
             job = self._folded.jobs[job_id]
             if job.step(name) not in {"pending", *STEP_ENDED}:
@@ -159,6 +169,26 @@ class G5:
         before = self._open(job, [name for name in later if name in known])
         if before:
             raise Broken("G5", f"{step.name} of {job.id} began before {before}")
+
+    def _check_input(self, event: e.StepReleased) -> None:
+        """A step is undone with what it was given, and with what it gave."""
+        stream = step_id(event.job, event.path.removesuffix(COMPENSATE))
+        given: Payload | None = None
+        gave: Payload | None = None
+        for recorded in self._log.stream(stream):
+            match recorded.event:
+                case e.StepReleased():
+                    given = recorded.event.args
+                case e.StepOpened(child=UUID()):
+                    given = self._folded.jobs[recorded.event.child].params
+                case e.StepSucceeded():
+                    gave = recorded.event.result
+        expected = {"input": self._value(given), "result": self._value(gave)}
+        if self._value(event.args) != expected:
+            raise Broken("G5", f"{event.path} is given {event.args}, and not {expected}")
+
+    def _value(self, payload: Payload | None) -> object:
+        return read_payload(payload, self._log)
 
     def _open(self, job: Job, names: list[str]) -> list[str]:
         return [name for name in names if not job.ended(name)]

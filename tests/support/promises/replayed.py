@@ -37,6 +37,8 @@ class Replay:
         _same("what is paused", memory.paused, paused)
         self._check_requests(memory)
         _same("who holds limits", holders(memory), self._limits.holders)
+        if controller.fleet.members:
+            _same("what workers serve", controller.fleet.served(), folded.fleet)
         _same("the orders that are out", windows(controller.flow), self._out())
 
     def _out(self) -> dict[str, int]:
