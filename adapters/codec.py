@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 from eventsourcing.persistence import Mapper, StoredEvent, Transcoder
 
-from warrener.domain import events
+from warrener.domain import control_events, events, step_events
 from warrener.domain.errors import StoredDataError
 from warrener.domain.events import Event, Recorded
 
@@ -32,24 +32,24 @@ TOPICS: dict[str, type[Event]] = {
     "JobSucceeded:1": events.JobSucceeded,
     "JobFailed:1": events.JobFailed,
     "JobCancelled:1": events.JobCancelled,
-    "StepReleased:1": events.StepReleased,
-    "StepStarted:1": events.StepStarted,
-    "StepProgressed:1": events.StepProgressed,
-    "StepParked:1": events.StepParked,
-    "StepReadied:1": events.StepReadied,
-    "StepRenewed:1": events.StepRenewed,
-    "StepOpened:1": events.StepOpened,
-    "StepSucceeded:1": events.StepSucceeded,
-    "StepRetryScheduled:1": events.StepRetryScheduled,
-    "StepFailed:1": events.StepFailed,
-    "StepSkipped:1": events.StepSkipped,
-    "StepCancelled:1": events.StepCancelled,
-    "UserActionRequested:1": events.UserActionRequested,
-    "UserActionReminded:1": events.UserActionReminded,
-    "UserActionAnswered:1": events.UserActionAnswered,
-    "UserActionWithdrawn:1": events.UserActionWithdrawn,
-    "LimitChanged:1": events.LimitChanged,
-    "FleetChanged:1": events.FleetChanged,
+    "StepReleased:1": step_events.StepReleased,
+    "StepStarted:1": step_events.StepStarted,
+    "StepProgressed:1": step_events.StepProgressed,
+    "StepParked:1": step_events.StepParked,
+    "StepReadied:1": step_events.StepReadied,
+    "StepRenewed:1": step_events.StepRenewed,
+    "StepOpened:1": step_events.StepOpened,
+    "StepSucceeded:1": step_events.StepSucceeded,
+    "StepRetryScheduled:1": step_events.StepRetryScheduled,
+    "StepFailed:1": step_events.StepFailed,
+    "StepSkipped:1": step_events.StepSkipped,
+    "StepCancelled:1": step_events.StepCancelled,
+    "UserActionRequested:1": control_events.UserActionRequested,
+    "UserActionReminded:1": control_events.UserActionReminded,
+    "UserActionAnswered:1": control_events.UserActionAnswered,
+    "UserActionWithdrawn:1": control_events.UserActionWithdrawn,
+    "LimitChanged:1": control_events.LimitChanged,
+    "FleetChanged:1": control_events.FleetChanged,
 }
 
 # A topic of an older version -> the function that turns its fields into those of the next version,

@@ -13,9 +13,10 @@ from uuid import UUID
 
 import msgspec
 
+from warrener.domain.control_events import LimitChanged
 from warrener.domain.definition.model import Limit
-from warrener.domain.events import Held, LimitChanged
 from warrener.domain.flow import Ready
+from warrener.domain.step_events import Held
 
 STATES_KEPT_MIN = 10_000  # so many limits with different keys are kept without looking at them
 TICK_SECONDS = 0.001

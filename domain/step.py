@@ -14,11 +14,12 @@ import msgspec
 
 from warrener.domain import retry
 from warrener.domain.definition.model import RetryRule
-from warrener.domain.events import (
-    Error,
-    Event,
+from warrener.domain.events import Error, Event, Recorded, bounded
+from warrener.domain.messages import Beat, StepReport
+from warrener.domain.payloads import Payload
+from warrener.domain.states import STEP_MOVES
+from warrener.domain.step_events import (
     Held,
-    Recorded,
     StepCancelled,
     StepEvent,
     StepFailed,
@@ -32,11 +33,7 @@ from warrener.domain.events import (
     StepSkipped,
     StepStarted,
     StepSucceeded,
-    bounded,
 )
-from warrener.domain.messages import Beat, StepReport
-from warrener.domain.payloads import Payload
-from warrener.domain.states import STEP_MOVES
 
 OUT = frozenset({"released", "running"})  # an order for the attempt is out
 NEVER_RETRIED = frozenset(

@@ -17,10 +17,10 @@ from warrener.domain.events import (
     JobEvent,
     JobRerun,
     JobSubmitted,
-    StepEvent,
 )
 from warrener.domain.ids import item_path, split_path
 from warrener.domain.ports import Positioned
+from warrener.domain.step_events import StepEvent
 from warrener.projections import control, history
 from warrener.projections.jobs import apply_job_event
 from warrener.projections.ports import Documents, Wanted

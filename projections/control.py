@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Any
 
-from warrener.domain.events import (
+from warrener.domain.control_events import (
     FleetChanged,
     LimitChanged,
     UserActionAnswered,

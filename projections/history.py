@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from warrener.domain.events import JobEvent, JobSubmitted, StepEvent
+from warrener.domain.events import JobEvent, JobSubmitted
 from warrener.domain.ports import Positioned
+from warrener.domain.step_events import StepEvent
 from warrener.projections.ports import Documents, Wanted
 from warrener.projections.views import HISTORY, ROOTS, HistoryView, RootView
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from warrener.domain.events import (
-    Event,
+from warrener.domain.events import Event
+from warrener.domain.payloads import NULL
+from warrener.domain.step_events import (
     StepCancelled,
     StepEvent,
     StepFailed,
@@ -22,7 +23,6 @@ from warrener.domain.events import (
     StepStarted,
     StepSucceeded,
 )
-from warrener.domain.payloads import NULL
 from warrener.projections.moves import move, wait
 from warrener.projections.views import StepView
 from warrener.projections.working import Working

@@ -10,20 +10,14 @@ import msgspec
 
 from warrener.domain import ids
 from warrener.domain.definition.model import Budget
-from warrener.domain.events import (
-    Error,
-    JobSubmitted,
-    StepFailed,
-    StepOpened,
-    StepReleased,
-    StepSucceeded,
-)
+from warrener.domain.events import Error, JobSubmitted
 from warrener.domain.graph import render
 from warrener.domain.job_state import Job
 from warrener.domain.payloads import Payload, encode_json
 from warrener.domain.plan import Plan
 from warrener.domain.ports import EventStore
 from warrener.domain.scope import StepsView, job_variable
+from warrener.domain.step_events import StepFailed, StepOpened, StepReleased, StepSucceeded
 
 KEY_CHARACTERS_MAX = 200
 

@@ -9,11 +9,12 @@ import msgspec
 from warrener.domain import ids
 from warrener.domain import step as steps
 from warrener.domain.errors import PayloadError
-from warrener.domain.events import Error, StepFailed
+from warrener.domain.events import Error
 from warrener.domain.flow import Ready
 from warrener.domain.messages import Beat, StepReport
 from warrener.domain.payloads import decode_json
 from warrener.domain.step import Failure, Rules, Step
+from warrener.domain.step_events import StepFailed
 from warrener.domain.timers import Due, timeout_error
 from warrener.services import user_actions, waits
 from warrener.services.active_job import ActiveJob

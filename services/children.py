@@ -14,20 +14,14 @@ from warrener.domain.definition.check import validate_params
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.definition.params import complete, digest
 from warrener.domain.errors import ExpressionError, PayloadError
-from warrener.domain.events import (
-    DefinitionStored,
-    Error,
-    JobStarted,
-    JobSubmitted,
-    Parent,
-    StepOpened,
-)
+from warrener.domain.events import DefinitionStored, Error, JobStarted, JobSubmitted, Parent
 from warrener.domain.graph import value_error
 from warrener.domain.job_state import Job
 from warrener.domain.messages import SubmitJob
 from warrener.domain.payloads import Payload
 from warrener.domain.plan import Plan
 from warrener.domain.step import Step
+from warrener.domain.step_events import StepOpened
 from warrener.services.active_job import ActiveJob
 from warrener.services.admission import admit
 

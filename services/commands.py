@@ -8,9 +8,10 @@ from uuid import UUID
 
 from warrener.domain import ids
 from warrener.domain import job as jobs
+from warrener.domain.control_events import LimitChanged
 from warrener.domain.definition.check_words import is_rate, retry_problems
 from warrener.domain.errors import UnknownJob, UsageError
-from warrener.domain.events import JobAdjusted, JobPaused, JobResumed, LimitChanged
+from warrener.domain.events import JobAdjusted, JobPaused, JobResumed
 from warrener.domain.job_state import Job
 from warrener.domain.messages import (
     AdjustStep,

@@ -13,8 +13,9 @@ from uuid import UUID
 import msgspec
 
 from warrener.domain import ids
+from warrener.domain.control_events import FleetChanged
 from warrener.domain.errors import StoredDataError, UnknownJob, WarrenerError
-from warrener.domain.events import Error, FleetChanged
+from warrener.domain.events import Error
 from warrener.domain.fleet import Fleet
 from warrener.domain.flow import Flow
 from warrener.domain.job_state import Job

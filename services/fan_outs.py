@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from warrener.domain import ids
 from warrener.domain.errors import ExpressionError, PayloadError
-from warrener.domain.events import Error, FanOut, StepEvent, StepFailed, StepOpened
+from warrener.domain.events import Error, FanOut
 from warrener.domain.graph import value_error
 from warrener.domain.job_state import Items
 from warrener.domain.messages import DEFAULT_QUEUE
 from warrener.domain.payloads import PAYLOAD_BYTES_MAX, check_size, encode_json
 from warrener.domain.step import Step
+from warrener.domain.step_events import StepEvent, StepFailed, StepOpened
 from warrener.services import children
 from warrener.services.active_job import ActiveJob, Collected
 

@@ -10,16 +10,13 @@ from uuid import UUID, uuid5
 
 import msgspec
 
-from warrener.domain.events import (
-    Event,
-    JobFailed,
-    JobSubmitted,
-    Recorded,
+from warrener.domain.control_events import (
     UserActionAnswered,
     UserActionReminded,
     UserActionRequested,
     UserActionWithdrawn,
 )
+from warrener.domain.events import Event, JobFailed, JobSubmitted, Recorded
 from warrener.domain.notices import FAILED, REMINDED, REQUESTED, Notification
 from warrener.domain.payloads import Payload
 from warrener.domain.ports import EventStore

@@ -10,6 +10,13 @@ from uuid import UUID
 import msgspec
 
 from warrener.domain import ids
+from warrener.domain.control_events import (
+    UserActionAnswered,
+    UserActionEvent,
+    UserActionReminded,
+    UserActionRequested,
+    UserActionWithdrawn,
+)
 from warrener.domain.definition.model import Timeout
 from warrener.domain.events import (
     Event,
@@ -21,22 +28,19 @@ from warrener.domain.events import (
     JobResumed,
     JobSucceeded,
     Recorded,
-    StepCancelled,
-    StepEvent,
-    StepFailed,
-    StepReleased,
-    StepRetryScheduled,
-    UserActionAnswered,
-    UserActionEvent,
-    UserActionReminded,
-    UserActionRequested,
-    UserActionWithdrawn,
 )
 from warrener.domain.job import project
 from warrener.domain.job_state import Job
 from warrener.domain.messages import CancelStep, EventNotice, RunStep, UserActionNotice
 from warrener.domain.ports import EventStore, Notice, Outgoing, Positioned
 from warrener.domain.step import OUT
+from warrener.domain.step_events import (
+    StepCancelled,
+    StepEvent,
+    StepFailed,
+    StepReleased,
+    StepRetryScheduled,
+)
 from warrener.domain.topology import CONTROL, EVENTS, orders_queue
 from warrener.services.active_job import ActiveJob, payload_bytes
 from warrener.services.working_set import WorkingSet

@@ -9,12 +9,13 @@ from warrener.domain import ids
 from warrener.domain import job as jobs
 from warrener.domain import step as steps
 from warrener.domain.errors import StoredDataError, UnknownJob
-from warrener.domain.events import JobEvent, StepOpened, StepSucceeded
+from warrener.domain.events import JobEvent
 from warrener.domain.flow import Flow, Ready
 from warrener.domain.messages import DEFAULT_QUEUE
 from warrener.domain.payloads import PAYLOAD_BYTES_MAX
 from warrener.domain.states import JOB_ENDED, STEP_ENDED
 from warrener.domain.step import OUT, Step
+from warrener.domain.step_events import StepOpened, StepSucceeded
 from warrener.services.active_job import (
     ActiveJob,
     Collected,

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from warrener.domain import ids
 from warrener.domain.errors import ExpressionError, PayloadError
-from warrener.domain.events import Held, StepReleased
 from warrener.domain.flow import Ready
 from warrener.domain.graph import value_error
 from warrener.domain.limits import Claim, Waiter
 from warrener.domain.messages import DEFAULT_QUEUE
 from warrener.domain.step import Step
+from warrener.domain.step_events import Held, StepReleased
 from warrener.services.active_job import ActiveJob
 
 if TYPE_CHECKING:

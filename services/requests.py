@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from warrener.domain.events import UserActionReminded, UserActionRequested
+from warrener.domain.control_events import UserActionReminded, UserActionRequested
 from warrener.domain.ports import EventStore
 
 REMIND_SECONDS_MIN = 1.0

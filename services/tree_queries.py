@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from uuid import UUID
 
-from warrener.domain.events import StepEvent
 from warrener.domain.ports import EventStore, Positioned
+from warrener.domain.step_events import StepEvent
 from warrener.projections.ports import ViewStore
 from warrener.projections.views import HistoryView, JobView, StepView
 from warrener.services.places import Places

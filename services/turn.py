@@ -17,9 +17,14 @@ import msgspec
 from warrener.domain import ids
 from warrener.domain import job as jobs
 from warrener.domain import step as steps
-from warrener.domain.events import (
-    Error,
-    JobEvent,
+from warrener.domain.events import Error, JobEvent
+from warrener.domain.flow import Flow, Ready
+from warrener.domain.graph import Advance, Effect
+from warrener.domain.job_state import Job
+from warrener.domain.messages import DEFAULT_QUEUE
+from warrener.domain.payloads import Payload
+from warrener.domain.step import OUT, Step
+from warrener.domain.step_events import (
     StepCancelled,
     StepEvent,
     StepFailed,
@@ -27,12 +32,6 @@ from warrener.domain.events import (
     StepRenewed,
     StepSucceeded,
 )
-from warrener.domain.flow import Flow, Ready
-from warrener.domain.graph import Advance, Effect
-from warrener.domain.job_state import Job
-from warrener.domain.messages import DEFAULT_QUEUE
-from warrener.domain.payloads import Payload
-from warrener.domain.step import OUT, Step
 from warrener.services import children, endings, fan_outs, user_actions, waits
 from warrener.services.active_job import ActiveJob
 from warrener.services.batch import Batch

@@ -10,23 +10,21 @@ from uuid import UUID
 import msgspec
 
 from warrener.domain import ids
-from warrener.domain.definition.check_params import form_problems, misfits
-from warrener.domain.errors import UsageError
-from warrener.domain.events import (
-    Error,
-    StepFailed,
-    StepParked,
-    StepSkipped,
+from warrener.domain.control_events import (
     UserActionAnswered,
     UserActionEvent,
     UserActionReminded,
     UserActionRequested,
     UserActionWithdrawn,
 )
+from warrener.domain.definition.check_params import form_problems, misfits
+from warrener.domain.errors import UsageError
+from warrener.domain.events import Error
 from warrener.domain.messages import AnswerUserAction, StepReport, UserActionAsked
 from warrener.domain.payloads import Payload, decode_json
 from warrener.domain.ports import EventStore
 from warrener.domain.step import Step
+from warrener.domain.step_events import StepFailed, StepParked, StepSkipped
 from warrener.services import attempts
 from warrener.services.active_job import ActiveJob, read_payload
 from warrener.services.requests import Request

@@ -13,11 +13,12 @@ from warrener.domain.definition.check_params import misfits
 from warrener.domain.definition.durations import moment
 from warrener.domain.definition.model import Wait
 from warrener.domain.errors import UsageError
-from warrener.domain.events import Error, JobSignalled, StepOpened
+from warrener.domain.events import Error, JobSignalled
 from warrener.domain.job_state import Signal
 from warrener.domain.messages import SignalJob
 from warrener.domain.payloads import NULL, decode_json
 from warrener.domain.step import Step
+from warrener.domain.step_events import StepOpened
 from warrener.services import user_actions
 from warrener.services.active_job import ActiveJob, payload_bytes, read_payload
 

@@ -18,10 +18,10 @@ from warrener.domain.errors import (
     UnknownJob,
     UsageError,
 )
-from warrener.domain.events import StepOpened
 from warrener.domain.job_state import Job
 from warrener.domain.plan import Plan
 from warrener.domain.ports import EventStore, Leases, Positioned
+from warrener.domain.step_events import StepOpened
 from warrener.projections.why import model
 from warrener.projections.why.explain import explain
 from warrener.projections.why.model import Answer, Place

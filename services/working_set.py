@@ -14,9 +14,10 @@ import msgspec
 
 from warrener.domain import ids
 from warrener.domain import step as steps
+from warrener.domain.control_events import FleetChanged, LimitChanged
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import StoredDataError
-from warrener.domain.events import DefinitionStored, FleetChanged, LimitChanged
+from warrener.domain.events import DefinitionStored
 from warrener.domain.job_state import Job
 from warrener.domain.limits import Limits, Waiter
 from warrener.domain.plan import Plan, build_plan

@@ -14,14 +14,15 @@ from typing import Any
 from msgspec.structs import replace
 
 from warrener.domain import ids
+from warrener.domain.control_events import FleetChanged, LimitChanged
 from warrener.domain.definition.model import Limit, Rate, Timeout
 from warrener.domain.errors import ExpressionError, PayloadError
-from warrener.domain.events import FleetChanged, Held, LimitChanged
 from warrener.domain.fleet import ENDPOINTS_TOLD_MAX
 from warrener.domain.flow import Ready, ReleaseWindow
 from warrener.domain.limits import Claim, changed
 from warrener.domain.messages import DEFAULT_QUEUE
 from warrener.domain.step import Step
+from warrener.domain.step_events import Held
 from warrener.domain.timers import Due, all_due
 from warrener.projections.why.model import (
     BLOCKERS_MAX,

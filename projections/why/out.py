@@ -5,8 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from warrener.domain import ids
+from warrener.domain.control_events import (
+    UserActionAnswered,
+    UserActionRequested,
+    UserActionWithdrawn,
+)
 from warrener.domain.definition.model import Timeout
-from warrener.domain.events import UserActionAnswered, UserActionRequested, UserActionWithdrawn
 from warrener.domain.step import Step
 from warrener.domain.timers import Due, all_due
 from warrener.projections.why import held

@@ -15,6 +15,7 @@ import msgspec
 from warrener.domain import ids
 from warrener.domain import job as jobs
 from warrener.domain import step as steps
+from warrener.domain.control_events import FleetChanged
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.demand import Demand
 from warrener.domain.errors import StoredDataError, UnknownJob
@@ -22,7 +23,6 @@ from warrener.domain.events import (
     DefinitionStored,
     Error,
     Event,
-    FleetChanged,
     JobAdvanced,
     JobCancelling,
     JobEnded,
@@ -31,6 +31,12 @@ from warrener.domain.events import (
     JobStarted,
     JobSubmitted,
     Recorded,
+)
+from warrener.domain.job_state import Job
+from warrener.domain.plan import Plan, PlannedStep, build_plan
+from warrener.domain.states import STEP_ENDED
+from warrener.domain.step import Step
+from warrener.domain.step_events import (
     StepEvent,
     StepFailed,
     StepProgressed,
@@ -41,10 +47,6 @@ from warrener.domain.events import (
     StepStarted,
     StepSucceeded,
 )
-from warrener.domain.job_state import Job
-from warrener.domain.plan import Plan, PlannedStep, build_plan
-from warrener.domain.states import STEP_ENDED
-from warrener.domain.step import Step
 from warrener.projections.why.model import Place
 from warrener.projections.why.past import Past
 

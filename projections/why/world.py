@@ -11,18 +11,12 @@ from uuid import UUID
 
 import msgspec
 
-from warrener.domain.events import (
-    Event,
-    Held,
-    LimitChanged,
-    StepEvent,
-    StepProgressed,
-    StepReleased,
-    StepStarted,
-)
+from warrener.domain.control_events import LimitChanged
+from warrener.domain.events import Event
 from warrener.domain.flow import Ready
 from warrener.domain.limits import Claim, Limits, Waiter
 from warrener.domain.ports import Positioned
+from warrener.domain.step_events import Held, StepEvent, StepProgressed, StepReleased, StepStarted
 
 
 class Out(msgspec.Struct):

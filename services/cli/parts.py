@@ -11,11 +11,12 @@ from warrener.domain import job as jobs
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.demand import downstream
 from warrener.domain.errors import UsageError
-from warrener.domain.events import GivenStep, Selection, StepFailed, StepSucceeded
+from warrener.domain.events import GivenStep, Selection
 from warrener.domain.job_state import Job
 from warrener.domain.payloads import INLINE_BYTES_MAX, Payload, encode_json
 from warrener.domain.plan import Plan, build_plan
 from warrener.domain.ports import EventStore
+from warrener.domain.step_events import StepFailed, StepSucceeded
 from warrener.services.submission import Part
 
 

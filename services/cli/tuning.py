@@ -162,7 +162,7 @@ def _wanted(session: Session, name: str, changes: Sequence[str], *, reset: bool)
 def _present(session: Session, name: str) -> dict[str, Any]:
     """Return the parts of a limit that were changed before, by the log."""
     from warrener.domain import ids
-    from warrener.domain.events import LimitChanged
+    from warrener.domain.control_events import LimitChanged
 
     with session.store() as store:
         last = store.last(ids.limit_id(name))

@@ -9,7 +9,7 @@ import pytest
 from support.cli import Cli
 from support.histories import History, definition
 
-from warrener.domain.events import StepCancelled
+from warrener.domain.step_events import StepCancelled
 from warrener.services.wiring import open_store
 
 STORE = ("--store", "sqlite:///jobs.db")

@@ -12,8 +12,9 @@ from support.hand_fleet import HandFleet
 from warrener.adapters.memory import MemoryBroker
 from warrener.adapters.rabbitmq import RabbitBroker
 from warrener.domain.errors import PermanentError, RetryLater, UserActionRequired
-from warrener.domain.events import Error, StepFailed, StepRetryScheduled
+from warrener.domain.events import Error
 from warrener.domain.messages import AnswerUserAction
+from warrener.domain.step_events import StepFailed, StepRetryScheduled
 from warrener.services.endpoints import Endpoint, Registry
 
 STEP = {"call": "work", "with": {"n": 1}}

@@ -9,7 +9,7 @@ from support.daemons import Daemons
 from support.node import WORKER, NodeWorker, install
 from support.trees import find, nasty_tree, unlock
 
-from warrener.domain.events import StepSucceeded
+from warrener.domain.step_events import StepSucceeded
 from warrener.services import census
 from warrener.services.client import Client
 from warrener.services.wiring import open_store

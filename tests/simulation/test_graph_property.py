@@ -14,8 +14,8 @@ from support.strategies import cases
 
 from warrener.domain import ids
 from warrener.domain.definition.model import JobDefinition
-from warrener.domain.events import StepFailed
 from warrener.domain.states import STEP_ENDED
+from warrener.domain.step_events import StepFailed
 from warrener.services.outcomes import outcome as outcome_of
 
 CASES = 2_000

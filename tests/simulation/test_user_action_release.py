@@ -10,8 +10,8 @@ from support.driving import Driver
 
 from warrener.domain import ids
 from warrener.domain.definition.model import JobDefinition
-from warrener.domain.events import StepParked, StepReadied, StepReleased
 from warrener.domain.messages import AnswerUserAction
+from warrener.domain.step_events import StepParked, StepReadied, StepReleased
 
 JOBS, STEPS = 300, 1_000
 RATE_SECONDS, BURST = 10.0, 20  # ten a second

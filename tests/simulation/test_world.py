@@ -15,15 +15,10 @@ from warrener.adapters.faults import Faults
 from warrener.adapters.memory import MemoryEventStore
 from warrener.domain import ids, job, step
 from warrener.domain.definition.model import JobDefinition
-from warrener.domain.events import (
-    JobEvent,
-    JobSubmitted,
-    StepEvent,
-    StepReleased,
-    StepSucceeded,
-)
+from warrener.domain.events import JobEvent, JobSubmitted
 from warrener.domain.messages import RunStep
 from warrener.domain.states import JOB_ENDED
+from warrener.domain.step_events import StepEvent, StepReleased, StepSucceeded
 from warrener.services.outcomes import outcome
 from warrener.services.submission import Source
 

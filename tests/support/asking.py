@@ -11,9 +11,10 @@ import msgspec
 from warrener.domain import ids
 from warrener.domain import job as jobs
 from warrener.domain.definition.model import JobDefinition
-from warrener.domain.events import DefinitionStored, JobSubmitted, StepOpened
+from warrener.domain.events import DefinitionStored, JobSubmitted
 from warrener.domain.plan import Plan, build_plan
 from warrener.domain.ports import EventStore
+from warrener.domain.step_events import StepOpened
 from warrener.projections.why.model import Place
 from warrener.services.log_at import LogAt
 from warrener.services.shapes import Why

@@ -16,10 +16,12 @@ from support.inbox_side import InboxSide
 
 from warrener.adapters.memory import MemoryBroker
 from warrener.domain import ids
+from warrener.domain.control_events import UserActionRequested
 from warrener.domain.definition.model import JobDefinition
-from warrener.domain.events import Event, Recorded, StepParked, UserActionRequested
+from warrener.domain.events import Event, Recorded
 from warrener.domain.payloads import Payload
 from warrener.domain.ports import EventStore
+from warrener.domain.step_events import StepParked
 from warrener.domain.topology import inbox_queue
 from warrener.services import wiring
 from warrener.services.cli.app import run

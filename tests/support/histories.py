@@ -29,6 +29,9 @@ from warrener.domain.events import (
     JobSucceeded,
     Parent,
     Recorded,
+)
+from warrener.domain.payloads import Payload, to_payload
+from warrener.domain.step_events import (
     StepCancelled,
     StepFailed,
     StepOpened,
@@ -37,7 +40,6 @@ from warrener.domain.events import (
     StepStarted,
     StepSucceeded,
 )
-from warrener.domain.payloads import Payload, to_payload
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -8,28 +8,32 @@ from typing import Any
 from uuid import UUID
 
 from warrener.domain import ids
+from warrener.domain.control_events import (
+    FleetChanged,
+    LimitChanged,
+    UserActionAnswered,
+    UserActionReminded,
+    UserActionRequested,
+    UserActionWithdrawn,
+)
 from warrener.domain.events import (
     Event,
-    FleetChanged,
     JobAdjusted,
     JobOverdue,
     JobPaused,
     JobRerun,
     JobResumed,
     JobSignalled,
-    LimitChanged,
+)
+from warrener.domain.payloads import Payload
+from warrener.domain.step_events import (
     StepOpened,
     StepParked,
     StepProgressed,
     StepReadied,
     StepRenewed,
     StepSkipped,
-    UserActionAnswered,
-    UserActionReminded,
-    UserActionRequested,
-    UserActionWithdrawn,
 )
-from warrener.domain.payloads import Payload
 
 TICK = timedelta(seconds=1)
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from warrener.domain.events import StepReleased, StepSucceeded
 from warrener.domain.ports import EventStore
+from warrener.domain.step_events import StepReleased, StepSucceeded
 
 WAIT_SECONDS = 60.0
 

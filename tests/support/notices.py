@@ -9,13 +9,13 @@ from uuid import UUID
 from support.histories import START, History, definition
 
 from warrener.domain import ids
-from warrener.domain.errors import NotificationError
-from warrener.domain.events import (
+from warrener.domain.control_events import (
     UserActionAnswered,
     UserActionReminded,
     UserActionRequested,
     UserActionWithdrawn,
 )
+from warrener.domain.errors import NotificationError
 from warrener.domain.notices import REQUESTED, Notification
 from warrener.domain.payloads import NULL, Payload
 

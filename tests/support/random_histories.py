@@ -8,8 +8,8 @@ from uuid import UUID
 from support.histories import History, definition
 
 from warrener.domain import ids
-from warrener.domain.events import StepCancelled
 from warrener.domain.states import STEP_ENDED
+from warrener.domain.step_events import StepCancelled
 
 LONG = definition(
     "long",

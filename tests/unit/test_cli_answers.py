@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from support.desk import ASKED, FORM, WHO, Desk, request_of, write
 
-from warrener.domain.events import UserActionAnswered
+from warrener.domain.control_events import UserActionAnswered
 from warrener.domain.messages import AnswerUserAction
 from warrener.domain.payloads import Payload
 from warrener.domain.ports import EventStore

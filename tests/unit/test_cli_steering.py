@@ -17,8 +17,8 @@ from support.inbox_side import InboxSide
 
 from warrener.adapters.memory import MemoryBroker
 from warrener.domain import ids
+from warrener.domain.control_events import LimitChanged
 from warrener.domain.definition.model import Rate, RetryRule
-from warrener.domain.events import LimitChanged, StepReleased
 from warrener.domain.messages import (
     AdjustStep,
     CancelJob,
@@ -31,6 +31,7 @@ from warrener.domain.messages import (
     SignalJob,
 )
 from warrener.domain.ports import EventStore
+from warrener.domain.step_events import StepReleased
 from warrener.services import client
 
 

@@ -14,7 +14,7 @@ from eventsourcing.persistence import StoredEvent
 from support.events import AT, recorded, stream_id
 
 from warrener.adapters.codec import TOPICS, UPCASTERS, EventMapper
-from warrener.domain import events
+from warrener.domain import control_events, events, step_events
 from warrener.domain.errors import StoredDataError
 from warrener.domain.events import Event
 
@@ -23,8 +23,8 @@ BASES = {
     events.JobEvent,
     events.JobSteered,
     events.JobEnded,
-    events.StepEvent,
-    events.UserActionEvent,
+    step_events.StepEvent,
+    control_events.UserActionEvent,
 }
 
 
@@ -68,7 +68,8 @@ def test_every_topic_has_golden_lines_that_together_have_all_its_fields() -> Non
 
 
 def test_every_event_class_has_exactly_one_topic_under_its_own_name() -> None:
-    concrete = {each for each in subclasses(Event) if each.__module__ == events.__name__} - BASES
+    homes = {module.__name__ for module in (events, step_events, control_events)}
+    concrete = {each for each in subclasses(Event) if each.__module__ in homes} - BASES
 
     assert set(TOPICS.values()) == concrete
     assert len(TOPICS) == len(concrete)

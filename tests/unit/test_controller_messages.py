@@ -10,7 +10,6 @@ from support.driving import Driver
 
 from warrener.domain import ids
 from warrener.domain.definition.model import JobDefinition
-from warrener.domain.events import StepReleased, StepStarted
 from warrener.domain.messages import (
     Beat,
     CancelJob,
@@ -23,6 +22,7 @@ from warrener.domain.messages import (
     WaitJob,
 )
 from warrener.domain.ports import Notice, Outgoing
+from warrener.domain.step_events import StepReleased, StepStarted
 from warrener.domain.topology import CONTROL, EVENTS, reply_queue
 from warrener.services.submission import Source, submission
 

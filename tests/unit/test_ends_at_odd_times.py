@@ -7,18 +7,12 @@ from typing import Any
 import msgspec
 from support.driving import Driver
 
+from warrener.domain.control_events import FleetChanged
 from warrener.domain.definition.model import JobDefinition
-from warrener.domain.events import (
-    FleetChanged,
-    JobAdvanced,
-    JobCancelled,
-    JobStarted,
-    JobSubmitted,
-    JobSucceeded,
-    StepFailed,
-)
+from warrener.domain.events import JobAdvanced, JobCancelled, JobStarted, JobSubmitted, JobSucceeded
 from warrener.domain.ids import FLEET_ID, job_id, step_id
 from warrener.domain.messages import CancelJob, SignalJob, WorkerHello
+from warrener.domain.step_events import StepFailed
 from warrener.services.submission import Source, submission
 
 BLANK: dict[str, Any] = {"job": "blank", "steps": {"a": {"set": {"x": "${{ params.n }}"}}}}

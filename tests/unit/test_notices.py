@@ -12,7 +12,8 @@ import pytest
 from support.histories import REPORT, History
 from support.notices import FORM, Requests
 
-from warrener.domain.events import Error, JobFailed, JobRerun, UserActionRequested
+from warrener.domain.control_events import UserActionRequested
+from warrener.domain.events import Error, JobFailed, JobRerun
 from warrener.domain.notices import FAILED, KINDS, REMINDED, REQUESTED, Notification
 from warrener.domain.payloads import Payload
 from warrener.services.notices import Notices, answer_command

@@ -15,8 +15,9 @@ from support.histories import (
 )
 
 from warrener.adapters.memory_views import MemoryViewStore
-from warrener.domain.events import FanOut, GivenStep, StepCancelled
+from warrener.domain.events import FanOut, GivenStep
 from warrener.domain.payloads import Payload
+from warrener.domain.step_events import StepCancelled
 from warrener.projections.views import JOBS, STEPS, JobView, StepView
 from warrener.services.projector import catch_up
 

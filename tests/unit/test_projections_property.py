@@ -16,7 +16,8 @@ from support.scale import scaled
 from warrener.adapters.codec import TOPICS
 from warrener.adapters.memory_views import MemoryViewStore
 from warrener.domain import events
-from warrener.domain.events import FanOut, StepCancelled
+from warrener.domain.events import FanOut
+from warrener.domain.step_events import StepCancelled
 from warrener.projections.apply import READ_MODELS
 from warrener.projections.control_views import ACTIONS as REQUESTS
 from warrener.projections.ports import Documents

@@ -11,8 +11,8 @@ from support.histories import REPORT, TICK, History, definition, finish_report, 
 
 from warrener.adapters.memory_views import MemoryViewStore
 from warrener.domain.definition.model import Rate, RetryRule
-from warrener.domain.events import StepCancelled
 from warrener.domain.payloads import NULL, Payload
+from warrener.domain.step_events import StepCancelled
 from warrener.projections.control_views import ACTIONS, LIMITS, ActionView
 from warrener.projections.views import JOBS, SIGNALS_NAMED_MAX, STEPS, JobView, Steered, StepView
 from warrener.services.projector import catch_up

@@ -17,9 +17,10 @@ from warrener.adapters.clock import SystemClock
 from warrener.domain import ids
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import UsageError
-from warrener.domain.events import JobCancelling, StepReleased, StepSucceeded
+from warrener.domain.events import JobCancelling
 from warrener.domain.messages import RunStep
 from warrener.domain.ports import Outgoing
+from warrener.domain.step_events import StepReleased, StepSucceeded
 from warrener.domain.topology import POISON, QUARANTINE, inbox_queue, orders_queue, results_queue
 from warrener.services.client_async import AsyncClient
 from warrener.services.endpoints import Registry

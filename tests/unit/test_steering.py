@@ -11,18 +11,9 @@ import pytest
 from support.driving import START, Driver
 
 from warrener.domain import ids
+from warrener.domain.control_events import UserActionReminded, UserActionWithdrawn
 from warrener.domain.definition.model import JobDefinition, Rate, RetryRule
-from warrener.domain.events import (
-    JobSignalled,
-    Recorded,
-    StepParked,
-    StepProgressed,
-    StepReadied,
-    StepReleased,
-    StepRenewed,
-    UserActionReminded,
-    UserActionWithdrawn,
-)
+from warrener.domain.events import JobSignalled, Recorded
 from warrener.domain.messages import (
     AdjustStep,
     AnswerUserAction,
@@ -36,6 +27,13 @@ from warrener.domain.messages import (
     SignalJob,
 )
 from warrener.domain.ports import Notice
+from warrener.domain.step_events import (
+    StepParked,
+    StepProgressed,
+    StepReadied,
+    StepReleased,
+    StepRenewed,
+)
 from warrener.domain.topology import CONTROL
 
 

@@ -12,23 +12,12 @@ from support.driving import Driver
 
 from warrener.adapters.clock import SystemClock
 from warrener.domain import ids
+from warrener.domain.control_events import LimitChanged, UserActionAnswered, UserActionWithdrawn
 from warrener.domain.definition.model import JobDefinition, Rate, RetryRule
 from warrener.domain.errors import UsageError
-from warrener.domain.events import (
-    Event,
-    JobAdjusted,
-    JobPaused,
-    JobRerun,
-    JobResumed,
-    JobSignalled,
-    LimitChanged,
-    StepReadied,
-    StepReleased,
-    StepSucceeded,
-    UserActionAnswered,
-    UserActionWithdrawn,
-)
+from warrener.domain.events import Event, JobAdjusted, JobPaused, JobRerun, JobResumed, JobSignalled
 from warrener.domain.ports import EventStore
+from warrener.domain.step_events import StepReadied, StepReleased, StepSucceeded
 from warrener.services.steering import StoreSteering
 from warrener.services.turn import Chance
 

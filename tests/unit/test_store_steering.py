@@ -18,9 +18,10 @@ from warrener.adapters.memory import MemoryEventStore
 from warrener.domain import ids
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import Conflict, UnknownJob, UsageError
-from warrener.domain.events import JobCancelled, JobCancelling, Recorded, StepReleased
+from warrener.domain.events import JobCancelled, JobCancelling, Recorded
 from warrener.domain.flow import Flow, Ready
 from warrener.domain.ports import EventStore
+from warrener.domain.step_events import StepReleased
 from warrener.services.settings import Settings
 from warrener.services.steering import CONFLICTS_MAX, StoreSteering
 from warrener.services.turn import Chance

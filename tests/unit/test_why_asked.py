@@ -16,9 +16,9 @@ from warrener.adapters.memory import MemoryEventStore
 from warrener.adapters.memory_leases import MemoryLeases
 from warrener.domain import ids
 from warrener.domain.errors import Conflict, StoreUnavailable, UnknownJob, UsageError
-from warrener.domain.events import StepReleased
 from warrener.domain.messages import PauseJob, SignalJob
 from warrener.domain.ports import EventStore, Positioned
+from warrener.domain.step_events import StepReleased
 from warrener.projections.why.explain import LOOKS_MAX
 from warrener.projections.why.model import Place
 from warrener.services.log_at import LogAt

@@ -10,21 +10,12 @@ import msgspec
 from support.promises.folded import Broken, Folded
 
 from warrener.domain import ids
-from warrener.domain.events import (
-    Event,
-    JobAdvanced,
-    JobEnded,
-    JobRerun,
-    JobSubmitted,
-    Recorded,
-    StepEvent,
-    StepReleased,
-    StepSucceeded,
-)
+from warrener.domain.events import Event, JobAdvanced, JobEnded, JobRerun, JobSubmitted, Recorded
 from warrener.domain.ids import split_path
 from warrener.domain.messages import CommandReply, RunStep, StepReport
 from warrener.domain.ports import EventStore
 from warrener.domain.states import STEP_ENDED
+from warrener.domain.step_events import StepEvent, StepReleased, StepSucceeded
 from warrener.services.active_job import read_payload
 
 

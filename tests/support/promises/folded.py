@@ -9,25 +9,22 @@ import msgspec
 
 from warrener.domain import job as jobs
 from warrener.domain import step as steps
-from warrener.domain.definition.model import JobDefinition
-from warrener.domain.events import (
-    DefinitionStored,
-    Event,
+from warrener.domain.control_events import (
     FleetChanged,
-    JobEvent,
     LimitChanged,
-    Recorded,
-    StepEvent,
     UserActionAnswered,
     UserActionReminded,
     UserActionRequested,
     UserActionWithdrawn,
 )
+from warrener.domain.definition.model import JobDefinition
+from warrener.domain.events import DefinitionStored, Event, JobEvent, Recorded
 from warrener.domain.ids import item_path, split_path, step_id
 from warrener.domain.job_state import Job
 from warrener.domain.plan import Plan, PlannedStep, build_plan
 from warrener.domain.states import JOB_ENDED, STEP_ENDED
 from warrener.domain.step import OUT, Step
+from warrener.domain.step_events import StepEvent
 
 
 class Broken(AssertionError):

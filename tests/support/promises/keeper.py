@@ -14,9 +14,10 @@ from support.promises.messages import G8
 from support.promises.order import G4, G5
 from support.promises.replayed import Replay, Restart
 
-from warrener.domain.events import Recorded, StepEvent
+from warrener.domain.events import Recorded
 from warrener.domain.messages import CommandReply, RunStep, StepReport
 from warrener.domain.ports import EventStore
+from warrener.domain.step_events import StepEvent
 from warrener.services.controller import Controller
 
 

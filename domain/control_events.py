@@ -1,0 +1,73 @@
+"""Facts that concern more than one job: requests for people's help, limits, and the fleet."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import msgspec
+
+from warrener.domain.definition.model import Rate
+from warrener.domain.events import Event
+from warrener.domain.payloads import Payload
+
+# --- user actions: one stream for each request ---------------------------------------------------
+
+
+class UserActionEvent(Event, frozen=True, kw_only=True):
+    """Base of the events of a user action's stream."""
+
+
+class UserActionRequested(UserActionEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """A person is asked for help; all steps that name the same `subject` wait for one answer."""
+
+    action: str
+    subject: str  # the `cause` that endpoints name
+    message: str = ""
+    form: Payload | None = None  # JSON Schema of the answer
+    job: UUID  # of the step that asked first
+    path: str
+    shared: bool = True  # with all steps that name the subject; a `wait:` has its own
+
+
+class UserActionReminded(UserActionEvent, frozen=True, kw_only=True):
+    """Nobody has answered yet: those who were told are told again."""
+
+    number: int  # of the reminder, from 1
+
+
+class UserActionAnswered(UserActionEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """A person answered; every step that waits goes on."""
+
+    by: str = ""
+    reason: str = ""
+    data: Payload
+
+
+class UserActionWithdrawn(UserActionEvent, frozen=True, kw_only=True):
+    """No step waits for the answer any more."""
+
+    why: str
+
+
+# --- limits: one stream for each name ----------------------------------------------------------
+
+
+class LimitChanged(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """A limit is not what definitions say of it; None leaves a part as they say."""
+
+    by: str = ""
+    reason: str = ""
+    name: str
+    slots: int | None = None
+    rate: Rate | None = None
+    burst: int | None = None
+
+
+# --- the fleet: one stream ---------------------------------------------------------------------
+
+
+class FleetChanged(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """Workers came or went: the slots that serve each queue now, and the endpoints they know."""
+
+    slots: dict[str, int] = msgspec.field(default_factory=dict)
+    endpoints: tuple[str, ...] = ()
