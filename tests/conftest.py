@@ -7,7 +7,10 @@ command line before a fleet that is played by hand.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
+import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 from support.desk import desk, fleet_broker, fleet_store
 from support.rabbit_fixtures import (
@@ -29,6 +32,14 @@ __all__ = [
     "pytest_unconfigure",
     "rabbit",
 ]
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """Take back how a command of the test has set up the logging of this process."""
+    yield
+    structlog.reset_defaults()
+
 
 # No deadline and no complaint about slowness: both measure the machine, not the code.
 settings.register_profile(
