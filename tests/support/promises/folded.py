@@ -99,11 +99,6 @@ class Folded:
         """Return the steps that began and have not ended."""
         return {key: step for key, step in self.steps.items() if step.state not in STEP_ENDED}
 
-    def items(self, job: UUID, name: str) -> list[Step]:
-        """Return the items of a fan-out that ever began."""
-        mine = (step for step in self.steps.values() if step.job == job and step.path != name)
-        return [step for step in mine if split_path(step.path)[0] == name]
-
     def children(self, job: Job) -> list[UUID]:
         """Return the child jobs of the latest generation of a job's steps, items included."""
         found = list(job.children.values())

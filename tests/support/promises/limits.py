@@ -12,7 +12,6 @@ from warrener.domain import events as e
 from warrener.domain.definition.model import Limit
 from warrener.domain.ids import split_path
 from warrener.domain.job_state import Job
-from warrener.domain.states import STEP_ENDED
 
 HAIR = 1e-3  # what rounding of times may come to
 
@@ -33,6 +32,8 @@ class G9:
         if not isinstance(event, e.StepEvent):
             if isinstance(event, e.JobSubmitted):
                 self._check_depth(stream, event)
+            elif isinstance(event, e.JobAdvanced):
+                self._check_windows(self._folded.jobs[stream], event.begun)
             elif isinstance(event, e.LimitChanged):
                 for held in [held for held in self._rated if held.name == event.name]:
                     del self._rated[held]
@@ -45,7 +46,6 @@ class G9:
             for held in self._held.pop(stream, ()):
                 self._holders[held].pop(stream, None)
         if isinstance(event, e.StepReleased | e.StepOpened):
-            self._check_window(stream, event)
             self._check_budget(self._folded.jobs[event.job])
 
     def clock_set_back(self) -> None:
@@ -105,21 +105,16 @@ class G9:
 
     # --- fan-outs and trees ----------------------------------------------------------------------
 
-    def _check_window(self, stream: UUID, event: e.StepReleased | e.StepOpened) -> None:
-        name, index = split_path(event.path)
-        job = self._folded.jobs[event.job]
-        if index is None or self._has_begun_before(stream):
-            return
-        window = job.windows.get(name, self._folded.plan(job).steps[name].definition.window)
-        items = [each for each in self._folded.items(job.id, name) if each.state not in STEP_ENDED]
-        newest = max(split_path(each.path)[1] or 0 for each in items)
-        if window is not None and index == newest and len(items) > window:
-            raise Broken("G9", f"{len(items)} items of {name} are in flight, of {window}")
-
-    def _has_begun_before(self, stream: UUID) -> bool:
-        """Say whether this is another attempt of what was in flight before."""
-        step = self._folded.steps[stream]
-        return bool(step.failures) or step.readied_by != ""
+    def _check_windows(self, job: Job, begun: dict[str, int]) -> None:
+        """Items are in flight from when they are told to have begun, be a limit before them."""
+        for name in begun:
+            items = job.fan_outs.get(name)
+            if items is None:
+                continue
+            window = job.windows.get(name, self._folded.plan(job).steps[name].definition.window)
+            flying = items.begun - items.ended_count
+            if window is not None and flying > window:
+                raise Broken("G9", f"{flying} items of {name} are in flight, of {window}")
 
     def _check_depth(self, stream: UUID, event: e.JobSubmitted) -> None:
         if event.depth > event.budget.depth:
