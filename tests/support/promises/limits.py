@@ -8,7 +8,9 @@ from uuid import UUID
 
 from support.promises.folded import Broken, Folded
 
+from warrener.domain import control_events as ce
 from warrener.domain import events as e
+from warrener.domain import step_events as se
 from warrener.domain.definition.model import Limit
 from warrener.domain.ids import split_path
 from warrener.domain.job_state import Job
@@ -22,30 +24,30 @@ class G9:
     def __init__(self, folded: Folded, window_max: int) -> None:
         self._folded = folded
         self._window_max = window_max
-        self._holders: dict[e.Held, dict[UUID, None]] = {}
-        self._held: dict[UUID, tuple[e.Held, ...]] = {}
-        self._rated: dict[e.Held, list[datetime]] = {}  # orders since a limit is as it is
+        self._holders: dict[se.Held, dict[UUID, None]] = {}
+        self._held: dict[UUID, tuple[se.Held, ...]] = {}
+        self._rated: dict[se.Held, list[datetime]] = {}  # orders since a limit is as it is
 
     def event(self, recorded: e.Recorded) -> None:
         """Take the next event, after it was folded."""
         stream, event = recorded.originator_id, recorded.event
-        if not isinstance(event, e.StepEvent):
+        if not isinstance(event, se.StepEvent):
             if isinstance(event, e.JobSubmitted):
                 self._check_depth(stream, event)
             elif isinstance(event, e.JobAdvanced):
                 self._check_windows(self._folded.jobs[stream], event.begun)
-            elif isinstance(event, e.LimitChanged):
+            elif isinstance(event, ce.LimitChanged):
                 for held in [held for held in self._rated if held.name == event.name]:
                     del self._rated[held]
             return
-        if isinstance(event, e.StepReleased):
+        if isinstance(event, se.StepReleased):
             self._check_queue(event.queue)
             self._check_limits(stream, event)
             self._held[stream] = event.limits
-        elif not isinstance(event, e.StepStarted | e.StepProgressed):
+        elif not isinstance(event, se.StepStarted | se.StepProgressed):
             for held in self._held.pop(stream, ()):
                 self._holders[held].pop(stream, None)
-        if isinstance(event, e.StepReleased | e.StepOpened):
+        if isinstance(event, se.StepReleased | se.StepOpened):
             self._check_budget(self._folded.jobs[event.job])
 
     def clock_set_back(self) -> None:
@@ -53,7 +55,7 @@ class G9:
         self._rated.clear()
 
     @property
-    def holders(self) -> dict[e.Held, set[UUID]]:
+    def holders(self) -> dict[se.Held, set[UUID]]:
         """Return who holds what now."""
         return {held: set(steps) for held, steps in self._holders.items() if steps}
 
@@ -64,7 +66,7 @@ class G9:
         if out > self._window_max:
             raise Broken("G9", f"{out} orders of queue {queue} are out, of {self._window_max}")
 
-    def _check_limits(self, stream: UUID, event: e.StepReleased) -> None:
+    def _check_limits(self, stream: UUID, event: se.StepReleased) -> None:
         job = self._folded.jobs[event.job]
         name, _ = split_path(event.path)
         limits = self._folded.plan(job).steps[name].definition.limits
@@ -88,7 +90,7 @@ class G9:
             rate, burst = change.rate or rate, change.burst or burst
         return slots, rate and (rate.count, rate.seconds, float(burst or 1))
 
-    def _check_rate(self, held: e.Held, terms: tuple[float, float, float], at: datetime) -> None:
+    def _check_rate(self, held: se.Held, terms: tuple[float, float, float], at: datetime) -> None:
         """No stretch of time has seen more orders than the burst and what came in since.
 
         A clock that was set back begins anew, and so does a limit that people have changed.

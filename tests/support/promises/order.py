@@ -9,6 +9,7 @@ from support.joins import JOINS, RUN
 from support.promises.folded import Broken, Folded
 
 from warrener.domain import events as e
+from warrener.domain import step_events as se
 from warrener.domain.ids import COMPENSATE, compensation, split_path, step_id
 from warrener.domain.job_state import Job
 from warrener.domain.payloads import Payload
@@ -18,18 +19,18 @@ from warrener.domain.states import JOB_ENDED, JOB_MOVES, STEP_ENDED, STEP_FAILED
 from warrener.services.active_job import read_payload
 
 STEP_TRIGGERS: dict[type[e.Event], str] = {
-    e.StepReleased: "release",
-    e.StepStarted: "start",
-    e.StepProgressed: "progress",
-    e.StepParked: "park",
-    e.StepReadied: "ready_again",
-    e.StepRenewed: "renew",
-    e.StepOpened: "open",
-    e.StepSucceeded: "succeed",
-    e.StepRetryScheduled: "schedule_retry",
-    e.StepFailed: "fail",
-    e.StepSkipped: "skip",
-    e.StepCancelled: "cancel",
+    se.StepReleased: "release",
+    se.StepStarted: "start",
+    se.StepProgressed: "progress",
+    se.StepParked: "park",
+    se.StepReadied: "ready_again",
+    se.StepRenewed: "renew",
+    se.StepOpened: "open",
+    se.StepSucceeded: "succeed",
+    se.StepRetryScheduled: "schedule_retry",
+    se.StepFailed: "fail",
+    se.StepSkipped: "skip",
+    se.StepCancelled: "cancel",
 }
 JOB_TRIGGERS: dict[type[e.Event], str] = {
     e.JobStarted: "start",
@@ -66,19 +67,19 @@ class G4:
         if recorded.originator_version != version:
             raise Broken("G4", f"version {recorded.originator_version} of {stream}, not {version}")
         self._versions[stream] = version
-        if isinstance(event, e.StepEvent):
+        if isinstance(event, se.StepEvent):
             self._move_step(stream, event)
         elif isinstance(event, e.JobEvent):
             self._move_job(stream, event)
 
-    def _move_step(self, stream: UUID, event: e.StepEvent) -> None:
+    def _move_step(self, stream: UUID, event: se.StepEvent) -> None:
         trigger = STEP_TRIGGERS[type(event)]
         states = self._steps.get(stream, BEGUN)
         found = {STEP_MOVES[state, trigger] for state in states if (state, trigger) in STEP_MOVES}
         if not found:
             raise Broken("G4", f"{event.path} of {event.job}: {trigger} from {sorted(states)}")
-        self._steps[stream] = BEGUN if isinstance(event, e.StepRenewed) else found
-        if isinstance(event, e.StepReleased):
+        self._steps[stream] = BEGUN if isinstance(event, se.StepRenewed) else found
+        if isinstance(event, se.StepReleased):
             if event.attempt != self._attempts.get(stream, 0) + 1:
                 last = self._attempts.get(stream, 0)
                 raise Broken("G4", f"attempt {event.attempt} of {event.path} follows {last}")
@@ -115,9 +116,9 @@ class G5:
         begun: dict[tuple[UUID, str], None] = {}
         for recorded in events:
             event = recorded.event
-            if isinstance(event, e.StepReleased | e.StepOpened):
+            if isinstance(event, se.StepReleased | se.StepOpened):
                 begun[event.job, split_path(event.path)[0]] = None
-            if isinstance(event, e.StepReleased) and event.path.endswith(COMPENSATE):
+            if isinstance(event, se.StepReleased) and event.path.endswith(COMPENSATE):
                 self._check_input(event)
         for job_id, name in begun:
             job = self._folded.jobs[job_id]
@@ -170,18 +171,18 @@ class G5:
         if before:
             raise Broken("G5", f"{step.name} of {job.id} began before {before}")
 
-    def _check_input(self, event: e.StepReleased) -> None:
+    def _check_input(self, event: se.StepReleased) -> None:
         """A step is undone with what it was given, and with what it gave."""
         stream = step_id(event.job, event.path.removesuffix(COMPENSATE))
         given: Payload | None = None
         gave: Payload | None = None
         for recorded in self._log.stream(stream):
             match recorded.event:
-                case e.StepReleased():
+                case se.StepReleased():
                     given = recorded.event.args
-                case e.StepOpened(child=UUID()):
+                case se.StepOpened(child=UUID()):
                     given = self._folded.jobs[recorded.event.child].params
-                case e.StepSucceeded():
+                case se.StepSucceeded():
                     gave = recorded.event.result
         expected = {"input": self._value(given), "result": self._value(gave)}
         if self._value(event.args) != expected:
