@@ -41,6 +41,8 @@ def _release(turn: Turn, ready: Ready) -> None:
     step_id = ids.step_id(ready.job, ready.path)
     step = turn.memory.steps.get(step_id)
     if step is not None and not _may_go(step, turn.batch.now):
+        if step.state == "retrying":
+            turn.memory.watch(step)  # it was due, and the clock was set back since
         return
     planned = active.plan.steps[ready.step]
     queue = planned.definition.queue or DEFAULT_QUEUE

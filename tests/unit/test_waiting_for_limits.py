@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -78,3 +79,18 @@ def test_a_step_goes_as_soon_as_a_rate_has_a_token_for_it_though_nothing_else_ha
 
     assert [order.path for order in driver.orders] == ["a", "b"]
     assert (driver.now - START).total_seconds() == pytest.approx(10.0, abs=0.01)
+
+
+def test_an_attempt_that_was_due_goes_though_the_clock_is_set_back_while_it_waits() -> None:
+    driver = Driver()
+    retried = {**ONE_AT_A_TIME, "retry": [{"first": 5.0, "jitter": "none"}]}
+    driver.submit(jobs({"a": {"call": "work", **retried}}), {}, key="first")
+    driver.submit(jobs({"a": {"call": "work", **ONE_AT_A_TIME}}), {}, key="second")
+    driver.fail(driver.orders[0], outcome="failed")  # the second job has the slot now
+    driver.wait(5.0)
+
+    driver.now -= timedelta(hours=1)
+    driver.succeed(driver.orders[1])
+    driver.wait(3600.0)
+
+    assert [order.attempt for order in driver.orders] == [1, 1, 2]
