@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from warrener.domain import ids
-from warrener.domain.definition.check_params import form_problems, misfits
+from warrener.domain.definition.check_params import form_misfits, form_problems
 from warrener.domain.errors import UsageError
 from warrener.domain.events import (
     Error,
@@ -121,7 +121,7 @@ def answer(turn: Turn, message: AnswerUserAction) -> None:
     raw = bytes(message.data)
     data = decode_json(raw)
     form = read_payload(request.asked.form, turn.memory.store, turn.batch.blobs)
-    problems = misfits(form, data, "data")
+    problems = form_misfits(form, data, "data")
     if problems:
         raise UsageError("; ".join(str(problem) for problem in problems))
     payload = turn.batch.payload(raw)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from warrener.domain import ids
-from warrener.domain.definition.check_params import misfits
+from warrener.domain.definition.check_params import misfits_of_all
 from warrener.domain.definition.durations import moment
 from warrener.domain.errors import UsageError
 from warrener.domain.events import Error, JobSignalled, StepOpened
@@ -141,9 +141,9 @@ def _check_form(active: ActiveJob, name: str, data: object, step: Step | None) -
     if step is not None:
         wait = active.plan.steps[step.path].definition.wait
         forms = [wait.form if wait else None]
-    found = [misfits(form, data, "data") for form in forms]
-    if all(found):
-        raise UsageError("; ".join(str(problem) for problem in found[0]))
+    found = misfits_of_all(forms, data, "data")
+    if found:
+        raise UsageError("; ".join(str(problem) for problem in found))
 
 
 def wake(turn: Turn, step: Step) -> None:
