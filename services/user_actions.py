@@ -17,7 +17,11 @@ from warrener.domain.control_events import (
     UserActionRequested,
     UserActionWithdrawn,
 )
-from warrener.domain.definition.check_params import form_problems, misfits
+from warrener.domain.definition.check_params import (
+    ANSWER_BYTES_MAX,
+    form_misfits,
+    form_problems,
+)
 from warrener.domain.errors import UsageError
 from warrener.domain.events import Error
 from warrener.domain.messages import AnswerUserAction, StepReport, UserActionAsked
@@ -31,8 +35,6 @@ from warrener.services.requests import Request
 
 if TYPE_CHECKING:
     from warrener.services.turn import Turn
-
-ANSWER_BYTES_MAX = 256 * 1024  # it travels with the order of every step that goes on
 
 
 # --- asking ------------------------------------------------------------------------------------
@@ -120,7 +122,7 @@ def answer(turn: Turn, message: AnswerUserAction) -> None:
         raise UsageError(f"{len(raw)} bytes are over the limit of {ANSWER_BYTES_MAX} for an answer")
     data = decode_json(raw)
     form = read_payload(request.asked.form, turn.memory.store, turn.batch.blobs)
-    problems = misfits(form, data, "data")
+    problems = form_misfits(form, data, "data")
     if problems:
         raise UsageError("; ".join(str(problem) for problem in problems))
     payload = turn.batch.payload(raw)

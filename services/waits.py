@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from warrener.domain import ids
-from warrener.domain.definition.check_params import misfits
+from warrener.domain.definition.check_params import form_misfits, misfits_of_all
 from warrener.domain.definition.durations import moment
 from warrener.domain.definition.model import Wait
 from warrener.domain.errors import UsageError
@@ -76,7 +76,7 @@ def _fitting(turn: Turn, active: ActiveJob, wait: Wait) -> Signal | None:
     """Return the first kept signal that a step may take: it fits, and no other has claimed it."""
     for signal in active.job.signals.get(wait.signal, ()):
         data = read_payload(signal.data, turn.memory.store, turn.batch.blobs)
-        if signal.key not in turn.claimed and not misfits(wait.form, data, "data"):
+        if signal.key not in turn.claimed and not form_misfits(wait.form, data, "data"):
             return signal
     return None
 
@@ -151,9 +151,9 @@ def _check_form(active: ActiveJob, name: str, data: object, step: Step | None) -
     if step is not None:
         wait = active.plan.steps[step.path].definition.wait
         forms = [wait.form if wait else None]
-    found = [misfits(form, data, "data") for form in forms]
-    if all(found):
-        raise UsageError("; ".join(str(problem) for problem in found[0]))
+    found = misfits_of_all(forms, data, "data")
+    if found:
+        raise UsageError("; ".join(str(problem) for problem in found))
 
 
 def wake(turn: Turn, step: Step) -> None:

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from itertools import islice
 from typing import Any
 
 import msgspec
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, ValidationError
-from referencing import Registry
-from referencing.exceptions import Unresolvable
 
+from warrener.domain.definition.check_shape import ShapeCheck
 from warrener.domain.definition.findings import Findings, shown, strings, unknown_hint
 from warrener.domain.definition.model import JobDefinition
+from warrener.domain.definition.schema_match import (
+    Match,
+    Schema,
+    Steps,
+    TooManySteps,
+    UnusableSchema,
+)
+from warrener.domain.definition.schema_parts import Misfit
 from warrener.domain.errors import Problem
 
-SCHEMA_DEPTH_MAX = 50
+FORM_BYTES_MAX = 16 * 1024
+ANSWER_BYTES_MAX = 256 * 1024
 PROBLEMS_MAX = 20
-_REFUSED = ("$id", "$anchor", "$dynamicRef", "$dynamicAnchor", "$vocabulary")
-_VALUES = ("default", "const", "enum", "examples")  # data, not schemas
-_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+FORM_STEPS_MAX = 250_000  # about 0.2 seconds
+PARAMS_STEPS_MAX = 1_000_000
+_SIMILAR_LENGTH_MAX = 40
+_SIMILAR_MAX = 100
+_PATH_LENGTH_MAX = 200
 
 
 def check_schema(findings: Findings, schema: Any) -> None:
@@ -42,16 +49,9 @@ def _check_schema(findings: Findings, place: str, schema: Any) -> bool:
         return False
     before = len(findings.problems)
     list(strings(findings, place, schema))  # what is no JSON, or too deep
-    _check_parts(findings, place, schema, schema, SCHEMA_DEPTH_MAX)
-    if len(findings.problems) > before:
-        return False
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        path = place + "".join(_part(part) for part in error.absolute_path)
-        findings.add(path, f"not a valid JSON Schema: {shown(error.message, 200)}")
-        return False
-    return True
+    if len(findings.problems) == before:
+        ShapeCheck(findings, place, schema).run()
+    return len(findings.problems) == before
 
 
 def form_problems(form: Any) -> list[Problem]:
@@ -63,107 +63,107 @@ def form_problems(form: Any) -> list[Problem]:
 
 def check_form(findings: Findings, path: str, form: Any) -> None:
     """Note what makes the form of a user's answer no usable JSON Schema."""
-    if form is not None:
-        _check_schema(findings, path, form)
-
-
-def _check_parts(findings: Findings, path: str, part: Any, root: Any, depth_left: int) -> None:
-    """Go through a schema; it must stand on its own and be of bounded depth."""
-    if depth_left == 0:
-        findings.add(path, f"nested deeper than {SCHEMA_DEPTH_MAX} levels")
+    if form is None:
         return
-    if isinstance(part, list):
-        for number, item in enumerate(part):
-            _check_parts(findings, f"{path}[{number}]", item, root, depth_left - 1)
-    elif isinstance(part, dict):
-        for key, item in part.items():
-            place = f"{path}.{key}"
-            if not isinstance(key, str):
-                findings.add(place, f"the key {key!r} is not text")
-            elif isinstance(item, str):
-                _check_keyword(findings, place, key, item, root)
-            elif key == "patternProperties" and isinstance(item, dict):
-                for pattern in item:
-                    _check_pattern(findings, f"{place}.{pattern}", str(pattern))
-            if key not in _VALUES:
-                _check_parts(findings, place, item, root, depth_left - 1)
+    size = _size(form)
+    if size > FORM_BYTES_MAX:
+        text = f"{size} bytes are over the limit of {FORM_BYTES_MAX} bytes for a form"
+        findings.add(path, text, "ask for less, and put long texts into the message")
+        return
+    _check_schema(findings, path, form)
 
 
-def _check_keyword(findings: Findings, path: str, key: str, value: str, root: Any) -> None:
-    if key in _REFUSED:
-        findings.add(path, f"{key} is not supported", 'use {"$ref": "#/$defs/NAME"}')
-    elif key == "$ref" and not value.startswith("#/"):
-        findings.add(
-            path,
-            f"$ref to {shown(value)!r}",
-            "only #/... in the same schema; nothing is fetched",
-        )
-    elif key == "$ref" and not _resolves(root, value):
-        findings.add(path, f"$ref: there is nothing at {shown(value)!r}")
-    elif key == "$schema" and value.rstrip("#") != _DIALECT:
-        findings.add(path, "only JSON Schema draft 2020-12 is supported", f"it is {_DIALECT}")
-    elif key == "pattern":
-        _check_pattern(findings, path, value)
-
-
-def _check_pattern(findings: Findings, path: str, pattern: str) -> None:
+def _size(value: Any) -> int:
+    """Return the bytes of a value as JSON, 0 if it is none: that is told by other checks."""
     try:
-        re.compile(pattern)
-    except (re.error, RecursionError, OverflowError) as error:
-        findings.add(path, f"not a regular expression: {error}")
-
-
-def _resolves(root: Any, reference: str) -> bool:
-    for part in reference[2:].split("/"):
-        key = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(root, dict) and key in root:
-            root = root[key]
-        elif isinstance(root, list) and key.isdecimal() and int(key) < len(root):
-            root = root[int(key)]
-        else:
-            return False
-    return isinstance(root, dict | bool)
+        return len(msgspec.json.encode(value))
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError):
+        return 0
 
 
 def validate_params(definition: JobDefinition, params: Mapping[str, Any]) -> list[Problem]:
     """Return how the parameters do not fit the definition's schema; empty if they do."""
-    return misfits(definition.params, dict(params), "params")
-
-
-def misfits(schema: Mapping[str, Any] | None, value: Any, place: str) -> list[Problem]:
-    """Return how a value does not fit a schema, if there is one; `place` names the value."""
-    if not schema:
+    if not definition.params:
         return []
-    validator = _validator(msgspec.json.encode(schema, order="sorted"))
-    try:
-        errors = list(islice(validator.iter_errors(value), PROBLEMS_MAX))
-    except (RecursionError, Unresolvable) as error:
-        return [Problem(message=f"the schema cannot be applied: {type(error).__name__}")]
-    return [_problem(error, schema, place) for error in errors]
+    schema, steps = _text(definition.params), Steps(PARAMS_STEPS_MAX)
+    return _misfits(schema, dict(params), "params", steps)
+
+
+def form_misfits(form: Mapping[str, Any] | None, value: Any, place: str) -> list[Problem]:
+    """Return how an answer does not fit its form, if there is one; `place` names the answer."""
+    return misfits_of_all([form], value, place)
+
+
+def misfits_of_all(
+    forms: Sequence[Mapping[str, Any] | None], value: Any, place: str
+) -> list[Problem]:
+    """Return how an answer does not fit the first of some forms; empty if it fits any of them."""
+    if not all(forms):
+        return []
+    size = _size(value)
+    if size > ANSWER_BYTES_MAX:
+        limit = f"the limit of {ANSWER_BYTES_MAX} bytes for an answer to a form"
+        hint = "keep large data where it is and hand on a reference"
+        return [Problem(message=f"{size} bytes are over {limit}", hint=hint, path=place)]
+    steps = Steps(FORM_STEPS_MAX)
+    first: list[Problem] = []
+    for form in dict.fromkeys(map(_text, forms)):
+        found = _misfits(form, value, place, steps)
+        if not found:
+            return []
+        first = first or found
+    return first
+
+
+def _text(schema: Mapping[str, Any] | None) -> bytes:
+    return msgspec.json.encode(schema, order="sorted")
 
 
 @lru_cache(256)
-def _validator(schema: bytes) -> Draft202012Validator:
-    return Draft202012Validator(msgspec.json.decode(schema), registry=Registry())
+def _schema(text: bytes) -> Schema:
+    return Schema(msgspec.json.decode(text))
 
 
-def _problem(error: ValidationError, schema: Mapping[str, Any], place: str) -> Problem:
-    path = place + "".join(_part(part) for part in error.absolute_path)
-    message, hint = shown(error.message, 300), ""
-    given: Any = error.instance
-    if path == place and error.validator == "required":
-        missing = [name for name in schema.get("required", ()) if name not in given]
-        message, hint = f"missing: {', '.join(missing)}", _similar(missing, given)
-    elif path == place and error.validator == "additionalProperties":
-        known = schema.get("properties", {})
-        odd = sorted(name for name in given if name not in known)
-        message, hint = f"unknown: {shown(', '.join(odd), 200)}", unknown_hint(odd[0], known)
+def _misfits(text: bytes, value: Any, place: str, steps: Steps) -> list[Problem]:
+    """Return how a value does not fit the schema with this text."""
+    schema = _schema(text)
+    try:
+        found = list(islice(Match(schema, steps).misfits(schema.root, value), PROBLEMS_MAX))
+    except TooManySteps:
+        message = "it takes too long to check this against its schema"
+        hint = "make it smaller, or the schema simpler"
+        return [Problem(message=message, hint=hint, path=place)]
+    except UnusableSchema as error:
+        return [Problem(message=f"the schema cannot be applied: {shown(error, 300)}")]
+    except RecursionError:
+        return [Problem(message="the schema cannot be applied: RecursionError")]
+    return list(dict.fromkeys(_problem(misfit, place) for misfit in found))
+
+
+def _problem(misfit: Misfit, place: str) -> Problem:
+    path = shown(place + "".join(_part(part) for part in misfit.path), _PATH_LENGTH_MAX)
+    given, schema = misfit.value, misfit.schema
+    if not misfit.place and misfit.keyword == "required":
+        missing = [name for name in schema["required"] if name not in given]
+        message, hint = f"missing: {shown(', '.join(missing), 300)}", _similar(missing[0], given)
+    elif not misfit.place and misfit.extras:
+        known, odd = schema.get("properties", {}), sorted(misfit.extras)
+        message = f"unknown: {shown(', '.join(odd), 200)}"
+        hint = shown(unknown_hint(odd[0][:_SIMILAR_LENGTH_MAX], _few(known)), 300)
+    else:
+        message, hint = shown(misfit.words(), 300), ""
     return Problem(message=message, hint=hint, path=path)
 
 
-def _similar(missing: list[str], given: Mapping[str, Any]) -> str:
-    near = get_close_matches(missing[0], given, n=1) if missing else []
+def _similar(missing: str, given: Mapping[str, Any]) -> str:
+    near = get_close_matches(missing[:_SIMILAR_LENGTH_MAX], _few(given), n=1)
     return f"given was {shown(near[0])}" if near else ""
+
+
+def _few(names: Iterable[str]) -> list[str]:
+    """Return names to look for similar ones in: that takes the square of their length for each."""
+    short = (name for name in names if len(name) <= _SIMILAR_LENGTH_MAX)
+    return list(islice(short, _SIMILAR_MAX))
 
 
 def _part(part: str | int) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from warrener.domain.definition.check_params import misfits
+from warrener.domain.definition.check_params import form_misfits
 from warrener.domain.errors import ParameterError, PayloadError, Problem, UsageError
 from warrener.domain.payloads import decode_json
 from warrener.services.cli.output import clean, one_line
@@ -37,7 +37,7 @@ def fill_in(form: Mapping[str, Any], ask: Ask, say: Callable[[str], None]) -> An
     """Return an answer that fits a form, asked for with `ask`; `say` tells what does not fit."""
     for _ in range(TRIES_MAX):
         answer = _answer(form, ask, say)
-        problems = misfits(form, answer, "answer")
+        problems = form_misfits(form, answer, "answer")
         if not problems:
             return answer
         for problem in problems:
@@ -47,7 +47,7 @@ def fill_in(form: Mapping[str, Any], ask: Ask, say: Callable[[str], None]) -> An
 
 def check_fits(form: Mapping[str, Any] | None, answer: Any) -> None:
     """Raise `ParameterError` if an answer does not fit its form."""
-    problems = misfits(form, answer, "data")
+    problems = form_misfits(form, answer, "data")
     if problems:
         raise ParameterError("\n".join(str(problem) for problem in problems))
 
@@ -71,7 +71,7 @@ def fields_text(form: Mapping[str, Any]) -> str:
 def _answer(form: Mapping[str, Any], ask: Ask, say: Callable[[str], None]) -> Any:
     properties = _properties(form)
     if not properties:
-        return _value("answer", form, (ask, say), lambda value: misfits(form, value, "answer"))
+        return _value("answer", form, (ask, say), lambda value: form_misfits(form, value, "answer"))
     answer = {}
     for name, field in properties.items():
         check = partial(_field_misfits, form, name)
@@ -85,7 +85,7 @@ def _answer(form: Mapping[str, Any], ask: Ask, say: Callable[[str], None]) -> An
 def _field_misfits(form: Mapping[str, Any], name: str, value: Any) -> list[Problem]:
     """Return how one field does not fit; it may refer to other parts of the form."""
     place = f"answer.{name}"
-    found = misfits({**form, "required": []}, {name: value}, "answer")
+    found = form_misfits({**form, "required": []}, {name: value}, "answer")
     return [problem for problem in found if problem.path.startswith(place)]
 
 
