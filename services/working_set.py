@@ -82,13 +82,13 @@ class WorkingSet:
         return ActiveJob(job, self.plan(job.definition), Tree(job.id, job.budget), self.store)
 
     def revive(self, active: ActiveJob) -> None:
-        """Work on a job that has ended, and goes on in a new generation."""
-        if active.job.id not in self.jobs:
-            job = active.job
+        """Work on a job in a new generation, be it one that had ended."""
+        job = active.job
+        if job.id not in self.jobs:
             self.trees[job.id] = active.tree
             self.jobs[job.id] = active
-            if job.deadline is not None:
-                self.set_timer(job.deadline, job.id)
+        if job.deadline is not None:
+            self.set_timer(job.deadline, job.id)
 
     def count_steps(self, tree: Tree) -> None:
         """Count anew what the jobs of a tree have put under its budget."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -122,3 +123,17 @@ def test_a_child_job_of_which_a_part_began_anew_is_loaded_once_after_a_restart()
     driver.succeed(driver.order("a"))
     driver.succeed(driver.order("b"))
     assert driver.job(job).state == "succeeded"
+
+
+def test_a_deadline_holds_for_what_begins_anew_after_it_though_the_clock_was_set_back() -> None:
+    driver = Driver()
+    steps = {"a": {"call": "work"}, "z": {"call": "clean", "always": True}}
+    job = driver.submit(definition(steps, deadline=60.0), {})
+    driver.succeed(driver.order("a"))
+    driver.wait(60.0)  # what cleans up goes on
+    driver.now -= timedelta(hours=1)
+    driver.command(rerun(job, "a"))
+
+    driver.wait(3600.0)
+
+    assert driver.job(job).overdue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ import msgspec
 from support.promises.folded import Broken, Folded
 
 from warrener.adapters.memory_views import MemoryViewStore
+from warrener.domain.events import Recorded, StepOpened
 from warrener.domain.job_state import Job
 from warrener.domain.ports import EventStore
 from warrener.domain.step import Step
@@ -36,6 +37,15 @@ class G6:
         for job in self._folded.open_jobs().values():
             if not self._is_explained(job):
                 raise Broken("G6", f"job {job.id} is {job.state} at {now}: {job.steps}")
+
+    def committed(self, events: Sequence[Recorded]) -> None:
+        """A step that waits for people, and has not got what it waits for, has asked them."""
+        for recorded in events:
+            event = recorded.event
+            if isinstance(event, StepOpened) and event.signal is not None and event.request is None:
+                step = self._folded.steps[recorded.originator_id]
+                if step.state == "waiting" and self._form(step) is not None:
+                    raise Broken("G6", f"{event.path} of {event.job} has a form for nobody")
 
     def _waits(self, step: Step, job: Job) -> bool:
         """Say whether it can be seen for whom a step waits."""

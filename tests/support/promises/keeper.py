@@ -55,6 +55,7 @@ class Promises:
             events.append(recorded)
         self.g2.committed(events)
         self.g5.committed(events)
+        self.g6.committed(events)
         self._touched.update(self._streams(events))
 
     def _streams(self, events: Sequence[Recorded]) -> set[UUID]:

@@ -11,7 +11,10 @@ from support.promises.folded import Broken, Folded
 from support.promises.limits import G9
 
 from warrener.domain.flow import Flow, Ready
+from warrener.domain.ids import step_id
+from warrener.domain.job_state import Job
 from warrener.domain.step import Step
+from warrener.services.active_job import ActiveJob
 from warrener.services.controller import Controller
 from warrener.services.working_set import WorkingSet
 
@@ -73,8 +76,42 @@ class Restart:
         _same("the ready steps", self._ready(live, now), self._ready(fresh, now))
         for step in live.memory.steps.values():
             _same(f"timers of {step.path}", self._dues(live, step), self._dues(fresh, step))
+        for controller in (live, fresh):
+            self._check_timers(controller, now)
+        for key, active in live.memory.jobs.items():
+            again = fresh.memory.jobs[key]
+            _same(f"items of {key}", active.items, again.items)
+            _same(f"results of items of {key}", _collected(active), _collected(again))
         for key, request in live.memory.requests.open.items():
             _same(f"members of {key}", request.members, fresh.memory.requests.open[key].members)
+
+    def _check_timers(self, controller: Controller, now: datetime) -> None:
+        """Somebody will look at whatever time brings about."""
+        memory = controller.memory
+        taken = {step_id(each.job, each.path) for each in all_ready(controller)}
+        first: dict[UUID, datetime] = {}
+        for at, about in memory._timers:
+            first[about] = min(at, first.get(about, at))
+        wanted = [
+            (step.id, due.at)
+            for step in memory.steps.values()
+            for due in memory.due(step)
+            if not (due.kind == "retry" and step.id in taken)
+        ]
+        wanted += [
+            (key, active.job.deadline)
+            for key, active in memory.jobs.items()
+            if active.job.deadline and self._has_deadline(active.job)
+        ]
+        reminders = ((key, each.remind_at()) for key, each in memory.requests.open.items())
+        wanted += [(key, at) for key, at in reminders if at is not None]
+        for about, at in wanted:
+            if at > now and (about not in first or first[about] > at):
+                raise Broken("Replay", f"nobody will look at {about} at {at}")
+
+    def _has_deadline(self, job: Job) -> bool:
+        """Say whether a deadline would still stop a job; clean-up is not stopped."""
+        return not (job.overdue or job.cancelled) and bool(self._folded.main_open(job))
 
     def _dues(self, controller: Controller, step: Step) -> list[str]:
         """Return what time will bring about a step; the last sign of life is not in the log."""
@@ -83,10 +120,7 @@ class Restart:
 
     def _ready(self, controller: Controller, now: datetime) -> set[Ready]:
         """Return the steps in any backlog that could go out, but for windows and limits."""
-        waiters = [w.ready for held in controller.memory.held.values() for w in held]
-        for state in controller.memory.limits._states.values():
-            waiters += [waiter.ready for waiter in state.waiters]
-        return {each for each in [*backlog(controller.flow), *waiters] if self._is_ready(each, now)}
+        return {each for each in all_ready(controller) if self._is_ready(each, now)}
 
     def _is_ready(self, ready: Ready, now: datetime) -> bool:
         job = self._folded.open_jobs().get(ready.job)
@@ -102,6 +136,18 @@ class Restart:
         if items is None or ready.index >= max(items.begun, items.may_begin):
             return False
         return not items.ended[ready.index]
+
+
+def _collected(active: ActiveJob) -> dict[str, bytes]:
+    return {name: found.to_json() for name, found in active.collected.items()}
+
+
+def all_ready(controller: Controller) -> list[Ready]:
+    """Return all that waits for room in windows and limits, or for its job to be resumed."""
+    waiters = [each.ready for held in controller.memory.held.values() for each in held]
+    for state in controller.memory.limits._states.values():
+        waiters += [waiter.ready for waiter in state.waiters]
+    return [*backlog(controller.flow), *waiters]
 
 
 def backlog(flow: Flow) -> list[Ready]:
