@@ -21,9 +21,6 @@ CHUNK = 50
 TWICE_EVERY = 10
 ROOT = Path(__file__).resolve().parents[2]
 
-# Seeds that once broke a promise, and which.
-PINNED: dict[int, str] = {}
-
 
 @pytest.mark.parametrize("chunk", range(scaled(SEEDS) // CHUNK))
 def test_every_promise_is_kept_whatever_happens_and_the_same_seed_writes_the_same_log(
@@ -35,11 +32,6 @@ def test_every_promise_is_kept_whatever_happens_and_the_same_seed_writes_the_sam
         assert first.broken == "", f"seed {seed}: run `bash ops/simulate --from {seed} --seeds 1`"
         if seed % TWICE_EVERY == 0:
             assert try_seed(seed).digest == first.digest, f"seed {seed}"
-
-
-@pytest.mark.parametrize("seed", PINNED)
-def test_what_was_found_once_does_not_come_back(seed: int) -> None:
-    run(seed)
 
 
 def test_the_worlds_see_every_event_and_every_end_of_a_step() -> None:

@@ -10,10 +10,11 @@ import msgspec
 from support.promises.folded import Broken, Folded
 
 from warrener.adapters.memory_views import MemoryViewStore
-from warrener.domain.events import Recorded, StepOpened
+from warrener.domain.events import Recorded
 from warrener.domain.job_state import Job
 from warrener.domain.ports import EventStore
 from warrener.domain.step import Step
+from warrener.domain.step_events import StepOpened
 from warrener.projections.views import JOBS
 from warrener.services.projector import catch_up
 
