@@ -9,8 +9,8 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
@@ -24,10 +24,7 @@ from warrener.services.settings import (
     Settings,
     check_broker_url,
     data_folder,
-    listed,
-    notify_kinds,
     sqlite_path,
-    switched,
 )
 
 if TYPE_CHECKING:
@@ -36,25 +33,21 @@ if TYPE_CHECKING:
 
     from warrener.adapters.clock import VirtualClock
     from warrener.domain.broker_admin import BrokerAdmin
-    from warrener.domain.notices import Notifier, Positions
+    from warrener.domain.notices import Positions
     from warrener.domain.ports import Broker, Clock, EventStore, Leases
     from warrener.projections.ports import ViewStore
     from warrener.services.embedded import Embedded
     from warrener.services.endpoints import Registry
-    from warrener.services.notifier import NotifierDaemon
     from warrener.services.projector import Progress
     from warrener.services.queries import Queries
-    from warrener.services.reactor_daemon import ReactorDaemon
     from warrener.services.runners import Runner
     from warrener.services.steering import StoreSteering
     from warrener.services.turn import Chance
-    from warrener.services.worker_daemon import WorkerDaemon, WorkerOptions
 
 Mode = Literal["processes", "threads", "inline"]
 
 TOKEN_BYTES = 16
 TOKENS_AT_ONCE = 256
-SECRET_CHARACTERS_MIN = 16
 INLINE_ORDERS = 32  # how many short orders may share a commit where they run one by one
 
 
@@ -153,105 +146,6 @@ def process_name() -> str:
 
 
 @contextmanager
-def open_reactor(
-    settings: Settings,
-    store: EventStore,
-    *,
-    name: str | None = None,
-    lease_seconds: float = 15.0,
-    on_ready: Callable[[], None] = lambda: None,
-    on_turn: Callable[[], None] = lambda: None,
-) -> Iterator[ReactorDaemon]:
-    """Put a reactor daemon together over a store that is open already."""
-    from warrener.services.reactor_daemon import Identity, ReactorDaemon
-
-    leases = open_leases(settings.store_url)
-    try:
-        yield ReactorDaemon(
-            Identity(name or process_name(), lease_seconds=lease_seconds),
-            store,
-            leases,
-            open_broker(settings.broker_url, lease_seconds),  # a frozen one lets go about then
-            clock=open_clock(),
-            chance=open_chance(),
-            on_ready=on_ready,
-            on_turn=on_turn,
-        )
-    finally:
-        leases.close()
-
-
-@contextmanager
-def open_notifier(
-    settings: Settings,
-    store: EventStore,
-    *,
-    from_now: bool = False,
-    on_ready: Callable[[], None] = lambda: None,
-    on_turn: Callable[[], None] = lambda: None,
-) -> Iterator[NotifierDaemon]:
-    """Put what tells people together over a store that is open already; one works on it at once."""
-    from warrener.adapters.run_lock import role_lock
-    from warrener.services.notices import Notices
-    from warrener.services.notifier import NotifierDaemon, Teller
-
-    path = sqlite_path(settings.store_url)
-    if path == MEMORY:
-        raise UsageError("a notifier needs a store that others write to: --store sqlite:///...")
-    clock = open_clock()
-    notifiers = _notifiers(settings, clock)
-    notices = Notices(store, notify_kinds(settings.notify_on))
-    with role_lock(path, "notifier"), ExitStack() as stack:
-        positions = open_positions(settings.store_url)
-        stack.callback(positions.close)
-        yield NotifierDaemon(
-            [Teller(notifier, store, positions, notices) for notifier in notifiers],
-            store,
-            clock,
-            from_now=from_now,
-            on_ready=on_ready,
-            on_turn=on_turn,
-        )
-
-
-def _notifiers(settings: Settings, clock: Clock) -> Sequence[Notifier]:
-    """Return a notifier for each way of telling that is set."""
-    found: list[Notifier] = []
-    if settings.webhook_url:
-        found.append(_webhook(settings, clock))
-    if settings.smtp_url:
-        from warrener.adapters.notify_mail_url import addresses_of, relay_of
-        from warrener.adapters.notify_smtp import MailNotifier
-
-        relay = relay_of(settings.smtp_url)
-        found.append(MailNotifier(relay, addresses_of(settings.mail_from, settings.mail_to)))
-    if not found:
-        raise UsageError(
-            "nobody is to be told: set WARRENER_WEBHOOK_URL and WARRENER_WEBHOOK_SECRET, or"
-            " WARRENER_SMTP_URL, WARRENER_MAIL_FROM and WARRENER_MAIL_TO"
-        )
-    return found
-
-
-def _webhook(settings: Settings, clock: Clock) -> Notifier:
-    from warrener.adapters.notify_webhook import WebhookNotifier
-    from warrener.adapters.notify_webhook_url import target_of
-
-    target = target_of(
-        settings.webhook_url,
-        hosts=listed(settings.webhook_allow),
-        plain=switched(settings.webhook_plain, "WARRENER_WEBHOOK_PLAIN"),
-    )
-    if len(settings.webhook_secret) < SECRET_CHARACTERS_MIN:
-        raise UsageError(
-            f"WARRENER_WEBHOOK_SECRET needs {SECRET_CHARACTERS_MIN} characters or more:"
-            " receivers know by it that a notification is ours"
-        )
-    private = switched(settings.webhook_private, "WARRENER_WEBHOOK_PRIVATE")
-    return WebhookNotifier(target, settings.webhook_secret, clock, private=private)
-
-
-@contextmanager
 def open_queries(
     settings: Settings, store: EventStore, on_progress: Progress | None = None
 ) -> Iterator[Queries]:
@@ -332,87 +226,6 @@ def open_local(
         store, MemoryBroker(), runner, clock, chance, slots=INLINE_ORDERS, queues=queues
     )
     return LocalParts(store, MemoryViewStore(), embedded, clock, virtual)
-
-
-@contextmanager
-def open_worker(
-    settings: Settings,
-    options: WorkerOptions,
-    *,
-    trace: bool = False,
-    on_ready: Callable[[], None] = lambda: None,
-    on_turn: Callable[[], None] = lambda: None,
-) -> Iterator[WorkerDaemon]:
-    """Load the endpoints, connect, and put a worker daemon together; `trace` logs every step."""
-    from warrener.services.worker import Worker
-    from warrener.services.worker_daemon import WorkerDaemon
-
-    options.check()
-    if settings.broker_url == MEMORY_BROKER:
-        raise UsageError("a worker needs a broker that its reactor reaches: --broker amqp://...")
-    name, clock = options.name or process_name(), open_clock()
-    with ExitStack() as stack:
-        runner, served = _serving_runner(options, name, clock, stack)
-        queues = options.queues or tuple(sorted(set(served.values())))
-        channel = open_broker(settings.broker_url).channel()
-        stack.callback(channel.close)
-        worker = Worker(
-            channel,
-            runner,
-            queues,
-            options.slots,
-            name=name,
-            clock=clock,
-            beat_seconds=options.beat_seconds,
-            endpoints=tuple(served),
-            trace=trace,
-        )
-        yield WorkerDaemon(
-            worker,
-            drain_seconds=options.drain_seconds,
-            facts={
-                "mode": options.mode,
-                "slots": options.slots,
-                "queues": list(queues),
-                "endpoints": len(served),
-            },
-            on_ready=on_ready,
-            on_turn=on_turn,
-        )
-
-
-def _serving_runner(
-    options: WorkerOptions, name: str, clock: Clock, stack: ExitStack
-) -> tuple[Runner, Mapping[str, str]]:
-    """Return a runner that has loaded the endpoints, and their queues by name."""
-    runner: Runner
-    if options.mode == "processes":
-        from warrener.services.worker_crew import Policy
-        from warrener.services.worker_processes import ProcessRunner
-
-        policy = Policy(
-            tasks_max=options.children_tasks_max,
-            memory_bytes_max=options.children_memory_bytes_max,
-            pulse_seconds=options.beat_seconds / 2,
-        )
-        children = ProcessRunner(options.slots, options.modules, clock, worker=name, policy=policy)
-        stack.callback(children.close)
-        served = children.start()
-        runner = children
-    else:
-        from warrener.services.endpoints import REGISTRY
-        from warrener.services.modules import load_endpoint_modules
-        from warrener.services.worker_asyncio import AsyncioRunner
-        from warrener.services.worker_threads import ThreadRunner
-
-        load_endpoint_modules(options.modules)
-        served = REGISTRY.queues()
-        kind = ThreadRunner if options.mode == "threads" else AsyncioRunner
-        runner = kind(options.slots, clock, name)
-        stack.callback(runner.close)
-    if not served:
-        raise UsageError(f"there are no endpoints in {', '.join(options.modules)}")
-    return runner, served
 
 
 def hold_job(settings: Settings, root: UUID) -> AbstractContextManager[None]:

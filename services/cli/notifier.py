@@ -47,14 +47,14 @@ def notifier(
     With --once the exit code is 4 if something could not be told.
     """
     session = Session(as_json=False, store=store, log=log, log_level="info")
-    from warrener.services import wiring
+    from warrener.services import wiring_daemons
     from warrener.services.cli.daemons import stopping_on_signals
     from warrener.services.notify import Notifier as Systemd
 
     systemd = Systemd()
     with (
         session.store(create=True) as opened,
-        wiring.open_notifier(
+        wiring_daemons.open_notifier(
             session.settings,
             opened,
             from_now=from_now,

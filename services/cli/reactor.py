@@ -47,14 +47,14 @@ def reactor(
     Any number may run; one works and the others stand by. SIGTERM ends it in good order.
     """
     session = Session(as_json=False, store=store, broker=broker, log=log, log_level="info")
-    from warrener.services import wiring
+    from warrener.services import wiring_daemons
     from warrener.services.cli.daemons import stopping_on_signals
     from warrener.services.notify import Notifier
 
     notifier = Notifier()
     with (
         session.store(create=True) as opened,
-        wiring.open_reactor(
+        wiring_daemons.open_reactor(
             session.settings,
             opened,
             name=name,

@@ -77,13 +77,13 @@ def worker(
 
 
 def _serve(session: Session, wanted: Any) -> None:
-    from warrener.services import wiring
+    from warrener.services import wiring_daemons
     from warrener.services.cli.daemons import stopping_on_signals
     from warrener.services.notify import Notifier
 
     notifier = Notifier()
     with (
-        wiring.open_worker(
+        wiring_daemons.open_worker(
             session.settings,
             wanted,
             trace=structlog.get_logger().is_enabled_for(logging.DEBUG),
