@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import msgspec
 import pytest
 from support.driving import START, Driver
+from support.steered import definition, paths, raw, restarted, started
 
 from warrener.domain import ids
 from warrener.domain.control_events import UserActionReminded, UserActionWithdrawn
@@ -35,30 +35,6 @@ from warrener.domain.step_events import (
     StepRenewed,
 )
 from warrener.domain.topology import CONTROL
-
-
-def definition(steps: dict[str, Any], **fields: Any) -> JobDefinition:
-    return msgspec.convert({"job": "job", "steps": steps, **fields}, JobDefinition)
-
-
-def started(steps: dict[str, Any], **fields: Any) -> tuple[Driver, UUID]:
-    driver = Driver()
-    return driver, driver.submit(definition(steps, **fields), {})
-
-
-def paths(driver: Driver) -> list[str]:
-    return [order.path for order in driver.orders]
-
-
-def restarted(driver: Driver) -> None:
-    driver.controller.forget()
-    assert driver.controller.recover(driver.store.open_roots(), driver.now) == {}
-    driver.handle("")
-
-
-def raw(value: Any) -> msgspec.Raw:
-    return msgspec.Raw(msgspec.json.encode(value))
-
 
 CHAIN = {"a": {"call": "a"}, "b": {"call": "b", "with": {"a": "${{ steps.a.result }}"}}}
 

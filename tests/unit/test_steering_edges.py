@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-from uuid import UUID
-
 import msgspec
 import pytest
 from support.driving import Driver
+from support.steered import definition, paths, raw, restarted, started
 
 from warrener.domain import ids
 from warrener.domain.definition.model import JobDefinition, Rate, RetryRule
@@ -24,29 +22,6 @@ from warrener.domain.messages import (
 from warrener.domain.payloads import Payload
 from warrener.domain.ports import Notice
 from warrener.services.submission import Part, Source, submission
-
-
-def definition(steps: dict[str, Any], **fields: Any) -> JobDefinition:
-    return msgspec.convert({"job": "job", "steps": steps, **fields}, JobDefinition)
-
-
-def started(steps: dict[str, Any], **fields: Any) -> tuple[Driver, UUID]:
-    driver = Driver()
-    return driver, driver.submit(definition(steps, **fields), {})
-
-
-def paths(driver: Driver) -> list[str]:
-    return [order.path for order in driver.orders]
-
-
-def restarted(driver: Driver) -> None:
-    driver.controller.forget()
-    assert driver.controller.recover(driver.store.open_roots(), driver.now) == {}
-    driver.handle("")
-
-
-def raw(value: Any) -> msgspec.Raw:
-    return msgspec.Raw(msgspec.json.encode(value))
 
 
 def test_a_path_or_a_limit_that_makes_no_sense_stops_nobody():
