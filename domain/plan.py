@@ -24,7 +24,8 @@ from warrener.domain.definition.reading import (
 from warrener.domain.errors import DefinitionError
 from warrener.domain.events import Error
 from warrener.domain.expressions import Expression, Template, compile_template
-from warrener.domain.ids import compensation
+from warrener.domain.ids import compensation, split_path
+from warrener.domain.messages import DEFAULT_QUEUE
 
 Kind = Literal["call", "job", "set", "wait", "sleep"]
 Phase = Literal["main", "compensate", "always"]
@@ -73,6 +74,11 @@ class PlannedStep:
     collects: bool
     retry: tuple[RetryRule, ...]
 
+    @property
+    def queue(self) -> str:
+        """Return the queue that the orders of this step go to."""
+        return self.definition.queue or DEFAULT_QUEUE
+
     def handler(self, error: Error) -> str | None:
         """Return the step that answers for a failure of this one, if any does."""
         names = {"*", error.code, error.type}
@@ -103,6 +109,11 @@ class Plan:
         self.phased = any(step.phase != "main" for step in self.steps.values())
         self.timed = any(step.timeout is not None for step in definition.steps.values())
         self.sub_jobs = frozenset(step.job for step in definition.steps.values() if step.job)
+
+    def at(self, path: str) -> PlannedStep:
+        """Return the step, or that of which it is an item, at a path inside the job."""
+        name, _ = split_path(path)
+        return self.steps[name]
 
 
 def build_plan(definition: JobDefinition) -> Plan:

@@ -34,7 +34,7 @@ def take_report(turn: Turn, report: StepReport) -> None:
     elif report.outcome == "user_action":
         user_actions.park(turn, turn.memory.jobs[step.job], step, report)
     else:
-        _fail(turn, step, report)
+        _settle(turn, step, steps.failure_of(report))
 
 
 def _succeed(turn: Turn, step: Step, report: StepReport) -> None:
@@ -51,16 +51,8 @@ def _succeed(turn: Turn, step: Step, report: StepReport) -> None:
 
 def fail_for_good(turn: Turn, step: Step, report: StepReport, error: Error) -> None:
     """Take a report for one of a failure that no other attempt can mend."""
-    raw = msgspec.Raw(b"null")
-    _fail(
-        turn,
-        step,
-        msgspec.structs.replace(report, outcome="permanent", error=error, result=raw),
-    )
-
-
-def _fail(turn: Turn, step: Step, report: StepReport) -> None:
-    _settle(turn, step, steps.failure_of(report))
+    failed = msgspec.structs.replace(report, outcome="permanent", error=error)
+    _settle(turn, step, steps.failure_of(failed))
 
 
 def _settle(turn: Turn, step: Step, failure: Failure) -> None:
@@ -134,7 +126,6 @@ def take_due(turn: Turn, step: Step) -> None:
 
 
 def _time_out(turn: Turn, active: ActiveJob, step: Step, due: Due) -> None:
-    name, _ = ids.split_path(step.path)
-    timeout = active.plan.steps[name].definition.timeout
+    timeout = active.plan.at(step.path).definition.timeout
     assert timeout is not None, step.path
     _settle(turn, step, Failure(error=timeout_error(due.kind, timeout)))

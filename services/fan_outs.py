@@ -9,7 +9,6 @@ from warrener.domain.errors import ExpressionError, PayloadError
 from warrener.domain.events import Error, FanOut
 from warrener.domain.graph import value_error
 from warrener.domain.job_state import Items
-from warrener.domain.messages import DEFAULT_QUEUE
 from warrener.domain.payloads import PAYLOAD_BYTES_MAX, check_size, encode_json
 from warrener.domain.step import Step
 from warrener.domain.step_events import StepEvent, StepFailed, StepOpened
@@ -79,7 +78,7 @@ def make_ready(turn: Turn, active: ActiveJob, name: str, start: int) -> None:
     planned, items = active.plan.steps[name], active.job.fan_outs[name]
     start = max(start, items.begun)  # the window may have been larger before
     if planned.kind == "call":
-        queue = planned.definition.queue or DEFAULT_QUEUE
+        queue = planned.queue
         turn.flow.add_items(queue, active.job.id, name, start, items.may_begin)
         return
     for index in range(start, items.may_begin):

@@ -172,9 +172,8 @@ class Outbox:
 
     def _deadline(self, active: ActiveJob, path: str) -> datetime | None:
         """Return when a step must be done; clean-up and compensation have no such time."""
-        name, _ = ids.split_path(path)
         root = self._memory.jobs.get(active.tree.root)
-        if root is None or active.plan.steps[name].phase != "main":
+        if root is None or active.plan.at(path).phase != "main":
             return None
         return root.job.deadline
 
@@ -199,7 +198,7 @@ class Outbox:
             context["answer"] = msgspec.json.decode(answer)
         timeout = None
         if active is not None:
-            timeout = active.plan.steps[ids.split_path(event.path)[0]].definition.timeout
+            timeout = active.plan.at(event.path).definition.timeout
         message = RunStep(
             job=event.job,
             step=step,

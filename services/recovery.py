@@ -7,11 +7,9 @@ from uuid import UUID
 
 from warrener.domain import ids
 from warrener.domain import job as jobs
-from warrener.domain import step as steps
 from warrener.domain.errors import StoredDataError, UnknownJob
 from warrener.domain.events import JobEvent
 from warrener.domain.flow import Flow, Ready
-from warrener.domain.messages import DEFAULT_QUEUE
 from warrener.domain.payloads import PAYLOAD_BYTES_MAX
 from warrener.domain.states import JOB_ENDED, STEP_ENDED
 from warrener.domain.step import OUT, Step
@@ -72,7 +70,7 @@ class Recovery:
 
     def _load_named(self, active: ActiveJob, name: str) -> None:
         if not self._load_step(active, name):
-            queue = active.plan.steps[name].definition.queue or DEFAULT_QUEUE
+            queue = active.plan.steps[name].queue
             self._flow.add(queue, Ready(active.job.id, name))
 
     def _load_waiting(self, active: ActiveJob, name: str) -> None:
@@ -83,7 +81,7 @@ class Recovery:
         planned = active.plan.steps[name]
         active.tree.steps_used += items.shape.count
         active.items[name] = self._items_of(active, name)
-        queue = planned.definition.queue or DEFAULT_QUEUE
+        queue = planned.queue
         for index in items.in_flight():
             if self._load_step(active, ids.item_path(name, index)):
                 continue
@@ -98,7 +96,7 @@ class Recovery:
     def _load_step(self, active: ActiveJob, path: str) -> bool:
         """Load a begun step into memory; say whether it had begun."""
         step_id = ids.step_id(active.job.id, path)
-        step = steps.project(None, self._memory.store.stream(step_id))
+        step = self._memory.project_step(step_id)
         if step is None or step.state in STEP_ENDED:
             return False
         self._memory.steps[step_id] = step
@@ -129,8 +127,7 @@ class Recovery:
                     self._memory.orphans.append(step.id)
                 return
             requests.add(request)
-        name, _ = ids.split_path(step.path)
-        rule = active.plan.steps[name].definition.on_user_action
+        rule = active.plan.at(step.path).definition.on_user_action
         remind = rule.remind if rule is not None and step.state == "waiting_user" else None
         self._memory.join(request, step.id, remind)
 

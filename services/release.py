@@ -11,7 +11,6 @@ from warrener.domain.errors import ExpressionError, PayloadError
 from warrener.domain.flow import Ready
 from warrener.domain.graph import value_error
 from warrener.domain.limits import Claim, Waiter
-from warrener.domain.messages import DEFAULT_QUEUE
 from warrener.domain.step import Step
 from warrener.domain.step_events import Held, StepReleased
 from warrener.services.active_job import ActiveJob
@@ -45,7 +44,7 @@ def _release(turn: Turn, ready: Ready) -> None:
             turn.memory.watch(step)  # it was due, and the clock was set back since
         return
     planned = active.plan.steps[ready.step]
-    queue = planned.definition.queue or DEFAULT_QUEUE
+    queue = planned.queue
     paused = turn.memory.pausing(active)
     if paused is not None:
         turn.memory.held.setdefault(paused, []).append(Waiter(queue, ready))
@@ -102,7 +101,7 @@ def _order(
     except (ExpressionError, PayloadError) as error:
         turn.fail_step(step, value_error(error))
         return
-    queue = planned.definition.queue or DEFAULT_QUEUE
+    queue = planned.queue
     limits = turn.memory.limits.take(step.id, claims, turn.batch.now) if claims else ()
     event = StepReleased(
         at=turn.batch.now,

@@ -21,7 +21,6 @@ from warrener.domain.events import Error, JobEvent
 from warrener.domain.flow import Flow, Ready
 from warrener.domain.graph import Advance, Effect
 from warrener.domain.job_state import Job
-from warrener.domain.messages import DEFAULT_QUEUE
 from warrener.domain.payloads import Payload
 from warrener.domain.step import OUT, Step
 from warrener.domain.step_events import (
@@ -115,7 +114,7 @@ class Turn:
         step_id = ids.step_id(active.job.id, path)
         if active.job.generation > 1:
             old = self.ended.pop(step_id, None)
-            old = old or steps.project(None, self.memory.store.stream(step_id))
+            old = old or self.memory.project_step(step_id)
             if old is not None:
                 self._renew(old, active.job.generation)
                 return old
@@ -149,7 +148,7 @@ class Turn:
         else:
             if effect.value:
                 active.arguments[name] = effect.value
-            self.flow.add(step.definition.queue or DEFAULT_QUEUE, Ready(active.job.id, name))
+            self.flow.add(step.queue, Ready(active.job.id, name))
 
     def succeed(self, active: ActiveJob, effect: Effect) -> None:
         """Record the result of a step that needs no worker; the graph has settled it."""

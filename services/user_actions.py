@@ -48,8 +48,7 @@ def park(turn: Turn, active: ActiveJob, step: Step, report: StepReport) -> None:
         message = f"the form of user action {asked.action}: {problems[0]}"
         attempts.fail_for_good(turn, step, report, Error(code="bad-form", message=message))
         return
-    name, _ = ids.split_path(step.path)
-    rule = active.plan.steps[name].definition.on_user_action
+    rule = active.plan.at(step.path).definition.on_user_action
     request = _request(turn, step, asked, step.attempt)
     turn.leave_queue(step)
     until = None
@@ -71,8 +70,7 @@ def park(turn: Turn, active: ActiveJob, step: Step, report: StepReport) -> None:
 
 def ask_for(turn: Turn, active: ActiveJob, step: Step) -> UUID:
     """Open the request of a step that waits for a signal with a form; return its id."""
-    name, _ = ids.split_path(step.path)
-    wait = active.plan.steps[name].definition.wait
+    wait = active.plan.at(step.path).definition.wait
     assert wait is not None, step.path
     subject = f"{step.job}/{step.path}"
     asked = UserActionAsked(action=wait.signal, cause=subject, form=wait.form)
@@ -202,8 +200,7 @@ def remind(turn: Turn, request: Request) -> None:
 
 def expire(turn: Turn, active: ActiveJob, step: Step) -> None:
     """Nobody has answered for as long as the step is patient: go on as its definition says."""
-    name, _ = ids.split_path(step.path)
-    rule = active.plan.steps[name].definition.on_user_action
+    rule = active.plan.at(step.path).definition.on_user_action
     then = "fail" if rule is None else rule.then
     if then == "retry":
         turn.ready_again(step, reason="nobody answered in time")

@@ -170,8 +170,7 @@ class WorkingSet:
         active = self.jobs[step.job]
         if step.until is None and not active.plan.timed:
             return []
-        name, _ = ids.split_path(step.path)
-        timeout = active.plan.steps[name].definition.timeout
+        timeout = active.plan.at(step.path).definition.timeout
         return all_due(step, timeout, self.heard.get(step.id, step.started_at))
 
     def watch(self, step: Step) -> None:

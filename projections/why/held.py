@@ -20,7 +20,6 @@ from warrener.domain.errors import ExpressionError, PayloadError
 from warrener.domain.fleet import ENDPOINTS_TOLD_MAX
 from warrener.domain.flow import Ready, ReleaseWindow
 from warrener.domain.limits import Claim, changed
-from warrener.domain.messages import DEFAULT_QUEUE
 from warrener.domain.step import Step
 from warrener.domain.step_events import Held
 from warrener.domain.timers import Due, all_due
@@ -60,7 +59,7 @@ def serve(queue: str, lacking: str) -> str:
 
 def queue_of(tale: JobTale, path: str) -> str:
     """Return the queue of a step."""
-    return tale.planned(path).definition.queue or DEFAULT_QUEUE
+    return tale.planned(path).queue
 
 
 def total_due(tale: JobTale, step: Step) -> Due | None:
