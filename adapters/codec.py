@@ -50,6 +50,7 @@ TOPICS: dict[str, type[Event]] = {
     "UserActionWithdrawn:1": control_events.UserActionWithdrawn,
     "LimitChanged:1": control_events.LimitChanged,
     "FleetChanged:1": control_events.FleetChanged,
+    "EventPruned:1": events.EventPruned,
 }
 
 # A topic of an older version -> the function that turns its fields into those of the next version,

@@ -285,8 +285,9 @@ class MemoryChannel:
 class MemoryEventStore:
     """The log in memory. Events are kept encoded, so that logs can be compared byte for byte."""
 
-    def __init__(self, mapper: EventMapper | None = None) -> None:
+    def __init__(self, mapper: EventMapper | None = None, partition: int = 0) -> None:
         """Begin empty."""
+        self.partition = partition
         self._mapper = mapper or EventMapper()
         self._lock = RLock()
         self._log: list[StoredEvent] = []
@@ -342,7 +343,7 @@ class MemoryEventStore:
         """Return up to `limit` events of the log after a position, in order."""
         stored = self._log[after_position : after_position + limit]
         return [
-            Positioned(position, self._mapper.to_domain_event(event))
+            Positioned(position, self._mapper.to_domain_event(event), self.partition)
             for position, event in enumerate(stored, start=after_position + 1)
         ]
 
@@ -364,6 +365,10 @@ class MemoryEventStore:
             return self._blobs[name]
         except KeyError:
             raise StoredDataError(f"blob {name} is not in the store") from None
+
+    def epoch(self) -> int:
+        """Return 0: what is in memory is never restored."""
+        return 0
 
     def dump(self) -> bytes:
         """Return the whole log as JSON lines."""

@@ -55,15 +55,17 @@ class MemoryViewStore:
 
     def reset(self) -> None:
         """Forget all documents and positions."""
-        self._positions: dict[str, int] = {}
+        self._positions: dict[tuple[str, int], int] = {}
         self._tables: dict[str, dict[Any, bytes]] = {table: {} for table in _TYPES}
 
     def close(self) -> None:
         """Do nothing."""
 
-    def positions(self) -> dict[str, int]:
-        """Return the position of every read model that has one."""
-        return dict(self._positions)
+    def positions(self, partition: int = 0) -> dict[str, int]:
+        """Return the position in a partition's log of every read model that has one."""
+        return {
+            model: position for (model, of), position in self._positions.items() if of == partition
+        }
 
     def tables(self) -> dict[str, dict[Any, View]]:
         """Return everything that is kept, for comparing two stores."""
@@ -83,15 +85,17 @@ class MemoryViewStore:
             for table, keys in wanted.items()
         }
 
-    def save(self, model: str, after: int, position: int, changes: Documents) -> None:
+    def save(
+        self, model: str, after: int, position: int, changes: Documents, partition: int = 0
+    ) -> None:
         """Write a batch of one read model."""
-        if self._positions.get(model, 0) != after:
+        if self._positions.get((model, partition), 0) != after:
             raise Conflict(f"read model {model} is not at position {after} any more")
         for table, views in changes.items():
             self._tables[table].update(
                 {key: msgspec.msgpack.encode(view) for key, view in views.items()}
             )
-        self._positions[model] = position
+        self._positions[model, partition] = position
 
     def find_jobs(self, wanted: JobFilter) -> Sequence[JobView]:
         """Return matching jobs, the newest first."""
@@ -163,8 +167,8 @@ class MemoryViewStore:
         return Waiters(len(found), len(jobs), min(ends, default=None), tuple(found[:limit]))
 
     def limits(self, limit: int) -> Sequence[LimitView]:
-        """Return limits that were changed, by name."""
-        return sorted(self._all(LIMITS), key=lambda view: view.name)[:limit]
+        """Return limits that were changed, by name and partition."""
+        return sorted(self._all(LIMITS), key=lambda view: view.key)[:limit]
 
     def history(
         self, *, job: UUID | None, root: UUID | None, after: int, limit: int

@@ -192,6 +192,10 @@ class SqliteRecorder(SqliteAggregateRecorder, ProcessRecorder):
         """Return the place of the outbox."""
         return self.max_tracking_id(OUTBOX) or 0
 
+    def select_epoch(self) -> int:
+        """Return how often this log was restored from a backup."""
+        return 0
+
     def select_open_roots(self) -> Sequence[UUID]:
         """Return the root jobs that were submitted and have not ended, the oldest first."""
         with self.file.reading() as db:

@@ -14,7 +14,6 @@ import msgspec
 from warrener.projections.control_views import (
     ACTIONS,
     FLEET,
-    FLEET_KEY,
     LIMITS,
     ActionView,
     FleetView,
@@ -34,7 +33,7 @@ from warrener.projections.views import (
     View,
 )
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -123,10 +122,10 @@ TABLES: Final[dict[str, Table]] = {
     ),
     HISTORY: Table(
         HistoryView,
-        ("position",),
+        ("partition", "position"),
         ("job", "root"),
-        lambda view: (view.position, view.job.bytes, view.root.bytes),
-        lambda key: (key,),
+        lambda view: (view.partition, view.position, view.job.bytes, view.root.bytes),
+        lambda key: key,
     ),
     ACTIONS: Table(
         ActionView,
@@ -135,14 +134,17 @@ TABLES: Final[dict[str, Table]] = {
         _action_row,
         lambda key: (key.bytes,),
     ),
-    LIMITS: Table(LimitView, ("name",), (), lambda view: (view.name,), lambda key: (key,)),
-    FLEET: Table(FleetView, ("name",), (), lambda _view: (FLEET_KEY,), lambda key: (key,)),
+    LIMITS: Table(LimitView, ("name", "partition"), (), lambda view: view.key, lambda key: key),
+    FLEET: Table(FleetView, ("partition",), (), lambda view: (view.key,), lambda key: (key,)),
 }
 
 SCHEMA: Final = """
 CREATE TABLE view_schema (version INTEGER NOT NULL);
 
-CREATE TABLE view_positions (model TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE view_positions (
+    model TEXT NOT NULL, partition INTEGER NOT NULL, position INTEGER NOT NULL,
+    PRIMARY KEY (model, partition)
+) WITHOUT ROWID;
 
 CREATE TABLE view_definitions (hash TEXT PRIMARY KEY, doc BLOB NOT NULL);
 
@@ -189,14 +191,17 @@ CREATE INDEX view_actions_by_state ON view_actions (state, opened_at, request);
 CREATE INDEX view_actions_by_subject ON view_actions (subject, opened_at, request);
 CREATE INDEX view_actions_by_both ON view_actions (subject, state, opened_at, request);
 
-CREATE TABLE view_limits (name TEXT PRIMARY KEY, doc BLOB NOT NULL);
+CREATE TABLE view_limits (
+    name TEXT NOT NULL, partition INTEGER NOT NULL, doc BLOB NOT NULL, PRIMARY KEY (name, partition)
+);
 
-CREATE TABLE view_fleet (name TEXT PRIMARY KEY, doc BLOB NOT NULL);
+CREATE TABLE view_fleet (partition INTEGER PRIMARY KEY, doc BLOB NOT NULL);
 
 CREATE TABLE view_history_roots (job BLOB PRIMARY KEY, root BLOB NOT NULL, doc BLOB NOT NULL);
 
 CREATE TABLE view_history (
-    position INTEGER PRIMARY KEY, job BLOB NOT NULL, root BLOB NOT NULL, doc BLOB NOT NULL
+    partition INTEGER NOT NULL, position INTEGER NOT NULL, job BLOB NOT NULL, root BLOB NOT NULL,
+    doc BLOB NOT NULL, PRIMARY KEY (partition, position)
 );
 CREATE INDEX view_history_by_job ON view_history (job, position);
 CREATE INDEX view_history_by_root ON view_history (root, position);

@@ -57,26 +57,31 @@ class SqliteViewStore:
         with self._transaction():
             self._recreate()
 
-    def positions(self) -> dict[str, int]:
-        """Return the position of every read model that has one."""
-        return dict(self._rows("SELECT model, position FROM view_positions"))
+    def positions(self, partition: int = 0) -> dict[str, int]:
+        """Return the position in a partition's log of every read model that has one."""
+        sql = "SELECT model, position FROM view_positions WHERE partition = ?"
+        return dict(self._rows(sql, (partition,)))
 
     def load(self, wanted: Wanted) -> Documents:
         """Return the documents under these keys."""
         with self._lock, _translated():
             return {table: self._load(table, keys) for table, keys in wanted.items()}
 
-    def save(self, model: str, after: int, position: int, changes: Documents) -> None:
+    def save(
+        self, model: str, after: int, position: int, changes: Documents, partition: int = 0
+    ) -> None:
         """Write a batch of one read model in one transaction."""
         with self._transaction():
             found = self._db.execute(
-                "SELECT position FROM view_positions WHERE model = ?", (model,)
+                "SELECT position FROM view_positions WHERE model = ? AND partition = ?",
+                (model, partition),
             ).fetchone()
             if (found[0] if found else 0) != after:
                 raise Conflict(f"read model {model} is not at position {after} any more")
             for table, views in changes.items():
                 self._write(table, views)
-            self._db.execute("REPLACE INTO view_positions VALUES (?, ?)", (model, position))
+            row = (model, partition, position)
+            self._db.execute("REPLACE INTO view_positions VALUES (?, ?, ?)", row)
 
     def find_jobs(self, wanted: JobFilter) -> Sequence[JobView]:
         """Return matching jobs, the newest first."""
@@ -154,8 +159,9 @@ class SqliteViewStore:
         return Waiters(int(steps), jobs, None if until is None else moment(until), tuple(first))
 
     def limits(self, limit: int) -> Sequence[LimitView]:
-        """Return limits that were changed, by name."""
-        return self._views(LIMITS, "SELECT doc FROM view_limits ORDER BY name LIMIT ?", (limit,))
+        """Return limits that were changed, by name and partition."""
+        sql = "SELECT doc FROM view_limits ORDER BY name, partition LIMIT ?"
+        return self._views(LIMITS, sql, (limit,))
 
     def history(
         self, *, job: UUID | None, root: UUID | None, after: int, limit: int

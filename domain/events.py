@@ -52,6 +52,18 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cause: str
 
 
+class EventPruned(Event, frozen=True, kw_only=True):
+    """Stands in the log for an event of a job that was archived; `at` and `cause` are its own.
+
+    `digest` is the SHA-256 of the event, in hexadecimal, for the chain of hashes.
+    """
+
+    topic: str
+    digest: str
+    job: UUID  # the root of the tree that it belongs to
+    archive: str  # the id of the archive that has it
+
+
 class Recorded(msgspec.Struct, frozen=True):
     """An event at its place in its stream, as the store takes and gives it.
 

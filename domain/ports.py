@@ -126,17 +126,26 @@ class Broker(Protocol):
         ...
 
 
+class Lease(msgspec.Struct, frozen=True):
+    """Who took a lease last, until when, and how often it has changed hands."""
+
+    holder: str
+    until: datetime
+    epoch: int
+
+
 class Leases(Protocol):
-    """Who may write which partition.
+    """Who may write which partition, and who is there to do so.
 
     Obligations: of several who ask at the same time for a lease that is free or has run out, one
-    gets it; a holder that asks again in time keeps it. Clocks may differ: the unique keys of the
-    log refuse a second writer in any case, a lease only keeps two from hindering each other.
-    Errors are `StoreUnavailable`.
+    gets it; a holder that asks again in time keeps it. Each time that a lease goes to somebody
+    else than before, its epoch rises; giving it up does not take the epoch back. Clocks may differ:
+    the unique keys of the log refuse a second writer in any case, a lease only keeps two from
+    hindering each other. Errors are `StoreUnavailable`.
     """
 
-    def take(self, partition: int, holder: str, now: datetime, seconds: float) -> bool:
-        """Take or keep the lease until `now + seconds`; say whether it is the holder's now."""
+    def take(self, partition: int, holder: str, now: datetime, seconds: float) -> int:
+        """Take or keep the lease until `now + seconds`; return its epoch, 0 if it is another's."""
         ...
 
     def give_up(self, partition: int, holder: str) -> None:
@@ -147,20 +156,37 @@ class Leases(Protocol):
         """Return who took the lease last and until when, None if nobody did or it was given up."""
         ...
 
+    def all(self) -> dict[int, Lease]:
+        """Return the leases that somebody took and did not give up, run out or not."""
+        ...
+
+    def announce(self, member: str, now: datetime, seconds: float) -> None:
+        """Say that somebody is there until `now + seconds`, whether it holds a lease or not."""
+        ...
+
+    def withdraw(self, member: str) -> None:
+        """Somebody is there no longer."""
+        ...
+
+    def members(self, now: datetime) -> Sequence[str]:
+        """Return who is there, by name."""
+        ...
+
     def close(self) -> None:
         """Release connections."""
         ...
 
 
 class Positioned(msgspec.Struct, frozen=True):
-    """A recorded event and its position in the log, counted from 1 without gaps."""
+    """A recorded event and its position in the log of its partition, from 1 without gaps."""
 
     position: int
     recorded: Recorded
+    partition: int = 0
 
 
 class EventStore(Protocol):
-    """The log.
+    """The log of one partition.
 
     Obligations: `commit` is atomic and durable over all events and blobs; it raises `Conflict` and
     writes nothing if a version is taken; positions rise without gaps and a reader that has seen
@@ -212,6 +238,13 @@ class EventStore(Protocol):
 
     def blob(self, name: str) -> bytes:
         """Return a blob by its hash."""
+        ...
+
+    def epoch(self) -> int:
+        """Return how often the log was restored from a backup.
+
+        What was on its way before that belongs to a time line that is lost.
+        """
         ...
 
     def close(self) -> None:

@@ -19,7 +19,6 @@ from warrener.domain.ports import Positioned
 from warrener.projections.control_views import (
     ACTIONS,
     FLEET,
-    FLEET_KEY,
     LIMITS,
     ActionView,
     FleetView,
@@ -62,8 +61,8 @@ def _place(positioned: Positioned) -> tuple[str, Any] | None:
     if isinstance(event, UserActionEvent):
         return ACTIONS, positioned.recorded.originator_id
     if isinstance(event, LimitChanged):
-        return LIMITS, event.name
-    return (FLEET, FLEET_KEY) if isinstance(event, FleetChanged) else None
+        return LIMITS, (event.name, positioned.partition)
+    return (FLEET, positioned.partition) if isinstance(event, FleetChanged) else None
 
 
 def _current(
@@ -80,6 +79,7 @@ def _applied(view: View | None, positioned: Positioned) -> View | None:
     if isinstance(event, LimitChanged):
         return LimitView(
             name=event.name,
+            partition=positioned.partition,
             slots=event.slots,
             rate=event.rate,
             burst=event.burst,
@@ -88,7 +88,10 @@ def _applied(view: View | None, positioned: Positioned) -> View | None:
             since=event.at,
         )
     if isinstance(event, FleetChanged):
-        return FleetView(slots=event.slots, endpoints=event.endpoints, since=event.at)
+        partition = positioned.partition
+        return FleetView(
+            partition=partition, slots=event.slots, endpoints=event.endpoints, since=event.at
+        )
     if isinstance(event, UserActionRequested):
         return _requested(positioned, event)
     if isinstance(view, ActionView) and isinstance(event, UserActionEvent):

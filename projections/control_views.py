@@ -14,7 +14,6 @@ from warrener.projections.views import View
 ACTIONS = "actions"
 LIMITS = "limits"
 FLEET = "fleet"
-FLEET_KEY = "fleet"
 
 
 class ActionView(View, kw_only=True):
@@ -45,9 +44,13 @@ class ActionView(View, kw_only=True):
 
 
 class LimitView(View, kw_only=True):
-    """What a limit is for everybody; a part that is None is as definitions say."""
+    """What a limit is for everybody; a part that is None is as definitions say.
+
+    Every partition keeps it; they hear of a change one after another.
+    """
 
     name: str
+    partition: int = 0
     slots: int | None = None
     rate: Rate | None = None
     burst: int | None = None
@@ -56,19 +59,23 @@ class LimitView(View, kw_only=True):
     since: datetime
 
     @property
-    def key(self) -> str:
-        """Return the name."""
-        return self.name
+    def key(self) -> tuple[str, int]:
+        """Return name and partition, under which the document is kept."""
+        return self.name, self.partition
 
 
 class FleetView(View, kw_only=True):
-    """The slots that serve each queue now, and the endpoints that workers know."""
+    """The slots that serve each queue now, and the endpoints that workers know.
 
+    Every partition keeps what its reactor heard last.
+    """
+
+    partition: int = 0
     slots: dict[str, int] = msgspec.field(default_factory=dict)
     endpoints: tuple[str, ...] = ()
     since: datetime
 
     @property
-    def key(self) -> str:
-        """Return the one key that there is."""
-        return FLEET_KEY
+    def key(self) -> int:
+        """Return the partition."""
+        return self.partition

@@ -29,7 +29,7 @@ def fold(batch: Sequence[Positioned], loaded: Documents) -> Documents:
     """Return the positions of a batch by job and root, and the roots of new jobs."""
     known: dict[UUID, RootView] = dict(loaded.get(ROOTS, {}))
     fresh: dict[UUID, RootView] = {}
-    rows: dict[int, HistoryView] = {}
+    rows: dict[tuple[int, int], HistoryView] = {}
     for positioned in batch:
         job, event = job_of(positioned), positioned.recorded.event
         if job is None:
@@ -39,5 +39,8 @@ def fold(batch: Sequence[Positioned], loaded: Documents) -> Documents:
                 position=positioned.position, job=job, root=event.root
             )
         root = known[job].root if job in known else job
-        rows[positioned.position] = HistoryView(position=positioned.position, job=job, root=root)
+        row = HistoryView(
+            position=positioned.position, partition=positioned.partition, job=job, root=root
+        )
+        rows[row.key] = row
     return {ROOTS: fresh, HISTORY: rows}

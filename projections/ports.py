@@ -52,22 +52,25 @@ class ViewStore(Protocol):
     """Keeps the documents.
 
     Obligations: `save` writes the documents of a batch and the new position of their read model in
-    one atomic write; a store that cannot do so writes tables and documents in the order given and
-    the position last (the projections bear a batch that is found half written). It raises
+    the log of a partition in one atomic write; a store that cannot do so writes tables and
+    documents in the order given and the position last (the projections bear a batch that is found
+    half written). It raises
     `Conflict` and writes nothing if the position is not the one that the batch started from.
     Documents come back as they were saved, and changing a returned one changes nothing stored.
     Every query is answered by an index. Opening a store whose layout is an older one empties it.
     """
 
-    def positions(self) -> dict[str, int]:
-        """Return the position of every read model that has one."""
+    def positions(self, partition: int = 0) -> dict[str, int]:
+        """Return the position in a partition's log of every read model that has one."""
         ...
 
     def load(self, wanted: Wanted) -> Documents:
         """Return the documents under these keys; what does not exist is left out."""
         ...
 
-    def save(self, model: str, after: int, position: int, changes: Documents) -> None:
+    def save(
+        self, model: str, after: int, position: int, changes: Documents, partition: int = 0
+    ) -> None:
         """Write a batch of one read model that leads from position `after` to `position`."""
         ...
 
@@ -117,7 +120,7 @@ class ViewStore(Protocol):
         ...
 
     def limits(self, limit: int) -> Sequence[LimitView]:
-        """Return limits that were changed, by name."""
+        """Return limits that were changed, by name and partition."""
         ...
 
     def history(

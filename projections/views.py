@@ -269,10 +269,11 @@ class RootView(View, kw_only=True):
 class HistoryView(View, kw_only=True):
     """Says that the event at `position` belongs to a job and to the tree under a root."""
 
+    partition: int = 0
     job: UUID
     root: UUID
 
     @property
-    def key(self) -> int:
-        """Return the position in the log."""
-        return self.position
+    def key(self) -> tuple[int, int]:
+        """Return partition and position, under which the document is kept."""
+        return self.partition, self.position

@@ -11,7 +11,6 @@ from warrener.domain.payloads import Payload
 from warrener.projections.control_views import (
     ACTIONS,
     FLEET,
-    FLEET_KEY,
     LIMITS,
     ActionView,
     FleetView,
@@ -30,8 +29,11 @@ LIMITS_MAX = 1_000
 class ControlQueries:
     """Answers from the read models; `value` gives the JSON value of a payload."""
 
-    def __init__(self, views: ViewStore, value: Callable[[Payload], Any]) -> None:
+    def __init__(
+        self, views: ViewStore, value: Callable[[Payload], Any], partitions: int = 1
+    ) -> None:
         self._views = views
+        self._partitions = range(partitions)
         self._value = value
 
     def actions(self, cause: str | None, state: str | None, limit: int) -> list[ActionLine]:
@@ -56,12 +58,17 @@ class ControlQueries:
     def limits(self, name: str | None) -> list[LimitLine]:
         """Return the limits that were changed, by name."""
         if name is None:
-            return [_limit(view) for view in self._views.limits(LIMITS_MAX)]
-        return [_limit(view) for view in self._views.load({LIMITS: [name]})[LIMITS].values()]
+            found = self._views.limits(LIMITS_MAX * len(self._partitions))
+        else:
+            keys = [(name, partition) for partition in self._partitions]
+            found = list(self._views.load({LIMITS: keys})[LIMITS].values())
+        newest = {view.name: view for view in sorted(found, key=lambda view: view.since)}
+        return [_limit(newest[each]) for each in sorted(newest)]
 
     def fleet(self) -> Fleet | None:
         """Return what workers offer, None if none has come yet."""
-        found: FleetView | None = self._views.load({FLEET: [FLEET_KEY]})[FLEET].get(FLEET_KEY)
+        heard: Iterable[FleetView] = self._views.load({FLEET: self._partitions})[FLEET].values()
+        found = max(heard, key=lambda view: view.since, default=None)
         if found is None:
             return None
         since = format_time(found.since)

@@ -55,6 +55,10 @@ class LogRecorder(Protocol):
         """Return a blob by its name, None if there is none."""
         ...
 
+    def select_epoch(self) -> int:
+        """Return how often this log was restored from a backup."""
+        ...
+
     def alone(self) -> AbstractContextManager[None]:
         """Keep every other writer waiting until the block ends."""
         ...
@@ -92,8 +96,9 @@ class EventLog:
     after looking at each event in ways that cost several times as much as writing it.
     """
 
-    def __init__(self, recorder: LogRecorder) -> None:
-        """Take an open recorder; it is closed with the log."""
+    def __init__(self, recorder: LogRecorder, partition: int = 0) -> None:
+        """Take an open recorder of a partition; it is closed with the log."""
+        self.partition = partition
         self.application = LogApplication(recorder)
         self._log = recorder
         self._recorder = self.application.recorder
@@ -156,7 +161,8 @@ class EventLog:
             found = self._recorder.select_notifications(
                 after_position, limit, inclusive_of_start=False
             )
-        return [Positioned(stored.id, self._decode(stored)) for stored in found]
+        partition, decode = self.partition, self._decode
+        return [Positioned(stored.id, decode(stored), partition) for stored in found]
 
     def head(self) -> int:
         """Return the last position, 0 for an empty log."""
@@ -180,6 +186,11 @@ class EventLog:
         if data is None:
             raise StoredDataError(f"blob {name} is not in the store")
         return data
+
+    def epoch(self) -> int:
+        """Return how often the log was restored from a backup."""
+        with _translated():
+            return self._log.select_epoch()
 
     @contextmanager
     def alone(self) -> Iterator[None]:

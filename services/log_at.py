@@ -80,6 +80,10 @@ class LogAt:
         """Return a blob by its hash."""
         return self._store.blob(name)
 
+    def epoch(self) -> int:
+        """Return how often the log was restored from a backup."""
+        return self._store.epoch()
+
     def close(self) -> None:
         """Do nothing: the store belongs to somebody else."""
 

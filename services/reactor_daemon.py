@@ -115,7 +115,7 @@ class ReactorDaemon:
         if not held and self._until is not None:
             self._log.warning("lease.lost", holder=self._leases.holder(partition))
         self._until = now + timedelta(seconds=seconds) if held else None
-        return held
+        return held > 0
 
     def _work(self, channel: Channel) -> None:
         reactor = self._reactor(channel)

@@ -13,13 +13,13 @@ from uuid import UUID
 
 import structlog
 
-from warrener.domain.errors import Conflict, StoredDataError, UnknownJob, UsageError
-from warrener.domain.events import JobSubmitted
+from warrener.domain.errors import Conflict, StoredDataError, UsageError
 from warrener.domain.flow import Flow
 from warrener.domain.messages import AnswerUserAction, ChangeLimit, SteeringMessage
 from warrener.domain.ports import Clock, EventStore
 from warrener.domain.topology import results_queue
 from warrener.services.controller import Controller
+from warrener.services.logs import root_of
 from warrener.services.steering_calls import SteeringCalls
 from warrener.services.turn import Chance
 
@@ -88,14 +88,6 @@ class StoreSteering(SteeringCalls):
     def _load_all(self, controller: Controller, roots: Iterable[UUID], now: datetime) -> None:
         for root, reason in controller.recover(roots, now).items():
             log.error("job.unreadable", job=str(root), reason=reason)
-
-
-def root_of(store: EventStore, job: UUID) -> UUID:
-    """Return the root above a job, itself if it is one; raises `UnknownJob`."""
-    first = next(iter(store.stream(job)), None)
-    if first is None or not isinstance(first.event, JobSubmitted):
-        raise UnknownJob(f"no job {job} in the store")
-    return first.event.root
 
 
 def _lets_nothing_out() -> Flow:

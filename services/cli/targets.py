@@ -77,7 +77,7 @@ def tell(session: Session, command: str, sentence: str, **facts: Any) -> None:
 def say_how_to_go_on(session: Session, job: UUID) -> None:
     """Tell how to go on with a job of a store that nobody works on."""
     from warrener.services import wiring
-    from warrener.services.steering import root_of
+    from warrener.services.logs import root_of
 
     if session.has_fleet or session.output.as_json:
         return

@@ -11,7 +11,7 @@ import pytest
 
 from warrener.adapters.memory_leases import MemoryLeases
 from warrener.adapters.sqlite_leases import SqliteLeases
-from warrener.domain.ports import Leases
+from warrener.domain.ports import Lease, Leases
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 LEASES: dict[str, Callable[[Path], Leases]] = {
@@ -82,3 +82,35 @@ def test_of_many_who_ask_at_once_one_gets_it(leases: Leases) -> None:
         thread.join()
 
     assert len(got) == 1
+
+
+def test_the_epoch_rises_whenever_a_lease_goes_to_somebody_else(leases: Leases) -> None:
+    assert leases.take(0, "a", NOW, 10) == 1
+    assert leases.take(0, "a", later(5), 10) == 1
+    assert leases.take(0, "b", later(20), 10) == 2
+    leases.give_up(0, "b")
+    assert leases.take(0, "b", later(21), 10) == 2
+    leases.give_up(0, "b")
+
+    assert leases.take(0, "a", later(22), 10) == 3
+    assert leases.take(1, "a", later(22), 10) == 1
+
+
+def test_all_leases_that_were_not_given_up_are_listed(leases: Leases) -> None:
+    leases.take(3, "a", NOW, 10)
+    leases.take(1, "b", NOW, 10)
+    leases.take(2, "b", NOW, 10)
+    leases.give_up(2, "b")
+
+    assert leases.all() == {1: Lease("b", later(10), 1), 3: Lease("a", later(10), 1)}
+
+
+def test_members_are_there_until_they_withdraw_or_fall_silent(leases: Leases) -> None:
+    leases.announce("b", NOW, 10)
+    leases.announce("a", later(5), 10)
+    assert leases.members(later(9.999)) == ["a", "b"]
+
+    assert leases.members(later(10)) == ["a"]
+    leases.withdraw("a")
+
+    assert leases.members(later(10)) == []

@@ -17,7 +17,7 @@ from warrener.adapters.memory_views import MemoryViewStore
 from warrener.adapters.sqlite_views import SqliteViewStore, job_query
 from warrener.domain.definition.model import Rate
 from warrener.domain.errors import Conflict, StoreUnavailable
-from warrener.projections.control_views import ACTIONS, FLEET, FLEET_KEY, LIMITS
+from warrener.projections.control_views import ACTIONS, FLEET, LIMITS
 from warrener.projections.ports import ActionFilter, JobFilter, ViewStore, Waiters
 from warrener.projections.views import DEFINITIONS, HISTORY, JOBS, STEPS, StepView
 from warrener.services.projector import catch_up
@@ -269,9 +269,9 @@ def test_limits_come_by_name(views: ViewStore) -> None:
     catch_up(history.store, views)
 
     assert [(limit.name, limit.slots) for limit in views.limits(2)] == [("a", 3), ("b", 4)]
-    (changed,) = views.load({LIMITS: ["b"]})[LIMITS].values()
+    (changed,) = views.load({LIMITS: [("b", 0)]})[LIMITS].values()
     assert (changed.rate, changed.burst, changed.by) == (Rate(20, 60), 5, "ada")
-    (fleet,) = views.load({FLEET: [FLEET_KEY]})[FLEET].values()
+    (fleet,) = views.load({FLEET: [0]})[FLEET].values()
     assert (fleet.slots, fleet.endpoints) == ({"default": 4}, ("crm.load",))
 
 
@@ -421,7 +421,7 @@ def test_no_other_query_scans_a_table_or_sorts(tmp_path: Path) -> None:
     views.history(job=job, root=None, after=0, limit=1)
     views.history(job=None, root=job, after=0, limit=1)
     views.load({JOBS: [job], STEPS: [(job, "a")], DEFINITIONS: ["a"], HISTORY: [1]})
-    views.load({ACTIONS: [job], LIMITS: ["a"], FLEET: [FLEET_KEY]})
+    views.load({ACTIONS: [job], LIMITS: [("a", 0)], FLEET: [0]})
     views._db.set_trace_callback(None)
 
     plans = {sql: explain(path, sql, ()) for sql in asked}

@@ -326,7 +326,7 @@ def test_a_limit_is_what_was_last_said_of_it() -> None:
     history.change_limit("api", slots=3, rate=Rate(20, 60), by="ada", reason="they asked")
     history.change_limit("api", burst=5)
 
-    view = folded(history).load({LIMITS: ["api"]})[LIMITS]["api"]
+    view = folded(history).load({LIMITS: [("api", 0)]})[LIMITS]["api", 0]
 
     assert (view.slots, view.rate, view.burst, view.by) == (None, None, 5, "")
     assert view.since == history.now
