@@ -80,7 +80,7 @@ def test_changing_a_loaded_document_changes_nothing_stored(views: ViewStore) -> 
 def test_a_reset_store_is_folded_again_to_the_same_documents(views: ViewStore) -> None:
     history, job, child = half_done_report()
     catch_up(history.store, views)
-    keys = {JOBS: [job, child], STEPS: [(job, "parts"), (job, "parts[1]")], HISTORY: [5]}
+    keys = {JOBS: [job, child], STEPS: [(job, "parts"), (job, "parts[1]")], HISTORY: [(0, 5)]}
     before = views.load(keys)
 
     views.reset()
@@ -420,7 +420,7 @@ def test_no_other_query_scans_a_table_or_sorts(tmp_path: Path) -> None:
     views.slowest(job, 1)
     views.history(job=job, root=None, after=0, limit=1)
     views.history(job=None, root=job, after=0, limit=1)
-    views.load({JOBS: [job], STEPS: [(job, "a")], DEFINITIONS: ["a"], HISTORY: [1]})
+    views.load({JOBS: [job], STEPS: [(job, "a")], DEFINITIONS: ["a"], HISTORY: [(0, 1)]})
     views.load({ACTIONS: [job], LIMITS: [("a", 0)], FLEET: [0]})
     views._db.set_trace_callback(None)
 
