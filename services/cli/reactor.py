@@ -53,7 +53,7 @@ def reactor(
 
     notifier = Notifier()
     with (
-        session.store(create=True) as opened,
+        session.logs(create=True) as opened,
         wiring_daemons.open_reactor(
             session.settings,
             opened,
