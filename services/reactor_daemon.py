@@ -30,7 +30,7 @@ from warrener.domain.topology import (
 from warrener.services.controller import Controller
 from warrener.services.reactor import Reactor
 from warrener.services.routing import Router
-from warrener.services.shares import PartitionShare
+from warrener.services.shares import LEASE_SECONDS, PartitionShare
 from warrener.services.switchboard import Switchboard
 from warrener.services.turn import Chance
 from warrener.services.windows import SharedWindows
@@ -39,7 +39,6 @@ POLL_SECONDS = 0.25
 STANDBY_SECONDS = 0.25
 DRAIN_SECONDS = 10.0
 TROUBLE_SECONDS_MAX = 10.0  # between two tries while store or broker are away
-LEASE_SECONDS = 6.0
 STATUS_SECONDS = 60.0
 
 log = structlog.get_logger()
@@ -165,7 +164,10 @@ class ReactorDaemon:
         store, fleet = self._logs.log(partition), Fleet()
         slots = self._windows.add(partition, fleet)
         controller = Controller(
-            store, partial(self._flow, partition, slots), self._chance, results_queue(partition),
+            store,
+            partial(self._flow, partition, slots),
+            self._chance,
+            results_queue(partition),
             fleet=fleet,
         )
         reactor = Reactor(

@@ -15,6 +15,7 @@ from warrener.domain.messages import (
     Command,
     InboxMessage,
     SubmitJob,
+    WaitJob,
 )
 from warrener.domain.partitions import Logs, partition_of
 from warrener.domain.ports import Delivery, Outgoing
@@ -64,7 +65,10 @@ class Router:
         if isinstance(message, AnswerUserAction):
             return self._partition if message.cause is not None else self._found(message.request)
         job: UUID | None = getattr(message, "job", None)
-        return None if job is None else self._found(job)
+        if job is None:
+            return None
+        found = None if isinstance(message, WaitJob) else self._found(job)
+        return partition_of(job, self._logs.count) if found is None else found  # a root, perhaps
 
     def _found(self, stream: UUID) -> int | None:
         """Return the partition that has a stream, the own one first: it mostly is."""

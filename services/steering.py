@@ -31,6 +31,11 @@ CONFLICTS_MAX = 10
 logger = structlog.get_logger()
 
 
+def _beside_others(_log: EventStore) -> AbstractContextManager[None]:
+    """Keep nobody waiting."""
+    return nullcontext()
+
+
 class StoreSteering(SteeringCalls):
     """Carries commands out on a log that no reactor of a fleet writes at the same time.
 
@@ -43,7 +48,7 @@ class StoreSteering(SteeringCalls):
         logs: Logs,
         clock: Clock,
         chance: Chance,
-        alone: Callable[[EventStore], AbstractContextManager[None]] = nullcontext,
+        alone: Callable[[EventStore], AbstractContextManager[None]] = _beside_others,
     ) -> None:
         """Take the logs and what a controller needs."""
         self._logs = logs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
+from warrener.domain.errors import BrokerUnavailable
 from warrener.domain.ports import Channel, Delivery, Notice, Outgoing, Poll
 
 DELIVERIES_MAX = 1_000  # taken from the channel in one go
@@ -105,7 +106,6 @@ class Line:
     def __init__(self, board: Switchboard) -> None:
         """Begin without queues; a switchboard opens it."""
         self._board = board
-        self._channel = board.channel
         self.consumed: dict[str, int] = {}
         self.heard: set[str] = set()
         self.held: set[int] = set()  # deliveries that are not settled
@@ -120,20 +120,20 @@ class Line:
 
     def declare(self, queue: str) -> None:
         """Make sure that a durable queue exists."""
-        self._channel.declare(queue)
+        self._open_channel().declare(queue)
 
     def consume(self, queue: str, prefetch: int) -> None:
         """Take part in a queue, unless another line does: then once that has left."""
         taken = any(queue in line.consumed for line in self._board.lines if line is not self)
         self.consumed[queue] = prefetch
         if not taken:
-            self._channel.consume(queue, prefetch)
+            self._open_channel().consume(queue, prefetch)
 
     def leave(self, queue: str) -> None:
         """Take no further part in a queue; what was not polled goes back, the rest stays ours."""
         self.consumed.pop(queue, None)
         if not any(queue in line.consumed for line in self._board.lines):
-            self._channel.leave(queue)
+            self._open_channel().leave(queue)
         for delivery in [each for each in self.deliveries if each.queue == queue and each.tag]:
             self.deliveries.remove(delivery)
             self.reject(delivery.tag, requeue=True)
@@ -145,10 +145,11 @@ class Line:
 
     def publish(self, messages: Sequence[Outgoing | Notice], batch: int | None = None) -> None:
         """Send messages; `poll` reports `batch` in `Poll.confirmed` when all are confirmed."""
-        self._channel.publish(messages, self._board.number(self, batch))
+        self._open_channel().publish(messages, self._board.number(self, batch))
 
     def poll(self, count_max: int, timeout_seconds: float = 0.0) -> Poll:
-        """Return deliveries and confirmations; without a timeout only what `pump` has handed over."""
+        """Return deliveries and confirmations; without a timeout only what was pumped already."""
+        self._open_channel()
         if not self.waiting and timeout_seconds > 0:
             self._board.pump(timeout_seconds)
         count = min(count_max, len(self.deliveries))
@@ -161,14 +162,19 @@ class Line:
         """The deliveries are dealt with."""
         settled = [tag for tag in tags if tag]
         self.held.difference_update(settled)
-        self._channel.ack(settled)
+        self._open_channel().ack(settled)
 
     def reject(self, tag: int, *, requeue: bool, reason: str = "") -> None:
         """Give a delivery back to its queue, or away for good into the quarantine."""
         self.held.discard(tag)
-        self._channel.reject(tag, requeue=requeue, reason=reason)
+        self._open_channel().reject(tag, requeue=requeue, reason=reason)
 
     def close(self) -> None:
         """Leave; what is not acknowledged goes back to its queues."""
         if self in self._board.lines:
             self._board.hang_up(self)
+
+    def _open_channel(self) -> Channel:
+        if self not in self._board.lines:
+            raise BrokerUnavailable("the channel is closed")
+        return self._board.channel

@@ -63,6 +63,7 @@ def open_logs(url: str, *, create: bool = True) -> Logs:
     if store_kind(url) != "mongodb":
         return LogSet([open_store(url, create=create)])
     from warrener.adapters.mongo_logs import open_logs as open_mongo
+
     from warrener.services.event_log import EventLog
 
     opened = open_mongo(url, create=create)

@@ -124,8 +124,8 @@ def _flags(names: Sequence[str]) -> str:
 
 def _run(session: Session, request: Request, how: dict[str, Any]) -> Outcome:
     from warrener.services.cli.execution import execute
-    from warrener.services.logs import log_of_job
     from warrener.services.cli.requests import new_task, recorded_task, resumed_task, work_of
+    from warrener.services.logs import log_of_job
 
     work = work_of(request)
     if work is not None and request.recorded is None and request.resume is None:

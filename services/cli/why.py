@@ -73,9 +73,7 @@ def why(
         _show(session.output, found, what, past=at is not None)
 
 
-def _answer(
-    session: Session, logs: Logs, what: str, when: tuple[str | None, datetime]
-) -> Why:
+def _answer(session: Session, logs: Logs, what: str, when: tuple[str | None, datetime]) -> Why:
     from warrener.services import wiring
     from warrener.services.cli.progress import catching_up
     from warrener.services.logs import partition_of_job
