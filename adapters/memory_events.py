@@ -159,7 +159,7 @@ class MemoryEventStore(_Commits):
         """Begin empty."""
         super().__init__()
         self.partition = partition
-        self._mapper = mapper or EventMapper()
+        self.mapper = mapper or EventMapper()
 
     def commit(
         self, events: Sequence[Recorded], blobs: Mapping[str, bytes], published: int = 0
@@ -169,7 +169,7 @@ class MemoryEventStore(_Commits):
         Raises `Conflict` if a version is taken or the one before is missing, unless these very
         events were committed before.
         """
-        stored = list(map(self._mapper.to_stored_event, events))
+        stored = list(map(self.mapper.to_stored_event, events))
         with self._lock:
             refused = self._refused_at(stored)
             if refused is not None:
@@ -184,14 +184,14 @@ class MemoryEventStore(_Commits):
         """Return the events of one stream in order of version."""
         with self._lock:
             stored = [self._log[place] for place in self._streams.get(stream, ())[after_version:]]
-        return map(self._mapper.to_domain_event, stored)
+        return map(self.mapper.to_domain_event, stored)
 
     def last(self, stream: UUID) -> Recorded | None:
         """Return the newest event of one stream."""
         with self._lock:
             places = self._streams.get(stream)
             stored = self._log[places[-1]] if places else None
-        return self._mapper.to_domain_event(stored) if stored else None
+        return self.mapper.to_domain_event(stored) if stored else None
 
     def position(self, stream: UUID, version: int) -> int | None:
         """Return the position of one event of a stream, None if there is none."""
@@ -203,7 +203,7 @@ class MemoryEventStore(_Commits):
         """Return up to `limit` events of the log after a position, in order."""
         stored = self._log[after_position : after_position + limit]
         return [
-            Positioned(position, self._mapper.to_domain_event(event), self.partition)
+            Positioned(position, self.mapper.to_domain_event(event), self.partition)
             for position, event in enumerate(stored, start=after_position + 1)
         ]
 

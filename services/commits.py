@@ -8,11 +8,13 @@ from typing import Any, cast
 from uuid import UUID
 
 import msgspec
-from eventsourcing.persistence import IntegrityError, PersistenceError
+from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
 
-from warrener.domain.errors import Conflict, StoreUnavailable
+from warrener.domain.errors import Conflict, StoredDataError, StoreUnavailable
+from warrener.domain.events import Recorded
 from warrener.domain.partitions import Logs
 from warrener.domain.ports import EventStore
+from warrener.domain.references import blobs_of, maybe_blobs
 from warrener.domain.stored import Archive, CommitStore, Measured, StoredCommit, StoredRow
 from warrener.services.event_log import EventLog
 
@@ -97,6 +99,21 @@ class Part(msgspec.Struct, frozen=True):
     partition: int
     log: EventStore
     commits: Commits
+    decoder: Callable[[StoredEvent], Recorded]
+
+    def decode(self, row: StoredRow) -> Recorded:
+        """Return an event from how it is stored; raises `StoredDataError` if it cannot be read."""
+        return self.decoder(StoredEvent(row.stream, row.version, row.topic, row.state))
+
+    def blobs_of(self, row: StoredRow) -> list[str]:
+        """Return the names of the blobs that an event needs; one that is not read needs none."""
+        found = maybe_blobs(row.state)
+        if not found:
+            return found
+        try:
+            return list(dict.fromkeys(blobs_of(self.decode(row).event)))
+        except StoredDataError:
+            return []
 
     def alone(self) -> AbstractContextManager[Any]:
         """Keep every other writer of the partition waiting until the block ends."""
@@ -131,8 +148,8 @@ def each_commit(commits: CommitStore, after: int, until: int) -> Iterator[Stored
 
 
 def _part(number: int, log: EventStore) -> Part:
-    kept = log.recorder if isinstance(log, EventLog) else log
-    return Part(number, log, Commits(cast(CommitStore, kept)))
+    kept: Any = log.recorder if isinstance(log, EventLog) else log
+    return Part(number, log, Commits(kept), kept.mapper.to_domain_event)
 
 
 @contextmanager
