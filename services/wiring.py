@@ -245,7 +245,8 @@ def open_local(
 ) -> LocalParts:
     """Put a run of one job together in memory, in-line; with `start` on a virtual clock."""
     from warrener.adapters.clock import VirtualClock
-    from warrener.adapters.memory import MemoryBroker, MemoryEventStore
+    from warrener.adapters.memory import MemoryBroker
+    from warrener.adapters.memory_events import MemoryEventStore
     from warrener.adapters.memory_views import MemoryViewStore
     from warrener.services.embedded import Embedded
     from warrener.services.runners import InlineRunner

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.events import recorded, run_of, stream_id
 
-from warrener.adapters.memory import MemoryEventStore
+from warrener.adapters.memory_events import MemoryEventStore
 from warrener.adapters.sqlite_events import open_sqlite
 from warrener.domain.errors import Conflict, StoredDataError
 from warrener.domain.events import JobRerun, JobSubmitted, JobSucceeded, Parent, Recorded

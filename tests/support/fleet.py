@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Self
 
 from warrener.adapters.clock import SystemClock
-from warrener.adapters.memory import MemoryBroker, MemoryEventStore
+from warrener.adapters.memory import MemoryBroker
+from warrener.adapters.memory_events import MemoryEventStore
 from warrener.adapters.memory_leases import MemoryLeases
 from warrener.domain.ports import Broker, EventStore
 from warrener.domain.topology import topology

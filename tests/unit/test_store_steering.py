@@ -14,7 +14,7 @@ import pytest
 from support.driving import Driver
 
 from warrener.adapters.clock import SystemClock
-from warrener.adapters.memory import MemoryEventStore
+from warrener.adapters.memory_events import MemoryEventStore
 from warrener.domain import ids
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import Conflict, UnknownJob, UsageError
