@@ -14,7 +14,8 @@ from support.histories import REPORT, START, History, definition, finish_report,
 
 from warrener.adapters import sqlite_views
 from warrener.adapters.memory_views import MemoryViewStore
-from warrener.adapters.sqlite_views import SqliteViewStore, job_query
+from warrener.adapters.sqlite_queries import job_query
+from warrener.adapters.sqlite_views import SqliteViewStore
 from warrener.domain.definition.model import Rate
 from warrener.domain.errors import Conflict, StoreUnavailable
 from warrener.projections.control_views import ACTIONS, FLEET, LIMITS
