@@ -18,7 +18,7 @@ class AttemptView(View, kw_only=True):
     `kind` is `attempt`, or of number 0 what the step waits for without one: `for_each` (its items),
     `job` (its sub-job), `wait` or `sleep`. A new generation of the step begins a new number 0.
     `begun_at` is when the attempt was released or the wait began, and never changes. `ready_at` is
-    since when it could have gone out, where that is known: not for the first attempt of an item.
+    since when it could have gone out, where that is known: of an item, after a failure only.
 
     `outcome` is None while it is under way; then `succeeded`, `failed`, `timed_out`, `retry` (it
     failed and another follows), `parked` (a person must help), `cancelled` or `skipped`. `due` is
