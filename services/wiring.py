@@ -51,15 +51,20 @@ TOKENS_AT_ONCE = 256
 INLINE_ORDERS = 32  # how many short orders may share a commit where they run one by one
 
 
-def open_store(url: str, *, create: bool = True) -> EventStore:
+def open_store(url: str, *, create: bool = True, whole: bool = True) -> EventStore:
     """Open the event store; without `create` a file that is not there is refused.
 
-    The default store is made in any case: asking what it holds must not be an error.
+    The default store is made in any case: asking what it holds must not be an error. With `whole`
+    a store that was not restored to its end is refused.
     """
     from warrener.adapters.sqlite_events import SqliteRecorder
     from warrener.services.event_log import EventLog
+    from warrener.services.store_epoch import check_whole
 
-    return EventLog(SqliteRecorder(_prepared(sqlite_path(url, "store"), create)))
+    log = EventLog(SqliteRecorder(_prepared(sqlite_path(url, "store"), create)))
+    if whole:
+        check_whole(log)
+    return log
 
 
 def open_views(url: str, *, create: bool = True) -> ViewStore:
