@@ -53,30 +53,38 @@ TOKENS_AT_ONCE = 256
 INLINE_ORDERS = 32  # how many short orders may share a commit where they run one by one
 
 
-def open_logs(url: str, *, create: bool = True) -> Logs:
+def open_logs(url: str, *, create: bool = True, whole: bool = True) -> Logs:
     """Open the logs of a store; without `create` one that is not there is refused.
 
-    The default store is made in any case: asking what it holds must not be an error.
+    The default store is made in any case: asking what it holds must not be an error. With `whole`
+    a store that was not restored to its end is refused.
     """
     from warrener.services.logs import LogSet
 
     if store_kind(url) != "mongodb":
-        return LogSet([open_store(url, create=create)])
+        return LogSet([open_store(url, create=create, whole=whole)])
     from warrener.adapters.mongo_logs import open_logs as open_mongo
 
     from warrener.services.event_log import EventLog
+    from warrener.services.store_epoch import check_whole
 
     opened = open_mongo(url, create=create)
     stores = [EventLog(opened.recorder(each), each) for each in range(opened.count)]
+    for store in stores if whole else ():
+        check_whole(store)
     return LogSet(stores, find=opened.find, close=opened.close)
 
 
-def open_store(url: str, *, create: bool = True) -> EventStore:
+def open_store(url: str, *, create: bool = True, whole: bool = True) -> EventStore:
     """Open the one log of a store in a file or in memory; see `open_logs`."""
     from warrener.adapters.sqlite_events import SqliteRecorder
     from warrener.services.event_log import EventLog
+    from warrener.services.store_epoch import check_whole
 
-    return EventLog(SqliteRecorder(_prepared(sqlite_path(url, "store"), create)))
+    log = EventLog(SqliteRecorder(_prepared(sqlite_path(url, "store"), create)))
+    if whole:
+        check_whole(log)
+    return log
 
 
 def open_views(url: str, *, create: bool = True) -> ViewStore:

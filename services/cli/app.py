@@ -24,6 +24,7 @@ from warrener.services.cli import (
     notifier,
     reactor,
     steer,
+    store,
     submit,
     tuning,
     why,
@@ -103,6 +104,7 @@ for _family in (
     worker,
     notifier,
     broker,
+    store,
     doctor,
 ):
     _family.register(app)
