@@ -52,12 +52,14 @@ class ViewStore(Protocol):
     """Keeps the documents.
 
     Obligations: `save` writes the documents of a batch and the new position of their read model in
-    the log of a partition in one atomic write; a store that cannot do so writes tables and
+    the log of a partition in one atomic write. It raises `Conflict` and writes nothing if the
+    position is not the one that the batch started from. A store that cannot do so writes tables and
     documents in the order given and the position last (the projections bear a batch that is found
-    half written). It raises
-    `Conflict` and writes nothing if the position is not the one that the batch started from.
+    half written), and none of them over a document that is not the one that was loaded: there it
+    stops with `Conflict`.
     Documents come back as they were saved, and changing a returned one changes nothing stored.
-    Every query is answered by an index. Opening a store whose layout is an older one empties it.
+    Every query is answered by an index. Opening a store whose layout is an older one empties it;
+    one whose layout is newer is refused with `StoredDataError`.
     """
 
     def positions(self, partition: int = 0) -> dict[str, int]:
@@ -69,9 +71,19 @@ class ViewStore(Protocol):
         ...
 
     def save(
-        self, model: str, after: int, position: int, changes: Documents, partition: int = 0
+        self,
+        model: str,
+        after: int,
+        position: int,
+        changes: Documents,
+        partition: int = 0,
+        *,
+        loaded: Documents | None = None,
     ) -> None:
-        """Write a batch of one read model that leads from position `after` to `position`."""
+        """Write a batch of one read model that leads from position `after` to `position`.
+
+        `loaded` are the documents that it was folded from; what is not among them was not there.
+        """
         ...
 
     def reset(self) -> None:

@@ -59,7 +59,8 @@ def _apply(views: ViewStore, model: ReadModel, batch: Sequence[Positioned], afte
     loaded = dict(views.load(model.wanted(batch)))
     for table, found in views.load(model.wanted_then(loaded)).items():
         loaded[table] = {**loaded.get(table, {}), **found}
-    views.save(model.name, after, batch[-1].position, model.fold(batch, loaded))
+    changes = model.fold(batch, loaded)
+    views.save(model.name, after, batch[-1].position, changes, loaded=loaded)
 
 
 def _lowest(store: EventStore, views: ViewStore) -> int:

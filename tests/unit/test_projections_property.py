@@ -114,15 +114,24 @@ class HalfWriting(MemoryViewStore):
         super().__init__()
         self.halves = list(halves)
 
-    def save(self, model: str, after: int, position: int, changes: Documents) -> None:
+    def save(
+        self,
+        model: str,
+        after: int,
+        position: int,
+        changes: Documents,
+        partition: int = 0,
+        *,
+        loaded: Documents | None = None,
+    ) -> None:
         left = self.halves.pop() if self.halves and model == "jobs" else None
         if left is None:
-            return super().save(model, after, position, changes)
+            return super().save(model, after, position, changes, partition)
         part = {}
         for table, views in changes.items():
             part[table] = dict(list(views.items())[:left])
             left -= len(part[table])
-        super().save(model, after, after, part)
+        super().save(model, after, after, part, partition)
         raise PowerCut
 
 
