@@ -19,10 +19,17 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 
 from warrener.adapters.mongo_client import Document, MongoDatabase
+from warrener.adapters.mongo_places import (
+    STATE,
+    Place,
+    begin_forgetting,
+    end_forgetting,
+    place_id,
+    place_of,
+)
 from warrener.adapters.mongo_tables import LAYOUT_VERSION, TABLES
 from warrener.domain.errors import Conflict, StoredDataError, StoreUnavailable
 
-STATE: Final = "view_state"
 _LAYOUT: Final = "layout"
 _NAME: Final = re.compile(r"view_([0-9]+)_[a-z_]+")
 _TRIES: Final = 20
@@ -72,29 +79,25 @@ class Generations:
             raise StoreUnavailable("the read models were deleted: start again, to have them anew")
         return found
 
-    def layout_and_positions(
-        self, generation: int, partition: int
-    ) -> tuple[Layout, dict[str, int]]:
-        """Return both as they are at one moment."""
+    def look(self, generation: int, partition: int) -> tuple[Layout, Place]:
+        """Return the layout and a partition as they are at one moment."""
+        place = place_id(generation, partition)
         with self.using() as db:
-            ids = [_LAYOUT, _place(generation, partition)]
-            found = {each["_id"]: each for each in db[STATE].find({"_id": {"$in": ids}})}
-        if _LAYOUT not in found:
-            return self.layout(), {}
-        return _layout(found[_LAYOUT]), found.get(ids[1], {}).get("positions", {})
+            found = {
+                each["_id"]: each for each in db[STATE].find({"_id": {"$in": [_LAYOUT, place]}})
+            }
+        layout = _layout(found[_LAYOUT]) if _LAYOUT in found else self.layout()
+        return layout, place_of(generation, partition, found.get(place))
 
-    def move(self, place: tuple[int, int], model: str, after: int, position: int) -> None:
-        """Move the position of a model in (generation, partition); raises `Conflict`."""
-        name = f"positions.{model}"
-        wanted = {"_id": _place(*place), name: after if after else {"$exists": False}}
-        change = {"$set": {name: position, "generation": place[0]}}
+    def forget(self, place: Place) -> None:
+        """Forget what a partition has, or end what somebody else has begun; raises `Conflict`."""
         with self.using() as db:
-            try:
-                done = db[STATE].update_one(wanted, change, upsert=not after)
-            except errors.DuplicateKeyError:
-                done = None
-        if done is None or not (done.matched_count or done.upserted_id):
-            raise Conflict(f"read model {model} is not at position {after} any more")
+            of = place if place.forgetting else begin_forgetting(db, place)
+            over = {"partition": of.partition, "era": {"$gte": 0, "$lt": of.era}}
+            for table, kept in TABLES.items():
+                if not kept.shared:
+                    collection(db, of.generation, table).delete_many(over)
+            end_forgetting(db, of)
 
     def build(self) -> int:
         """Begin a generation that nobody sees, in the place of any that was being built."""
@@ -164,6 +167,7 @@ class Generations:
     def _begin(self, generation: int) -> None:
         """Make the collections of a generation, with their indexes."""
         with self.using() as db:
+            db[STATE].create_index("generation")
             for table, of in TABLES.items():
                 indexes = [IndexModel(list(each.keys), sparse=each.sparse) for each in of.indexes]
                 if indexes:
@@ -196,10 +200,6 @@ def collection_name(generation: int, table: str) -> str:
 def collection(db: Database[Document], generation: int, table: str) -> Collection[Document]:
     """Return a collection of a generation."""
     return db[collection_name(generation, table)]
-
-
-def _place(generation: int, partition: int) -> str:
-    return f"{generation}/{partition}"
 
 
 def _layout(found: Document) -> Layout:

@@ -13,6 +13,7 @@ import msgspec
 
 from warrener.adapters.mongo_tables import Fields, Keys, child_place, label, step_key
 from warrener.adapters.sqlite_tables import microseconds
+from warrener.projections.attempt_views import ATTEMPTS, AttemptView
 from warrener.projections.control_views import ACTIONS, LIMITS
 from warrener.projections.ports import ActionFilter, JobFilter
 from warrener.projections.views import HISTORY, JOBS, STEPS, JobView, StepView
@@ -42,9 +43,21 @@ def jobs(wanted: JobFilter) -> Query:
         fields["top"] = True
     asked = {"state": wanted.state, "name": wanted.name}
     fields.update({name: value for name, value in asked.items() if value is not None})
-    since = 0 if wanted.since is None else microseconds(wanted.since)
-    fields["submitted"] = {"$gte": since, "$lte": NUMBER_MAX}
+    fields["submitted"] = _submitted(wanted)
+    if wanted.after is not None:  # of those of that very time, the ones before it
+        at, job = microseconds(wanted.after.submitted_at), wanted.after.job
+        fields["$or"] = [{"submitted": {"$lt": at}}, {"submitted": at, "_id": {"$lt": job}}]
     return Query(JOBS, fields, (("submitted", -1), ("_id", -1)), wanted.limit)
+
+
+def _submitted(wanted: JobFilter) -> Fields:
+    since = 0 if wanted.since is None else microseconds(wanted.since)
+    ends = [NUMBER_MAX]
+    if wanted.until is not None:
+        ends.append(microseconds(wanted.until) - 1)
+    if wanted.after is not None:
+        ends.append(microseconds(wanted.after.submitted_at))
+    return {"$gte": since, "$lte": min(ends)}
 
 
 def ids_between(table: str, low: UUID, high: UUID, limit: int) -> Query:
@@ -79,6 +92,25 @@ def slowest(root: UUID, limit: int, skip: int) -> Query:
     """Steps of a tree that ran, the longest first."""
     order = (("ran.seconds", -1), ("ran.step", 1))
     return Query(STEPS, {"ran.root": root}, order, limit, skip)
+
+
+def attempts(job: UUID, path: str, after: int, limit: int) -> Query:
+    """Attempts of a step, by number."""
+    wanted = {"step": step_key(job, path), "number": {"$gt": after, "$lte": NUMBER_MAX}}
+    return Query(ATTEMPTS, wanted, (("number", 1),), limit)
+
+
+def timeline(job: UUID | None, root: UUID | None, after: AttemptView | None, limit: int) -> Query:
+    """Attempts of one job or of one tree, in order of time."""
+    field, of = ("job", job) if job is not None else ("root", root)
+    begun = 0 if after is None else microseconds(after.begun_at)
+    wanted: Fields = {field: of, "begun": {"$gte": begun, "$lte": NUMBER_MAX}}
+    if after is not None:  # of those of that very time, the ones behind it
+        step = step_key(after.job, after.path)
+        same = {"begun": begun, "step": step, "number": {"$gt": after.attempt}}
+        behind = {"begun": begun, "step": {"$gt": step}}
+        wanted["$or"] = [{"begun": {"$gt": begun}}, behind, same]
+    return Query(ATTEMPTS, wanted, (("begun", 1), ("step", 1), ("number", 1)), limit)
 
 
 def actions(wanted: ActionFilter) -> Query:

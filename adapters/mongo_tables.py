@@ -1,9 +1,9 @@
 """The collections of the read models in MongoDB: what each keeps beside the document, and indexes.
 
-A stored document has `position` and `partition` (what it was saved for), `doc` (the document as
-JSON: it is read several times as fast as a tree of BSON) and what queries look at. What belongs to
-one question stands in a group of its own, absent where the question does not arise; a sparse index
-over the group then holds only what the question can find.
+A stored document has `position`, `partition` and `era` (of what it was saved for), `doc` (the
+document as JSON: that is read several times as fast as a tree of BSON) and what queries look at.
+What belongs to one question stands in a group of its own, absent where the question does not arise;
+a sparse index over the group then holds only what the question can find.
 
 Bump `LAYOUT_VERSION` with any change here or in the documents: the views are then built anew.
 """
@@ -17,6 +17,7 @@ from uuid import UUID
 import msgspec
 
 from warrener.adapters.sqlite_tables import microseconds
+from warrener.projections.attempt_views import ATTEMPTS, TRACKS, AttemptView, TrackView
 from warrener.projections.control_views import (
     ACTIONS,
     FLEET,
@@ -53,12 +54,27 @@ class Index(msgspec.Struct, frozen=True):
 
 
 class Table(msgspec.Struct, frozen=True):
-    """A collection: its documents, their ids, what queries look at, and the indexes for that."""
+    """A collection: its documents, their ids, what queries look at, and the indexes for that.
+
+    What is shared belongs to no partition.
+    """
 
     type: type[View]
     id: Callable[[Any], Any]  # key -> id in MongoDB
     fields: Callable[[Any], Fields]
-    indexes: tuple[Index, ...] = ()
+    own_indexes: tuple[Index, ...] = ()
+    shared: bool = False
+
+    @property
+    def indexes(self) -> tuple[Index, ...]:
+        """Return those of the queries, and the one by which a partition is forgotten."""
+        return (
+            self.own_indexes if self.shared else (*self.own_indexes, Index(_up("partition", "era")))
+        )
+
+
+def _up(*names: str) -> Keys:
+    return tuple((name, 1) for name in names)
 
 
 def label(key: str, value: str) -> str:
@@ -120,15 +136,21 @@ def _action_fields(view: ActionView) -> Fields:
     return {"state": view.state, "subject": view.subject, "opened": opened}
 
 
-def _up(*names: str) -> Keys:
-    return tuple((name, 1) for name in names)
+def _attempt_fields(view: AttemptView) -> Fields:
+    return {
+        "step": step_key(view.job, view.path),
+        "number": view.attempt,
+        "job": view.job,
+        "root": view.root,
+        "begun": microseconds(view.begun_at),
+    }
 
 
 _NEWEST: Final = ("submitted", "_id")
 _OPENED: Final = ("opened", "_id")
 
 TABLES: Final[dict[str, Table]] = {
-    DEFINITIONS: Table(DefinitionView, _same, _nothing),
+    DEFINITIONS: Table(DefinitionView, _same, _nothing, shared=True),
     JOBS: Table(
         JobView,
         _same,
@@ -183,4 +205,15 @@ TABLES: Final[dict[str, Table]] = {
         (Index(_up("limit.name", "limit.partition")),),
     ),
     FLEET: Table(FleetView, _same, _nothing),
+    ATTEMPTS: Table(
+        AttemptView,
+        lambda key: f"{step_key(*key[:2])}#{key[2]}",
+        _attempt_fields,
+        (
+            Index(_up("step", "number")),
+            Index(_up("job", "begun", "step", "number")),
+            Index(_up("root", "begun", "step", "number")),
+        ),
+    ),
+    TRACKS: Table(TrackView, lambda key: step_key(*key), _nothing),
 }

@@ -9,25 +9,29 @@ from the beginning of some batch, which the projections bear.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import msgspec
 
+from warrener.adapters import mongo_places as places
 from warrener.adapters import mongo_queries as queries
 from warrener.adapters.mongo_client import MongoDatabase
 from warrener.adapters.mongo_generations import Generations, Layout, collection
+from warrener.adapters.mongo_places import Place
 from warrener.adapters.mongo_queries import Query
 from warrener.adapters.mongo_tables import TABLES
 from warrener.adapters.mongo_writes import write_documents
 from warrener.adapters.sqlite_tables import moment
 from warrener.domain.errors import Conflict, StoreUnavailable
+from warrener.projections.attempt_views import AttemptView
 from warrener.projections.control_views import ACTIONS, ActionView, LimitView
 from warrener.projections.ports import (
     ActionFilter,
     Documents,
     JobFilter,
+    StoppedModel,
     ViewStore,
     Waiters,
     Wanted,
@@ -70,7 +74,7 @@ class MongoViewStore:
         """Return the position in a partition's log of every read model that has one."""
 
         def ask(generation: int) -> dict[str, int]:
-            return self._generations.layout_and_positions(generation, partition)[1]
+            return dict(self._generations.look(generation, partition)[1].positions)
 
         found = self._asked(ask)
         self._begun[partition] = self._generation
@@ -96,18 +100,39 @@ class MongoViewStore:
         loaded: Documents | None = None,
     ) -> None:
         """Write a batch of one read model."""
-        generation = self._begun.get(partition, self._opened)
-        layout, positions = self._generations.layout_and_positions(generation, partition)
-        if self._number(layout) != generation:
-            raise Conflict("the read models were built anew: read their positions again")
-        if positions.get(model, 0) != after:
+        place = self._place(partition)
+        if place.forgetting:
+            self._generations.forget(place)
+        if place.positions.get(model, 0) != after or place.forgetting:
             raise Conflict(f"read model {model} is not at position {after} any more")
         with self._generations.using() as db:
             for table, views in changes.items():
                 before = (loaded or {}).get(table, {})
-                of = collection(db, generation, table)
-                write_documents(of, table, views, before, partition)
-        self._generations.move((generation, partition), model, after, position)
+                of = collection(db, place.generation, table)
+                write_documents(of, table, views, before, place)
+            places.move(db, place, model, after, position)
+
+    def stop(self, stopped: StoppedModel) -> None:
+        """Keep that a model has stopped in a partition."""
+        place = self._place(stopped.partition)
+        with self._generations.using() as db:
+            places.stop(db, place, stopped)
+
+    def stopped(self) -> Sequence[StoppedModel]:
+        """Return the models that have stopped, by model and partition."""
+
+        def ask(generation: int) -> list[StoppedModel]:
+            with self._generations.using() as db:
+                return list(places.stopped(db, generation))
+
+        return sorted(self._asked(ask), key=lambda each: (each.model, each.partition))
+
+    def forget(self, partition: int, positions: Mapping[str, int]) -> None:
+        """Forget all of one partition, if it is where the caller has seen it."""
+        place = self._place(partition)
+        if place.positions != positions or place.forgetting:
+            raise Conflict(f"the read models of partition {partition} have moved on")
+        self._generations.forget(place)
 
     def reset(self) -> None:
         """Begin a new generation, which is empty."""
@@ -155,6 +180,18 @@ class MongoViewStore:
         """Return the steps of a tree that ran longest."""
         return self._views(queries.slowest(root, limit, offset))
 
+    def attempts(
+        self, job: UUID, path: str, *, after: int = -1, limit: int = 100
+    ) -> Sequence[AttemptView]:
+        """Return attempts of a step by number."""
+        return self._views(queries.attempts(job, path, after, limit))
+
+    def timeline(
+        self, *, job: UUID | None, root: UUID | None, after: AttemptView | None, limit: int
+    ) -> Sequence[AttemptView]:
+        """Return attempts of one job or of the tree under one root, in order of time."""
+        return self._views(queries.timeline(job, root, after, limit))
+
     def find_actions(self, wanted: ActionFilter) -> Sequence[ActionView]:
         """Return matching requests, the newest first."""
         return self._views(queries.actions(wanted))
@@ -188,6 +225,14 @@ class MongoViewStore:
     ) -> Sequence[HistoryView]:
         """Return positions that belong to one job or to the tree under one root."""
         return self._views(queries.history(job, root, after, limit))
+
+    def _place(self, partition: int) -> Place:
+        """Return a partition of the generation whose positions were read; raises `Conflict`."""
+        generation = self._begun.get(partition, self._opened)
+        layout, place = self._generations.look(generation, partition)
+        if self._number(layout) != generation:
+            raise Conflict("the read models were built anew: read their positions again")
+        return place
 
     def _number(self, layout: Layout) -> int:
         """Return the generation that this store is to look at."""

@@ -7,14 +7,15 @@ from typing import Any, Final
 
 import msgspec
 from bson.binary import Binary
-from pymongo import InsertOne, ReplaceOne, UpdateOne, errors
+from pymongo import InsertOne, UpdateOne, errors
 from pymongo.collection import Collection
 
 from warrener.adapters.mongo_client import Document
+from warrener.adapters.mongo_places import Place
 from warrener.adapters.mongo_tables import TABLES
 from warrener.domain.errors import Conflict
 
-Write = InsertOne[Document] | ReplaceOne[Document] | UpdateOne
+Write = InsertOne[Document] | UpdateOne
 _ENCODER: Final = msgspec.json.Encoder()
 _TAKEN: Final = (11000, 11001)
 
@@ -24,19 +25,19 @@ def write_documents(
     table: str,
     views: Mapping[Any, Any],
     loaded: Mapping[Any, Any],
-    partition: int,
+    place: Place,
 ) -> None:
     """Write documents in the place of those that were loaded; raises `Conflict` at another.
 
-    A new one that is there already, at this very position, comes from the same batch, written by
-    halves: it is written again.
+    A new one that is there already, at this very position, comes from a batch that was half
+    written: it stays as it is.
     """
 
     def write(key: Any, *, again: bool) -> Write:
         before = loaded.get(key)
         if before is not None:
-            return _update(table, before, views[key], partition)
-        return _new(_document(table, views[key], partition), again=again)
+            return _update(table, before, views[key], place)
+        return _new(_document(table, views[key], place), again=again)
 
     keys = list(views)
     start = _written(collection, [write(key, again=False) for key in keys])
@@ -63,27 +64,28 @@ def _written(collection: Collection[Document], writes: list[Write]) -> int | Non
     return None
 
 
-def _document(table: str, view: Any, partition: int) -> Document:
+def _document(table: str, view: Any, place: Place) -> Document:
     return {
         "_id": TABLES[table].id(view.key),
-        **_always(view, partition),
+        **_always(view, place),
         **TABLES[table].fields(view),
     }
 
 
-def _always(view: Any, partition: int) -> Document:
+def _always(view: Any, place: Place) -> Document:
     document = Binary(_ENCODER.encode(view))
-    return {"position": view.position, "partition": partition, "doc": document}
+    written_for = {"partition": place.partition, "era": place.era}
+    return {"position": view.position, **written_for, "doc": document}
 
 
-def _update(table: str, before: Any, view: Any, partition: int) -> UpdateOne:
+def _update(table: str, before: Any, view: Any, place: Place) -> UpdateOne:
     """Return a write of what has changed, for MongoDB looks at the indexes of those fields alone.
 
     If the document is another by now, the write tries to add a second one under its id and fails.
     """
     old, new = TABLES[table].fields(before), TABLES[table].fields(view)
     changed = {name: value for name, value in new.items() if old.get(name) != value}
-    change: Document = {"$set": {**_always(view, partition), **changed}}
+    change: Document = {"$set": {**_always(view, place), **changed}}
     gone = {name: "" for name in old if name not in new}
     if gone:
         change["$unset"] = gone
@@ -95,4 +97,4 @@ def _new(document: Document, *, again: bool) -> Write:
     if not again:
         return InsertOne(document)  # several times as fast
     wanted = {"_id": document["_id"], "position": document["position"]}
-    return ReplaceOne(wanted, document, upsert=True)
+    return UpdateOne(wanted, {"$setOnInsert": document}, upsert=True)

@@ -27,6 +27,8 @@ from warrener.projections.control_views import (
 from warrener.projections.ports import Documents, Wanted
 from warrener.projections.views import View
 
+KINDS = (UserActionEvent, LimitChanged, FleetChanged)
+
 
 def wanted(batch: Sequence[Positioned]) -> Wanted:
     """Return the keys of the documents that a batch touches."""

@@ -19,11 +19,14 @@ from warrener.adapters import mongo_generations, mongo_queries, mongo_views, mon
 from warrener.adapters.memory_views import MemoryViewStore
 from warrener.adapters.mongo_client import Document, MongoDatabase
 from warrener.adapters.mongo_generations import collection, collection_name
+from warrener.adapters.mongo_places import Place
 from warrener.adapters.mongo_queries import Query
 from warrener.adapters.mongo_tables import LAYOUT_VERSION, TABLES, Keys
 from warrener.adapters.mongo_views import MongoViewStore
 from warrener.domain.errors import Conflict, StoredDataError
-from warrener.projections.ports import ActionFilter, Documents, JobFilter
+from warrener.projections.apply import READ_MODELS
+from warrener.projections.attempt_views import AttemptView
+from warrener.projections.ports import ActionFilter, Documents, JobCursor, JobFilter
 from warrener.projections.views import JOBS, STEPS, StepView
 from warrener.services.projector import apply_batch, catch_up
 
@@ -87,13 +90,14 @@ class HalfWriting(MongoViewStore):
         left = self.halves.pop() if self.halves else None
         if left is None:
             return super().save(model, after, position, changes, partition, loaded=loaded)
+        place = self._place(partition)
         with self._generations.using() as db:
             for table, views in changes.items():
                 part = dict(list(views.items())[:left])
                 left -= len(part)
                 before = (loaded or {}).get(table, {})
                 of = collection(db, self._generation, table)
-                mongo_writes.write_documents(of, table, part, before, partition)
+                mongo_writes.write_documents(of, table, part, before, place)
         raise PowerCut
 
 
@@ -135,11 +139,11 @@ class Pauses:
             table: str,
             views: Mapping[Any, Any],
             loaded: Mapping[Any, Any],
-            partition: int,
+            place: Place,
         ) -> None:
             for key, view in views.items():
                 self._pass()
-                write(of, table, {key: view}, loaded, partition)
+                write(of, table, {key: view}, loaded, place)
 
         def table_by_table(
             store: MongoViewStore, generation: int, table: str, keys: list[Any]
@@ -204,7 +208,7 @@ def go_on(others: HalfWriting, history: History, head: int, size: int) -> None:
         pass
 
 
-MODELS = ("jobs", "history", "control")
+MODELS = tuple(model.name for model in READ_MODELS)
 
 
 def test_a_document_that_another_has_written_meanwhile_ends_the_batch_there(
@@ -245,7 +249,7 @@ def mongo_write(
 ) -> None:
     with views._generations.using() as db:
         of = collection(db, views._generation, table)
-        mongo_writes.write_documents(of, table, changed, loaded, 0)
+        mongo_writes.write_documents(of, table, changed, loaded, views._place(0))
 
 
 def test_positions_of_partitions_move_apart(views: MongoViewStore) -> None:
@@ -307,12 +311,13 @@ def test_what_else_is_in_the_database_is_left_alone(mongo_url: str) -> None:
 # --- plans ----------------------------------------------------------------------------------------
 
 FILTERS = [
-    JobFilter(roots_only=roots, state=state, name=name, labels=labels, since=since)
+    JobFilter(roots_only=roots, state=state, name=name, labels=labels, since=since, after=after)
     for roots in (True, False)
     for state in (None, "failed")
     for name in (None, "report")
     for labels in ({}, {"team": "x"}, {"team": "x", "env": "y"})
     for since in (None, START)
+    for after in (None, JobCursor(START, JOB))
 ]
 
 
@@ -369,11 +374,16 @@ def asked_of(views: MongoViewStore) -> list[Query]:
     views.children(JOB, None, 1)
     views.named_steps(JOB)
     views.slowest(JOB, 1)
+    views.attempts(JOB, "a")
+    attempt = AttemptView(job=JOB, path="a", attempt=1, root=JOB, begun_at=START)
+    for after in (None, attempt):
+        views.timeline(job=JOB, root=None, after=after, limit=1)
+        views.timeline(job=None, root=JOB, after=after, limit=1)
     views.history(job=JOB, root=None, after=0, limit=1)
     views.history(job=None, root=JOB, after=0, limit=1)
     assert views.waiters(JOB, 1).steps == 0
     asked.append(mongo_queries.waiters(JOB, 1))
-    assert len(asked) == len(FILTERS) + 17
+    assert len(asked) == len(FILTERS) + 22
     return asked
 
 
@@ -390,7 +400,7 @@ def serves(index: Keys, query: Query) -> bool:
     ranges = {
         name
         for name, value in query.wanted.items()
-        if isinstance(value, dict) and "$all" not in value
+        if name == "$or" or (isinstance(value, dict) and "$all" not in value)
     }
     count = 0
     while count < len(index) and index[count][0] in set(query.wanted) - ranges:
