@@ -101,8 +101,8 @@ def open_clock() -> Clock:
     return SystemClock()
 
 
-def open_leases(url: str) -> Leases:
-    """Open the leases beside the event store at this URL."""
+def open_leases(url: str, role: str = "reactor") -> Leases:
+    """Open the leases of a role beside the event store at this URL."""
     path = sqlite_path(url, "store")
     if path == MEMORY:
         from warrener.adapters.memory_leases import MemoryLeases
@@ -110,7 +110,7 @@ def open_leases(url: str) -> Leases:
         return MemoryLeases()
     from warrener.adapters.sqlite_leases import SqliteLeases
 
-    return SqliteLeases(path)
+    return SqliteLeases(path, role)
 
 
 def open_positions(url: str) -> Positions:

@@ -22,6 +22,7 @@ from warrener.services.cli import (
     history,
     jobs,
     notifier,
+    projector,
     reactor,
     steer,
     submit,
@@ -102,6 +103,7 @@ for _family in (
     reactor,
     worker,
     notifier,
+    projector,
     broker,
     doctor,
 ):

@@ -14,6 +14,7 @@ from warrener.services.settings import Settings
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from warrener.domain.partitions import Logs
     from warrener.domain.ports import EventStore
     from warrener.services.queries import Queries
     from warrener.services.steering_calls import SteeringCalls
@@ -65,6 +66,14 @@ class Session:
             yield store
         finally:
             store.close()
+
+    @contextmanager
+    def logs(self, *, create: bool = False) -> Iterator[Logs]:
+        """Open the logs of the store."""
+        from warrener.services.logs import LogSet
+
+        with self.store(create=create) as store:
+            yield LogSet([store])
 
     @contextmanager
     def queries(self, store: EventStore | None = None) -> Iterator[Queries]:
