@@ -90,9 +90,9 @@ def open_store(url: str, *, create: bool = True, whole: bool = True) -> EventSto
 def open_views(url: str, *, create: bool = True) -> ViewStore:
     """Open the read models."""
     if store_kind(url, "views") == "mongodb":
-        from warrener.adapters.mongo_views import open_mongo_views
+        from warrener.adapters.mongo_views import MongoViewStore
 
-        return open_mongo_views(url)
+        return MongoViewStore(url)
     from warrener.adapters.sqlite_views import SqliteViewStore
 
     return SqliteViewStore(_prepared(sqlite_path(url, "views"), create))
