@@ -1,6 +1,6 @@
 """How a store lies in a MongoDB database: collections, indexes, and what it says of itself.
 
-    log_meta         one document, `store`: version of the layout, number of partitions
+    log_meta         one document, `store`: version of the layout, number of partitions, birth
     log_commits      one document for each commit of any partition (see `mongo_commits`)
     log_blobs        blobs by partition and name; what is large lies in GridFS (see `mongo_blobs`)
     log_partitions   for each partition what belongs to no commit: outbox, restores
@@ -64,7 +64,8 @@ def make_store(database: MongoDatabase, partitions: int) -> int:
     meta: Document = {"_id": _STORE, "layout": LAYOUT_VERSION, "partitions": partitions}
     try:
         with database.using() as db:
-            db[META].insert_one(meta)
+            created = db.command("hello").get("localTime")  # by the server's clock
+            db[META].insert_one({**meta, "created": created})
     except IntegrityError:  # somebody else made it, before or at the same time
         pass
     found = find_store(database)
