@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from warrener.domain.errors import Conflict
+from warrener.projections.attempt_views import ATTEMPTS, TRACKS, AttemptView, TrackView
 from warrener.projections.control_views import (
     ACTIONS,
     FLEET,
@@ -17,7 +19,15 @@ from warrener.projections.control_views import (
     FleetView,
     LimitView,
 )
-from warrener.projections.ports import ActionFilter, Documents, JobFilter, Waiters, Wanted
+from warrener.projections.ports import (
+    ActionFilter,
+    Documents,
+    JobCursor,
+    JobFilter,
+    StoppedModel,
+    Waiters,
+    Wanted,
+)
 from warrener.projections.views import (
     DEFINITIONS,
     HISTORY,
@@ -41,6 +51,8 @@ _TYPES: dict[str, type[View]] = {
     ACTIONS: ActionView,
     LIMITS: LimitView,
     FLEET: FleetView,
+    ATTEMPTS: AttemptView,
+    TRACKS: TrackView,
 }
 
 
@@ -57,6 +69,8 @@ class MemoryViewStore:
         """Forget all documents and positions."""
         self._positions: dict[tuple[str, int], int] = {}
         self._tables: dict[str, dict[Any, bytes]] = {table: {} for table in _TYPES}
+        self._owners: dict[tuple[str, Any], int] = {}  # table and key -> partition
+        self._stopped: dict[tuple[str, int], StoppedModel] = {}
 
     def close(self) -> None:
         """Do nothing."""
@@ -95,7 +109,31 @@ class MemoryViewStore:
             self._tables[table].update(
                 {key: msgspec.msgpack.encode(view) for key, view in views.items()}
             )
+            if table != DEFINITIONS:
+                self._owners.update(dict.fromkeys(((table, key) for key in views), partition))
         self._positions[model, partition] = position
+        known = self._stopped.get((model, partition))
+        if known is not None and known.position <= position:
+            del self._stopped[model, partition]
+
+    def stop(self, stopped: StoppedModel) -> None:
+        """Keep that a model has stopped in a partition."""
+        self._stopped[stopped.model, stopped.partition] = stopped
+
+    def stopped(self) -> Sequence[StoppedModel]:
+        """Return the models that have stopped, by model and partition."""
+        return [stopped for _, stopped in sorted(self._stopped.items())]
+
+    def forget(self, partition: int, positions: Mapping[str, int]) -> None:
+        """Forget all of one partition, if it is where the caller has seen it."""
+        if self.positions(partition) != dict(positions):
+            raise Conflict(f"the read models of partition {partition} have moved on")
+        for model in positions:
+            del self._positions[model, partition]
+        self._stopped = {key: at for key, at in self._stopped.items() if key[1] != partition}
+        gone = [place for place, owner in self._owners.items() if owner == partition]
+        for table, key in gone:
+            del self._tables[table][key], self._owners[table, key]
 
     def find_jobs(self, wanted: JobFilter) -> Sequence[JobView]:
         """Return matching jobs, the newest first."""
@@ -144,6 +182,28 @@ class MemoryViewStore:
         found.sort(key=lambda view: (-(view.seconds or 0.0), view.job, view.path))
         return found[offset : offset + limit]
 
+    def attempts(
+        self, job: UUID, path: str, *, after: int = -1, limit: int = 100
+    ) -> Sequence[AttemptView]:
+        """Return attempts of a step by number."""
+        found = [view for view in self._all(ATTEMPTS) if view.key[:2] == (job, path)]
+        found.sort(key=lambda view: view.attempt)
+        return [view for view in found if view.attempt > after][:limit]
+
+    def timeline(
+        self, *, job: UUID | None, root: UUID | None, after: AttemptView | None, limit: int
+    ) -> Sequence[AttemptView]:
+        """Return attempts of one job or of the tree under one root, in order of time."""
+        found = [
+            view
+            for view in self._all(ATTEMPTS)
+            if job in (None, view.job) and root in (None, view.root)
+        ]
+        found.sort(key=AttemptView.place)
+        if after is not None:
+            found = [view for view in found if view.place() > after.place()]
+        return found[:limit]
+
     def find_actions(self, wanted: ActionFilter) -> Sequence[ActionView]:
         """Return matching requests, the newest first."""
         found = [
@@ -189,11 +249,17 @@ def _decode(table: str, data: bytes) -> View:
     return msgspec.msgpack.decode(data, type=_TYPES[table])
 
 
+def _place(cursor: JobCursor) -> tuple[datetime, UUID]:
+    return cursor.submitted_at, cursor.job
+
+
 def _matches(view: JobView, wanted: JobFilter) -> bool:
     return (
         wanted.state in (None, view.state)
         and wanted.name in (None, view.name)
         and (wanted.since is None or view.submitted_at >= wanted.since)
+        and (wanted.until is None or view.submitted_at < wanted.until)
+        and (wanted.after is None or (view.submitted_at, view.job) < _place(wanted.after))
         and not (wanted.roots_only and view.parent)
         and wanted.labels.items() <= view.labels.items()
     )

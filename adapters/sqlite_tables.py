@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from warrener.projections.attempt_views import ATTEMPTS, TRACKS, AttemptView, TrackView
 from warrener.projections.control_views import (
     ACTIONS,
     FLEET,
@@ -33,23 +34,33 @@ from warrener.projections.views import (
     View,
 )
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Table(msgspec.Struct, frozen=True):
-    """A table: its documents, the columns of its key, and the columns that queries look at."""
+    """A table: its documents, the columns of its key, and the columns that queries look at.
+
+    All but `shared` ones have a column `partition`, set to the one that a document is saved for.
+    """
 
     type: type[View]
     key: tuple[str, ...]
     others: tuple[str, ...]
     row: Callable[[Any], tuple[Any, ...]]  # values of key and other columns
     key_row: Callable[[Any], tuple[Any, ...]]  # key -> values of the key columns
+    shared: bool = False
+
+    @property
+    def adds_partition(self) -> bool:
+        """Say whether the partition comes before the document, not being part of the key."""
+        return not self.shared and "partition" not in self.key
 
     def upsert(self, name: str) -> str:
-        """Return the statement that writes a row."""
-        columns = (*self.key, *self.others, "doc")
-        changed = ", ".join(f"{column} = excluded.{column}" for column in (*self.others, "doc"))
+        """Return the statement that writes a row: key, others, partition unless in the key, doc."""
+        others = (*self.others, *(("partition",) if self.adds_partition else ()), "doc")
+        columns = (*self.key, *others)
+        changed = ", ".join(f"{column} = excluded.{column}" for column in others)
         return (
             f"INSERT INTO view_{name} ({', '.join(columns)}) VALUES ({marks(len(columns))})"
             f" ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {changed}"
@@ -91,13 +102,18 @@ def _step_row(view: StepView) -> tuple[Any, ...]:
     return *key, *place, view.seconds, view.born, request, until
 
 
+def _attempt_row(view: AttemptView) -> tuple[Any, ...]:
+    key = (view.job.bytes, view.path, view.attempt)
+    return *key, view.root.bytes, microseconds(view.begun_at)
+
+
 def _action_row(view: ActionView) -> tuple[Any, ...]:
     return view.request.bytes, view.state, view.subject, microseconds(view.opened_at)
 
 
 TABLES: Final[dict[str, Table]] = {
     DEFINITIONS: Table(
-        DefinitionView, ("hash",), (), lambda view: (view.hash,), lambda key: (key,)
+        DefinitionView, ("hash",), (), lambda view: (view.hash,), lambda key: (key,), shared=True
     ),
     JOBS: Table(
         JobView,
@@ -136,6 +152,20 @@ TABLES: Final[dict[str, Table]] = {
     ),
     LIMITS: Table(LimitView, ("name", "partition"), (), lambda view: view.key, lambda key: key),
     FLEET: Table(FleetView, ("partition",), (), lambda view: (view.key,), lambda key: (key,)),
+    ATTEMPTS: Table(
+        AttemptView,
+        ("job", "path", "attempt"),
+        ("root", "begun_at"),
+        _attempt_row,
+        lambda key: (key[0].bytes, *key[1:]),
+    ),
+    TRACKS: Table(
+        TrackView,
+        ("job", "path"),
+        (),
+        lambda view: (view.job.bytes, view.path),
+        lambda key: (key[0].bytes, key[1]),
+    ),
 }
 
 SCHEMA: Final = """
@@ -146,11 +176,17 @@ CREATE TABLE view_positions (
     PRIMARY KEY (model, partition)
 ) WITHOUT ROWID;
 
+CREATE TABLE view_stopped (
+    model TEXT NOT NULL, partition INTEGER NOT NULL, position INTEGER NOT NULL,
+    doc BLOB NOT NULL, PRIMARY KEY (model, partition)
+);
+
 CREATE TABLE view_definitions (hash TEXT PRIMARY KEY, doc BLOB NOT NULL);
 
 CREATE TABLE view_jobs (
     job BLOB PRIMARY KEY, name TEXT NOT NULL, state TEXT NOT NULL, submitted_at INTEGER NOT NULL,
-    parent BLOB, parent_step TEXT NOT NULL, parent_item INTEGER NOT NULL, doc BLOB NOT NULL
+    parent BLOB, parent_step TEXT NOT NULL, parent_item INTEGER NOT NULL,
+    partition INTEGER NOT NULL, doc BLOB NOT NULL
 );
 CREATE INDEX view_jobs_all ON view_jobs (submitted_at, job);
 CREATE INDEX view_jobs_by_state ON view_jobs (state, submitted_at, job);
@@ -173,7 +209,7 @@ CREATE INDEX view_labels_top_by_state ON view_labels (label, top, state, submitt
 CREATE TABLE view_steps (
     job BLOB NOT NULL, path TEXT NOT NULL, name TEXT NOT NULL, item INTEGER NOT NULL,
     state TEXT NOT NULL, root BLOB NOT NULL, seconds REAL, born INTEGER NOT NULL, request BLOB,
-    until INTEGER, doc BLOB NOT NULL, PRIMARY KEY (job, path)
+    until INTEGER, partition INTEGER NOT NULL, doc BLOB NOT NULL, PRIMARY KEY (job, path)
 );
 CREATE INDEX view_steps_named ON view_steps (job) WHERE item = -1;
 CREATE INDEX view_items ON view_steps (job, name, item) WHERE item >= 0;
@@ -184,7 +220,7 @@ CREATE INDEX view_waiters ON view_steps (request, job, path, until) WHERE reques
 
 CREATE TABLE view_actions (
     request BLOB PRIMARY KEY, state TEXT NOT NULL, subject TEXT NOT NULL,
-    opened_at INTEGER NOT NULL, doc BLOB NOT NULL
+    opened_at INTEGER NOT NULL, partition INTEGER NOT NULL, doc BLOB NOT NULL
 );
 CREATE INDEX view_actions_all ON view_actions (opened_at, request);
 CREATE INDEX view_actions_by_state ON view_actions (state, opened_at, request);
@@ -197,7 +233,22 @@ CREATE TABLE view_limits (
 
 CREATE TABLE view_fleet (partition INTEGER PRIMARY KEY, doc BLOB NOT NULL);
 
-CREATE TABLE view_history_roots (job BLOB PRIMARY KEY, root BLOB NOT NULL, doc BLOB NOT NULL);
+CREATE TABLE view_attempts (
+    job BLOB NOT NULL, path TEXT NOT NULL, attempt INTEGER NOT NULL, root BLOB NOT NULL,
+    begun_at INTEGER NOT NULL, partition INTEGER NOT NULL, doc BLOB NOT NULL,
+    PRIMARY KEY (job, path, attempt)
+);
+CREATE INDEX view_attempts_of_job ON view_attempts (job, begun_at, path, attempt);
+CREATE INDEX view_attempts_of_tree ON view_attempts (root, begun_at, job, path, attempt);
+
+CREATE TABLE view_attempt_tracks (
+    job BLOB NOT NULL, path TEXT NOT NULL, partition INTEGER NOT NULL, doc BLOB NOT NULL,
+    PRIMARY KEY (job, path)
+);
+
+CREATE TABLE view_history_roots (
+    job BLOB PRIMARY KEY, root BLOB NOT NULL, partition INTEGER NOT NULL, doc BLOB NOT NULL
+);
 
 CREATE TABLE view_history (
     partition INTEGER NOT NULL, position INTEGER NOT NULL, job BLOB NOT NULL, root BLOB NOT NULL,

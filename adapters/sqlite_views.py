@@ -15,22 +15,25 @@ from uuid import UUID
 
 import msgspec
 
-from warrener.adapters.sqlite_tables import (
-    SCHEMA,
-    SCHEMA_VERSION,
-    TABLES,
-    marks,
-    microseconds,
-    moment,
-)
+from warrener.adapters.sqlite_queries import job_query, label_rows, timeline_query
+from warrener.adapters.sqlite_tables import SCHEMA, SCHEMA_VERSION, TABLES, marks, moment
 from warrener.domain.errors import Conflict, StoreUnavailable
+from warrener.projections.attempt_views import ATTEMPTS, AttemptView
 from warrener.projections.control_views import ACTIONS, LIMITS, ActionView, LimitView
-from warrener.projections.ports import ActionFilter, Documents, JobFilter, Waiters, Wanted
+from warrener.projections.ports import (
+    ActionFilter,
+    Documents,
+    JobFilter,
+    StoppedModel,
+    Waiters,
+    Wanted,
+)
 from warrener.projections.views import HISTORY, JOBS, STEPS, HistoryView, JobView, StepView
 
 V = TypeVar("V")
 BUSY_SECONDS = 30.0
 _ENCODER = msgspec.json.Encoder()
+_DECODE_STOPPED = msgspec.json.Decoder(StoppedModel).decode
 _DECODERS = {name: msgspec.json.Decoder(table.type) for name, table in TABLES.items()}
 
 
@@ -79,9 +82,33 @@ class SqliteViewStore:
             if (found[0] if found else 0) != after:
                 raise Conflict(f"read model {model} is not at position {after} any more")
             for table, views in changes.items():
-                self._write(table, views)
+                self._write(table, views, partition)
             row = (model, partition, position)
             self._db.execute("REPLACE INTO view_positions VALUES (?, ?, ?)", row)
+            passed = "DELETE FROM view_stopped WHERE model = ? AND partition = ? AND position <= ?"
+            self._db.execute(passed, row)
+
+    def stop(self, stopped: StoppedModel) -> None:
+        """Keep that a model has stopped in a partition."""
+        row = (stopped.model, stopped.partition, stopped.position, _ENCODER.encode(stopped))
+        with self._transaction():
+            self._db.execute("REPLACE INTO view_stopped VALUES (?, ?, ?, ?)", row)
+
+    def stopped(self) -> Sequence[StoppedModel]:
+        """Return the models that have stopped, by model and partition."""
+        sql = "SELECT doc FROM view_stopped ORDER BY model, partition"
+        return [_DECODE_STOPPED(row[0]) for row in self._rows(sql)]
+
+    def forget(self, partition: int, positions: Mapping[str, int]) -> None:
+        """Forget all of one partition in one transaction, if it is where the caller has seen it."""
+        with self._transaction():
+            if self.positions(partition) != dict(positions):
+                raise Conflict(f"the read models of partition {partition} have moved on")
+            jobs = "(SELECT job FROM view_jobs WHERE partition = ?)"
+            self._db.execute(f"DELETE FROM view_labels WHERE job IN {jobs}", (partition,))
+            owned = [name for name, table in TABLES.items() if not table.shared]
+            for name in (*owned, "positions", "stopped"):
+                self._db.execute(f"DELETE FROM view_{name} WHERE partition = ?", (partition,))
 
     def find_jobs(self, wanted: JobFilter) -> Sequence[JobView]:
         """Return matching jobs, the newest first."""
@@ -127,6 +154,22 @@ class SqliteViewStore:
             " ORDER BY seconds DESC, job, path LIMIT ? OFFSET ?"
         )
         return self._views(STEPS, sql, (root.bytes, limit, offset))
+
+    def attempts(
+        self, job: UUID, path: str, *, after: int = -1, limit: int = 100
+    ) -> Sequence[AttemptView]:
+        """Return attempts of a step by number."""
+        sql = (
+            "SELECT doc FROM view_attempts WHERE job = ? AND path = ? AND attempt > ?"
+            " ORDER BY attempt LIMIT ?"
+        )
+        return self._views(ATTEMPTS, sql, (job.bytes, path, after, limit))
+
+    def timeline(
+        self, *, job: UUID | None, root: UUID | None, after: AttemptView | None, limit: int
+    ) -> Sequence[AttemptView]:
+        """Return attempts of one job or of the tree under one root, in order of time."""
+        return self._views(ATTEMPTS, *timeline_query(job, root, after, limit))
 
     def find_actions(self, wanted: ActionFilter) -> Sequence[ActionView]:
         """Return matching requests, the newest first."""
@@ -210,16 +253,16 @@ class SqliteViewStore:
                 found[key] = decode(row[0])
         return found
 
-    def _write(self, table: str, views: Mapping[Any, Any]) -> None:
-        row = TABLES[table].row
+    def _write(self, table: str, views: Mapping[Any, Any], partition: int) -> None:
+        row, owner = TABLES[table].row, (partition,) if TABLES[table].adds_partition else ()
         self._db.executemany(
             TABLES[table].upsert(table),
-            ((*row(view), _ENCODER.encode(view)) for view in views.values()),
+            ((*row(view), *owner, _ENCODER.encode(view)) for view in views.values()),
         )
         if table == JOBS:
             self._db.executemany(
                 f"REPLACE INTO view_labels VALUES ({marks(5)})",
-                (entry for view in views.values() for entry in _label_rows(view)),
+                (entry for view in views.values() for entry in label_rows(view)),
             )
 
     def _views(self, table: str, sql: str, values: Sequence[Any]) -> list[Any]:
@@ -241,44 +284,6 @@ class SqliteViewStore:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
-
-
-def job_query(wanted: JobFilter) -> tuple[str, tuple[Any, ...]]:
-    """Return statement and values that find jobs: by a label first, if one is asked for."""
-    labels = [_label(key, value) for key, value in sorted(wanted.labels.items())]
-    conditions: list[tuple[str, Any]] = []
-    source, of = "view_jobs", ""
-    if labels:
-        source, of = "view_labels AS first JOIN view_jobs USING (job)", "first."
-        conditions.append(("first.label = ?", labels[0]))
-    conditions += [
-        ("EXISTS (SELECT 1 FROM view_labels WHERE label = ? AND job = view_jobs.job)", label)
-        for label in labels[1:]
-    ]
-    if wanted.roots_only and labels:
-        conditions.append(("first.top = ?", 1))
-    if wanted.state is not None:
-        conditions.append((f"{of}state = ?", wanted.state))
-    if wanted.name is not None:
-        conditions.append(("name = ?", wanted.name))
-    if wanted.since is not None:
-        conditions.append((f"{of}submitted_at >= ?", microseconds(wanted.since)))
-    texts = [text for text, _ in conditions]
-    if wanted.roots_only and not labels:
-        texts.append("parent IS NULL")
-    where = f"WHERE {' AND '.join(texts)} " if texts else ""
-    sql = f"SELECT doc FROM {source} {where}ORDER BY {of}submitted_at DESC, {of}job DESC LIMIT ?"
-    return sql, (*(value for _, value in conditions), wanted.limit)
-
-
-def _label_rows(view: JobView) -> Iterator[tuple[Any, ...]]:
-    at, top = microseconds(view.submitted_at), int(view.parent is None)
-    for key, value in view.labels.items():
-        yield _label(key, value), view.state, top, at, view.job.bytes
-
-
-def _label(key: str, value: str) -> str:
-    return f"{key}\x1f{value}"
 
 
 @contextmanager

@@ -83,7 +83,14 @@ class Conflict(WarrenerError):
 
 
 class StoredDataError(WarrenerError):
-    """Something read from the store is not what this version of Warrener can have written."""
+    """Something read from the store is not what this version of Warrener can have written.
+
+    Of an event, `event` is the name of its type, without the version.
+    """
+
+    def __init__(self, message: str, *, event: str = "") -> None:
+        super().__init__(message)
+        self.event = event
 
 
 class NotificationError(WarrenerError):

@@ -20,6 +20,7 @@ _CODES: dict[Kind, str] = {
     "beat": "worker-lost",
     "total": "total-timeout",
 }
+TIMEOUT_CODES = frozenset(_CODES.values())
 
 
 class Due(msgspec.Struct, frozen=True, order=True):

@@ -21,7 +21,7 @@ from warrener.domain.events import (
 from warrener.domain.ids import item_path, split_path
 from warrener.domain.ports import Positioned
 from warrener.domain.step_events import StepEvent
-from warrener.projections import control, history
+from warrener.projections import attempts, control, history
 from warrener.projections.jobs import apply_job_event
 from warrener.projections.ports import Documents, Wanted
 from warrener.projections.steps import apply_step_event
@@ -32,13 +32,14 @@ Batch = Sequence[Positioned]
 
 
 class ReadModel(msgspec.Struct, frozen=True):
-    """Documents that share one position.
+    """Documents that share one position. It needs events of these `kinds` and no others.
 
     `wanted` says what a batch touches, `wanted_then` what follows from the documents loaded first;
     `fold` gives the changed documents, leaving the loaded ones alone.
     """
 
     name: str
+    kinds: tuple[type[Event], ...]
     wanted: Callable[[Batch], Wanted]
     wanted_then: Callable[[Documents], Wanted]
     fold: Callable[[Batch, Documents], Documents]
@@ -127,8 +128,10 @@ def _nothing(_loaded: Any) -> Wanted:
     return {}
 
 
+_OF_JOBS: Final = (JobEvent, StepEvent)
 READ_MODELS: Final = (
-    ReadModel("jobs", wanted, wanted_then, fold),
-    ReadModel("history", history.wanted, _nothing, history.fold),
-    ReadModel("control", control.wanted, _nothing, control.fold),
+    ReadModel("jobs", (DefinitionStored, *_OF_JOBS), wanted, wanted_then, fold),
+    ReadModel("history", _OF_JOBS, history.wanted, _nothing, history.fold),
+    ReadModel("control", control.KINDS, control.wanted, _nothing, control.fold),
+    ReadModel("attempts", _OF_JOBS, attempts.wanted, _nothing, attempts.fold),
 )

@@ -27,6 +27,8 @@ from warrener.projections.control_views import (
 from warrener.projections.ports import Documents, Wanted
 from warrener.projections.views import View
 
+KINDS = (UserActionEvent, LimitChanged, FleetChanged)
+
 
 def wanted(batch: Sequence[Positioned]) -> Wanted:
     """Return the keys of the documents that a batch touches."""
@@ -108,6 +110,7 @@ def _requested(positioned: Positioned, event: UserActionRequested) -> ActionView
         form=event.form,
         job=event.job,
         path=event.path,
+        shared=event.shared,
         opened_at=event.at,
     )
 

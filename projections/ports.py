@@ -9,12 +9,20 @@ from uuid import UUID
 
 import msgspec
 
+from warrener.projections.attempt_views import AttemptView
 from warrener.projections.control_views import ActionView, LimitView
 from warrener.projections.views import HistoryView, JobView, StepView
 
 Key = Hashable
 Documents = Mapping[str, Mapping[Any, Any]]  # table -> key -> document
 Wanted = Mapping[str, Iterable[Any]]  # table -> keys
+
+
+class JobCursor(msgspec.Struct, frozen=True):
+    """The place of a job in a list; the next page begins after it."""
+
+    submitted_at: datetime
+    job: UUID
 
 
 class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +32,8 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     labels: Mapping[str, str] = {}
     since: datetime | None = None  # submitted then or later
+    until: datetime | None = None  # submitted before then
+    after: JobCursor | None = None  # those that come after this one in the list
     roots_only: bool = True
     limit: int = 50
 
@@ -48,6 +58,20 @@ class Waiters(msgspec.Struct, frozen=True):
     first: tuple[StepView, ...] = ()
 
 
+class StoppedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A read model that cannot get past an event in the log of a partition, and why.
+
+    `position` is that of the event, `event` says which one it is, `at` is when it was first tried.
+    """
+
+    model: str
+    partition: int = 0
+    position: int
+    event: str = ""
+    reason: str
+    at: datetime
+
+
 class ViewStore(Protocol):
     """Keeps the documents.
 
@@ -57,6 +81,7 @@ class ViewStore(Protocol):
     half written). It raises
     `Conflict` and writes nothing if the position is not the one that the batch started from.
     Documents come back as they were saved, and changing a returned one changes nothing stored.
+    A document belongs to the partition that it was saved for last; definitions are everybody's.
     Every query is answered by an index. Opening a store whose layout is an older one empties it.
     """
 
@@ -71,11 +96,31 @@ class ViewStore(Protocol):
     def save(
         self, model: str, after: int, position: int, changes: Documents, partition: int = 0
     ) -> None:
-        """Write a batch of one read model that leads from position `after` to `position`."""
+        """Write a batch of one read model that leads from position `after` to `position`.
+
+        What `stop` said of the model in this partition is over once `position` has reached it.
+        """
+        ...
+
+    def stop(self, stopped: StoppedModel) -> None:
+        """Keep that a model has stopped in a partition, in the place of what was known of it."""
+        ...
+
+    def stopped(self) -> Sequence[StoppedModel]:
+        """Return the models that have stopped and not gone on since, by model and partition."""
+        ...
+
+    def forget(self, partition: int, positions: Mapping[str, int]) -> None:
+        """Forget positions, documents and stopped models of one partition; definitions stay.
+
+        `positions` are those that the caller has seen. If they are others by now, somebody else has
+        dealt with it: raises `Conflict` and forgets nothing. Nobody saves for the partition while
+        it is being forgotten: a store that cannot do it in one atomic write sees to that.
+        """
         ...
 
     def reset(self) -> None:
-        """Forget all documents and positions."""
+        """Forget all documents, positions and stopped models."""
         ...
 
     def find_jobs(self, wanted: JobFilter) -> Sequence[JobView]:
@@ -105,6 +150,24 @@ class ViewStore(Protocol):
 
     def slowest(self, root: UUID, limit: int, offset: int = 0) -> Sequence[StepView]:
         """Return the steps of a tree that ran longest in their newest attempt."""
+        ...
+
+    def attempts(
+        self, job: UUID, path: str, *, after: int = -1, limit: int = 100
+    ) -> Sequence[AttemptView]:
+        """Return attempts of a step by number, those after number `after`.
+
+        Number 0 is what a step waits for without any attempt.
+        """
+        ...
+
+    def timeline(
+        self, *, job: UUID | None, root: UUID | None, after: AttemptView | None, limit: int
+    ) -> Sequence[AttemptView]:
+        """Return attempts of one job or of the tree under one root, after a given one.
+
+        They come by the time at which they began, then by job, path and number.
+        """
         ...
 
     def find_actions(self, wanted: ActionFilter) -> Sequence[ActionView]:

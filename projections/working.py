@@ -113,11 +113,13 @@ class Working:
             setattr(step, name, getattr(fresh, name))
 
     def put(self, table: str, view: DefinitionView | JobView) -> None:
-        """Add a new document unless there is one under its key."""
+        """Add a new document unless there is one under its key.
+
+        Definitions are the same whatever partition they come from, and have no position of any.
+        """
         if self._peek(table, view.key) is None:
-            view.position = self._position
             if isinstance(view, JobView):
-                view.born = self._position
+                view.position = view.born = self._position
             self._changed[table][view.key] = view
             self._open[view.key] = view
 

@@ -14,11 +14,20 @@ from support.histories import REPORT, START, History, definition, finish_report,
 
 from warrener.adapters import sqlite_views
 from warrener.adapters.memory_views import MemoryViewStore
-from warrener.adapters.sqlite_views import SqliteViewStore, job_query
+from warrener.adapters.sqlite_queries import job_query
+from warrener.adapters.sqlite_views import SqliteViewStore
 from warrener.domain.definition.model import Rate
 from warrener.domain.errors import Conflict, StoreUnavailable
+from warrener.projections.attempt_views import ATTEMPTS, TRACKS, AttemptView
 from warrener.projections.control_views import ACTIONS, FLEET, LIMITS
-from warrener.projections.ports import ActionFilter, JobFilter, ViewStore, Waiters
+from warrener.projections.ports import (
+    ActionFilter,
+    JobCursor,
+    JobFilter,
+    StoppedModel,
+    ViewStore,
+    Waiters,
+)
 from warrener.projections.views import DEFINITIONS, HISTORY, JOBS, STEPS, StepView
 from warrener.services.projector import catch_up
 
@@ -51,7 +60,9 @@ def test_documents_come_back_as_they_were_saved(views: ViewStore) -> None:
 
     keys = {table: list(documents) for table, documents in plain.tables().items()}
     assert views.load(keys) == plain.tables()
-    assert views.positions() == dict.fromkeys(("jobs", "history", "control"), history.store.head())
+    assert views.positions() == dict.fromkeys(
+        ("jobs", "history", "control", "attempts"), history.store.head()
+    )
 
 
 def test_a_batch_from_another_position_is_refused_and_writes_nothing(views: ViewStore) -> None:
@@ -204,6 +215,172 @@ def test_items_of_an_older_generation_are_left_out(views: ViewStore) -> None:
     assert [
         item.path for item in views.items(step_of(views, job, "parts"), state="succeeded")
     ] == []
+
+
+def test_a_list_of_jobs_goes_on_after_any_of_them(views: ViewStore) -> None:
+    red, blue, *_ = three_jobs(views)
+    found = views.find_jobs(JobFilter(roots_only=False))
+    after = [JobCursor(view.submitted_at, view.job) for view in found]
+
+    assert jobs_of(views, JobFilter(after=after[0])) == [blue, red]
+    assert jobs_of(views, JobFilter(after=after[1], roots_only=False)) == [blue, red]
+    assert jobs_of(views, JobFilter(after=after[0], labels={"team": "x"}, limit=1)) == [blue]
+    assert jobs_of(views, JobFilter(after=after[2], name="report", roots_only=False)) == []
+    assert jobs_of(views, JobFilter(after=after[3])) == []
+
+
+def test_jobs_submitted_at_the_same_time_are_paged_without_loss(views: ViewStore) -> None:
+    history = History()
+    history.define(REPORT)
+    jobs = []
+    for number in range(5):
+        history.now = START
+        jobs.append(history.submit(REPORT, key=str(number)))
+    catch_up(history.store, views)
+    first = views.find_jobs(JobFilter(limit=2))
+
+    rest = jobs_of(views, JobFilter(after=JobCursor(first[-1].submitted_at, first[-1].job)))
+
+    assert len({view.submitted_at for view in views.find_jobs(JobFilter())}) == 1
+    assert [view.job for view in first] + rest == sorted(jobs, reverse=True)
+
+
+def test_jobs_submitted_before_a_time_are_found(views: ViewStore) -> None:
+    red, blue, _, green = three_jobs(views)
+    (when,) = [view.submitted_at for view in views.find_jobs(JobFilter(name="green"))]
+
+    assert jobs_of(views, JobFilter(until=when)) == [blue, red]
+    assert jobs_of(views, JobFilter(until=when, labels={"team": "y"})) == []
+    assert jobs_of(views, JobFilter(since=when, until=when + timedelta(seconds=1))) == [green]
+
+
+def test_attempts_of_a_step_come_by_number_and_page_by_page(views: ViewStore) -> None:
+    history, job, child = half_done_report()
+    finish_report(history, job, child)
+    catch_up(history.store, views)
+
+    tried = views.attempts(job, "parts[1]")
+
+    assert [(each.attempt, each.outcome) for each in tried] == [(1, "retry"), (2, "succeeded")]
+    assert [each.attempt for each in views.attempts(job, "parts[1]", after=1)] == [2]
+    assert [each.attempt for each in views.attempts(job, "parts[1]", limit=1)] == [1]
+    assert [each.kind for each in views.attempts(job, "parts")] == ["for_each"]
+    assert views.attempts(job, "sorry") == []
+
+
+def test_a_timeline_has_every_attempt_of_a_tree_once_in_order_of_time(views: ViewStore) -> None:
+    history, job, child = half_done_report()
+    history.release(child, "load")
+    history.release(job, "parts[1]", attempt=2)
+    catch_up(history.store, views)
+    pages: list[AttemptView] = []
+
+    while page := views.timeline(job=None, root=job, after=pages[-1] if pages else None, limit=2):
+        pages += page
+
+    assert [(each.path, each.attempt) for each in pages] == [
+        *(("load", 1), ("parts", 0), ("sub", 0), ("parts[0]", 1), ("parts[1]", 1)),
+        *(("load", 1), ("parts[1]", 2)),
+    ]
+    own = views.timeline(job=child, root=None, after=None, limit=9)
+    assert [each.job for each in own] == [child]
+    assert views.timeline(job=child, root=None, after=own[0], limit=9) == []
+    assert views.timeline(job=None, root=child, after=None, limit=9) == []
+
+
+def test_attempts_that_began_at_the_same_time_are_paged_without_loss(views: ViewStore) -> None:
+    job, root = UUID(int=7), UUID(int=1)
+    made = [
+        AttemptView(position=1, job=UUID(int=n), path=path, attempt=2, root=root, begun_at=START)
+        for n in (7, 8)
+        for path in ("a", "b", "c")
+    ]
+    views.save("attempts", 0, 1, {ATTEMPTS: {each.key: each for each in made}})
+
+    for after, expected in ((made[1], made[2:]), (made[2], made[3:]), (made[5], [])):
+        assert views.timeline(job=None, root=root, after=after, limit=9) == expected
+    assert views.timeline(job=job, root=None, after=made[0], limit=9) == made[1:3]
+
+
+STOPPED = StoppedModel(
+    model="jobs", partition=3, position=5, event="JobStarted", reason="a fault", at=START
+)
+
+
+def test_a_stopped_model_is_known_until_it_has_passed_the_event(views: ViewStore) -> None:
+    views.stop(STOPPED)
+    views.save("jobs", 0, 4, {}, 3)
+    views.save("jobs", 0, 9, {}, 2)
+    views.save("history", 0, 9, {}, 3)
+    before = views.stopped()
+
+    views.save("jobs", 4, 5, {}, 3)
+
+    assert before == [STOPPED]
+    assert views.stopped() == []
+
+
+def test_what_is_said_last_of_a_stopped_model_counts(views: ViewStore) -> None:
+    again = StoppedModel(model="jobs", partition=3, position=7, reason="another", at=START)
+    other = StoppedModel(model="control", partition=4, position=7, reason="b", at=START)
+    for each in (STOPPED, other, again):
+        views.stop(each)
+
+    assert views.stopped() == [other, again]
+    views.reset()
+    assert views.stopped() == []
+
+
+def test_forgetting_a_partition_leaves_the_others_alone(views: ViewStore) -> None:
+    history, job, _ = half_done_report()
+    catch_up(history.store, views)
+    step = StepView(position=9, job=UUID(int=1), path="a", root=UUID(int=1))
+    views.save("jobs", 0, 9, {STEPS: {step.key: step}}, 1)
+    views.save("jobs", 0, 9, {}, 3)
+    views.stop(STOPPED)
+    views.stop(StoppedModel(model="jobs", partition=0, position=99, reason="a", at=START))
+
+    views.forget(0, views.positions(0))
+
+    assert views.positions(0) == {}
+    assert views.positions(1) == {"jobs": 9}
+    assert views.load({JOBS: [job], STEPS: [step.key, (job, "load")], HISTORY: [(0, 2)]}) == {
+        JOBS: {},
+        STEPS: {step.key: step},
+        HISTORY: {},
+    }
+    assert views.load({ATTEMPTS: [(job, "load", 1)], TRACKS: [(job, "")]}) == {
+        ATTEMPTS: {},
+        TRACKS: {},
+    }
+    assert jobs_of(views, JobFilter(labels={"team": "red"})) == []
+    assert list(views.load({DEFINITIONS: [REPORT.hash]})[DEFINITIONS]) == [REPORT.hash]
+    assert views.stopped() == [STOPPED]
+
+
+def test_a_forgotten_partition_is_folded_again_to_the_same_documents(views: ViewStore) -> None:
+    history, job, child = half_done_report()
+    catch_up(history.store, views)
+    keys = {JOBS: [job, child], STEPS: [(job, "parts")], ATTEMPTS: [(job, "parts[1]", 1)]}
+    before = views.load(keys)
+
+    views.forget(0, views.positions(0))
+    catch_up(history.store, views)
+
+    assert views.load(keys) == before
+
+
+def test_a_partition_that_somebody_works_on_is_not_forgotten(views: ViewStore) -> None:
+    step = StepView(position=9, job=UUID(int=1), path="a", root=UUID(int=1))
+    seen = {"jobs": 9}
+    views.save("jobs", 0, 9, {STEPS: {step.key: step}}, 1)
+    views.save("jobs", 9, 10, {}, 1)
+
+    with pytest.raises(Conflict):
+        views.forget(1, seen)
+
+    assert views.positions(1) == {"jobs": 10}
+    assert list(views.load({STEPS: [step.key]})[STEPS]) == [step.key]
 
 
 def step_of(views: ViewStore, job: UUID, path: str) -> StepView:
@@ -380,12 +557,22 @@ def test_a_batch_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 FILTERS = [
-    JobFilter(roots_only=roots, state=state, name=name, labels=labels, since=since)
+    JobFilter(
+        roots_only=roots,
+        state=state,
+        name=name,
+        labels=labels,
+        since=since,
+        until=until,
+        after=after,
+    )
     for roots in (True, False)
     for state in (None, "failed")
     for name in (None, "report")
     for labels in ({}, {"team": "x"}, {"team": "x", "env": "y"})
     for since in (None, START)
+    for until in (None, START)
+    for after in (None, JobCursor(START, UUID(int=1)))
 ]
 
 
@@ -418,15 +605,22 @@ def test_no_other_query_scans_a_table_or_sorts(tmp_path: Path) -> None:
     views.children(job, None, 1)
     views.named_steps(job)
     views.slowest(job, 1)
+    attempt = AttemptView(job=job, path="a", attempt=1, root=job, begun_at=START)
+    views.attempts(job, "a")
+    for after in (None, attempt):
+        views.timeline(job=job, root=None, after=after, limit=1)
+        views.timeline(job=None, root=job, after=after, limit=1)
+    views.stopped()
     views.history(job=job, root=None, after=0, limit=1)
     views.history(job=None, root=job, after=0, limit=1)
     views.load({JOBS: [job], STEPS: [(job, "a")], DEFINITIONS: ["a"], HISTORY: [(0, 1)]})
+    views.load({ATTEMPTS: [attempt.key], TRACKS: [(job, "a")]})
     views.load({ACTIONS: [job], LIMITS: [("a", 0)], FLEET: [0]})
     views._db.set_trace_callback(None)
 
     plans = {sql: explain(path, sql, ()) for sql in asked}
 
-    assert len(plans) == 23
+    assert len(plans) == 31
     for sql, plan in plans.items():
         assert not [line for line in plan if "TEMP B-TREE" in line], (sql, plan)
         scanned = [line for line in plan if line.startswith("SCAN")]

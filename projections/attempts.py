@@ -1,0 +1,315 @@
+"""The read model of attempts: each time that a step went out or began to wait, and its outcome.
+
+It reads no documents of other read models, for those may be ahead of it or behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from warrener.domain.events import Error, Event, JobAdvanced, JobRerun, JobSubmitted, Recorded
+from warrener.domain.ids import split_path
+from warrener.domain.ports import Positioned
+from warrener.domain.step_events import (
+    StepCancelled,
+    StepEvent,
+    StepFailed,
+    StepOpened,
+    StepParked,
+    StepReadied,
+    StepReleased,
+    StepRetryScheduled,
+    StepSkipped,
+    StepStarted,
+    StepSucceeded,
+)
+from warrener.domain.timers import TIMEOUT_CODES
+from warrener.projections.attempt_views import (
+    ATTEMPTS,
+    MESSAGE_CHARACTERS_MAX,
+    TRACKS,
+    AttemptView,
+    TrackView,
+)
+from warrener.projections.ports import Documents, Wanted
+
+_ROOT: Final = ""  # path of the track that keeps the root of a job
+
+
+def wanted(batch: Sequence[Positioned]) -> Wanted:
+    """Return the keys of the attempts and tracks that a batch touches."""
+    attempts: set[tuple[UUID, str, int]] = set()
+    tracks: set[tuple[UUID, str]] = set()
+    for positioned in batch:
+        event = positioned.recorded.event
+        tracks.update(_tracks(positioned.recorded))
+        if isinstance(event, StepReleased):
+            attempts.add((event.job, event.path, event.attempt - 1))
+        if isinstance(event, StepEvent) and type(event) in _HANDLERS:
+            attempts.add((event.job, event.path, _number(event)))
+    return {ATTEMPTS: attempts, TRACKS: tracks}
+
+
+def _tracks(recorded: Recorded) -> set[tuple[UUID, str]]:
+    """Return the keys of the tracks that an event reads or changes."""
+    job, event = recorded.originator_id, recorded.event
+    if isinstance(event, StepReleased | StepOpened | StepReadied):
+        return {(event.job, _ROOT), (event.job, split_path(event.path)[0])}
+    named: Sequence[str] = ()
+    if isinstance(event, JobAdvanced):
+        named = tuple(event.readied)
+    elif isinstance(event, JobRerun):
+        named = event.steps
+    elif not isinstance(event, JobSubmitted):
+        return set()
+    return {(job, path) for path in (_ROOT, *named)}
+
+
+def _number(event: Event) -> int:
+    """Return the number of the attempt that an event is about, 0 if it is about none."""
+    number: int | None = getattr(event, "attempt", None)
+    return number or 0
+
+
+def fold(batch: Sequence[Positioned], loaded: Documents) -> Documents:
+    """Return attempts and tracks as they are after the batch.
+
+    Attempts come before the tracks that they were made from, so a batch that was half written is
+    folded to the same attempts when it is applied again.
+    """
+    working = _Working(loaded)
+    for positioned in batch:
+        working.position = positioned.position
+        event = positioned.recorded.event
+        handler = _HANDLERS.get(type(event))
+        if handler is not None:
+            handler(working, positioned.recorded.originator_id, event)
+    return working.changed
+
+
+class _Working:
+    """The documents that one batch works on, copied when first changed."""
+
+    def __init__(self, loaded: Documents) -> None:
+        self.changed: dict[str, dict[Any, Any]] = {ATTEMPTS: {}, TRACKS: {}}
+        self.position = 0
+        self._loaded = loaded
+
+    def peek(self, table: str, key: Any) -> Any:
+        """Return a document, to read."""
+        found = self.changed[table].get(key)
+        return self._loaded.get(table, {}).get(key) if found is None else found
+
+    def edit(self, table: str, key: Any) -> Any:
+        """Return a document to change; None if there is none or it has seen this event."""
+        view = self.peek(table, key)
+        if view is None or view.position >= self.position:
+            return None
+        fresh = self.changed[table][key] = copy(view)
+        fresh.position = self.position
+        return fresh
+
+    def put(self, table: str, view: Any) -> None:
+        """Begin a document anew, unless the one under its key has seen this event."""
+        known = self.peek(table, view.key)
+        if known is None or known.position < self.position:
+            view.position = self.position
+            self.changed[table][view.key] = view
+
+    def root(self, job: UUID) -> UUID:
+        """Return the root of a job, itself if it is not known."""
+        track: TrackView | None = self.peek(TRACKS, (job, _ROOT))
+        return job if track is None else track.root
+
+    def track(self, job: UUID, name: str) -> TrackView | None:
+        """Return the track of a named step to change, made if need be."""
+        if self.peek(TRACKS, (job, name)) is None:
+            self.put(TRACKS, TrackView(job=job, path=name, root=self.root(job)))
+            made: TrackView = self.changed[TRACKS][job, name]
+            return made
+        view: TrackView | None = self.edit(TRACKS, (job, name))
+        return view
+
+
+# --- what goes before an attempt ------------------------------------------------------------------
+
+
+def _submitted(working: _Working, job: UUID, event: JobSubmitted) -> None:
+    working.put(TRACKS, TrackView(job=job, path=_ROOT, root=event.root))
+
+
+def _advanced(working: _Working, job: UUID, event: JobAdvanced) -> None:
+    for name in event.readied:
+        _ready(working, job, name, event.at)
+
+
+def _readied(working: _Working, _stream: UUID, event: StepReadied) -> None:
+    if split_path(event.path)[1] is None:
+        _ready(working, event.job, event.path, event.at)
+
+
+def _ready(working: _Working, job: UUID, name: str, at: datetime) -> None:
+    track = working.track(job, name)
+    if track is not None:
+        track.ready_at = at
+
+
+def _rerun(working: _Working, job: UUID, event: JobRerun) -> None:
+    for name in event.steps:
+        track = working.track(job, name)
+        if track is not None:
+            track.generation, track.ready_at = event.generation, None
+
+
+# --- its beginning --------------------------------------------------------------------------------
+
+
+def _released(working: _Working, _stream: UUID, event: StepReleased) -> None:
+    view = AttemptView(
+        job=event.job,
+        path=event.path,
+        attempt=event.attempt,
+        root=working.root(event.job),
+        generation=_generation(working, event),
+        begun_at=event.at,
+        ready_at=_ready_since(working, event),
+        endpoint=event.endpoint,
+        queue=event.queue,
+    )
+    working.put(ATTEMPTS, view)
+
+
+def _generation(working: _Working, event: StepEvent) -> int:
+    """Return the generation of a step; an item has that of its fan-out."""
+    track: TrackView | None = working.peek(TRACKS, (event.job, split_path(event.path)[0]))
+    return 1 if track is None else track.generation
+
+
+def _ready_since(working: _Working, event: StepReleased) -> datetime | None:
+    """Return since when an attempt could have gone out: after a failure, since it was due."""
+    number = event.attempt - 1
+    before: AttemptView | None = working.peek(ATTEMPTS, (event.job, event.path, number))
+    if before is not None and before.due is not None:
+        return min(before.due, event.at)
+    name, item = split_path(event.path)
+    track: TrackView | None = working.peek(TRACKS, (event.job, name))
+    return None if track is None or item is not None else track.ready_at
+
+
+def _opened(working: _Working, _stream: UUID, event: StepOpened) -> None:
+    view = AttemptView(
+        job=event.job,
+        path=event.path,
+        attempt=0,
+        root=working.root(event.job),
+        kind=_kind(event),
+        generation=_generation(working, event),
+        begun_at=event.at,
+        until=event.until,
+        request=event.request,
+        signal=event.signal,
+        child=event.child,
+    )
+    working.put(ATTEMPTS, view)
+
+
+def _kind(event: StepOpened) -> str:
+    if event.count is not None:
+        return "for_each"
+    if event.child is not None:
+        return "job"
+    return "sleep" if event.signal is None and event.request is None else "wait"
+
+
+# --- its course and end ---------------------------------------------------------------------------
+
+
+def _open(working: _Working, event: StepEvent) -> AttemptView | None:
+    """Return the attempt that an event is about, to change, if it has not ended."""
+    key = (event.job, event.path, _number(event))
+    known: AttemptView | None = working.peek(ATTEMPTS, key)
+    if known is None or known.outcome is not None:
+        return None
+    view: AttemptView | None = working.edit(ATTEMPTS, key)
+    return view
+
+
+def _started(working: _Working, _stream: UUID, event: StepStarted) -> None:
+    view = _open(working, event)
+    if view is not None:
+        view.started_at, view.worker = event.at, event.worker
+
+
+def _parked(working: _Working, _stream: UUID, event: StepParked) -> None:
+    view = _open(working, event)
+    if view is not None:
+        view.outcome, view.ended_at = "parked", event.at
+        view.request, view.until = event.request, event.until
+        view.worker = event.worker or view.worker
+
+
+def _retry_scheduled(working: _Working, _stream: UUID, event: StepRetryScheduled) -> None:
+    view = _open(working, event)
+    if view is not None:
+        _fail(view, event.error, "retry")
+        view.ended_at, view.due = event.at, event.due
+        view.worker = event.worker or view.worker
+
+
+def _succeeded(working: _Working, _stream: UUID, event: StepSucceeded) -> None:
+    view = _open(working, event)
+    if view is not None:
+        view.outcome = "succeeded"
+        _report(view, event)
+
+
+def _failed(working: _Working, _stream: UUID, event: StepFailed) -> None:
+    view = _open(working, event)
+    if view is not None:
+        _fail(view, event.error, "failed")
+        _report(view, event)
+
+
+def _skipped(working: _Working, _stream: UUID, event: StepSkipped) -> None:
+    view = _open(working, event)
+    if view is not None:
+        view.outcome, view.ended_at = "skipped", event.at
+
+
+def _cancelled(working: _Working, _stream: UUID, event: StepCancelled) -> None:
+    view = _open(working, event)
+    if view is not None:
+        view.outcome, view.ended_at = "cancelled", event.at
+
+
+def _fail(view: AttemptView, error: Error, outcome: str) -> None:
+    view.outcome = "timed_out" if error.code in TIMEOUT_CODES else outcome
+    view.error_code, view.error_message = error.code, error.message[:MESSAGE_CHARACTERS_MAX]
+
+
+def _report(view: AttemptView, event: StepSucceeded | StepFailed) -> None:
+    """Take over what the worker said of the attempt, where one did."""
+    view.worker = event.worker or view.worker
+    view.started_at = event.started_at or view.started_at
+    view.ended_at = event.ended_at or event.at
+
+
+_HANDLERS: dict[type[Event], Callable[[_Working, UUID, Any], None]] = {
+    JobSubmitted: _submitted,
+    JobAdvanced: _advanced,
+    JobRerun: _rerun,
+    StepReadied: _readied,
+    StepReleased: _released,
+    StepOpened: _opened,
+    StepStarted: _started,
+    StepParked: _parked,
+    StepRetryScheduled: _retry_scheduled,
+    StepSucceeded: _succeeded,
+    StepFailed: _failed,
+    StepSkipped: _skipped,
+    StepCancelled: _cancelled,
+}
