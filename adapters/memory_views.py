@@ -100,7 +100,14 @@ class MemoryViewStore:
         }
 
     def save(
-        self, model: str, after: int, position: int, changes: Documents, partition: int = 0
+        self,
+        model: str,
+        after: int,
+        position: int,
+        changes: Documents,
+        partition: int = 0,
+        *,
+        loaded: Documents | None = None,  # noqa: ARG002  (a batch is written whole)
     ) -> None:
         """Write a batch of one read model."""
         if self._positions.get((model, partition), 0) != after:

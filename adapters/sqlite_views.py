@@ -71,7 +71,14 @@ class SqliteViewStore:
             return {table: self._load(table, keys) for table, keys in wanted.items()}
 
     def save(
-        self, model: str, after: int, position: int, changes: Documents, partition: int = 0
+        self,
+        model: str,
+        after: int,
+        position: int,
+        changes: Documents,
+        partition: int = 0,
+        *,
+        loaded: Documents | None = None,  # noqa: ARG002  (a batch is written whole)
     ) -> None:
         """Write a batch of one read model in one transaction."""
         with self._transaction():

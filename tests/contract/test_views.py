@@ -14,6 +14,7 @@ from support.histories import REPORT, START, History, definition, finish_report,
 
 from warrener.adapters import sqlite_views
 from warrener.adapters.memory_views import MemoryViewStore
+from warrener.adapters.mongo_views import MongoViewStore
 from warrener.adapters.sqlite_queries import job_query
 from warrener.adapters.sqlite_views import SqliteViewStore
 from warrener.domain.definition.model import Rate
@@ -31,15 +32,18 @@ from warrener.projections.ports import (
 from warrener.projections.views import DEFINITIONS, HISTORY, JOBS, STEPS, StepView
 from warrener.services.projector import catch_up
 
-STORES: dict[str, Callable[[Path], ViewStore]] = {
-    "memory": lambda _folder: MemoryViewStore(),
-    "sqlite": lambda folder: SqliteViewStore(str(folder / "views.db")),
+STORES: dict[str, Callable[[pytest.FixtureRequest], ViewStore]] = {
+    "memory": lambda _request: MemoryViewStore(),
+    "mongo": lambda request: MongoViewStore(request.getfixturevalue("mongo_url")),
+    "sqlite": lambda request: SqliteViewStore(
+        str(request.getfixturevalue("tmp_path") / "views.db")
+    ),
 }
 
 
 @pytest.fixture(params=sorted(STORES))
-def views(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ViewStore]:
-    store = STORES[request.param](tmp_path)
+def views(request: pytest.FixtureRequest) -> Iterator[ViewStore]:
+    store = STORES[request.param](request)
     yield store
     store.close()
 
