@@ -142,6 +142,15 @@ class MemoryViewStore:
         for table, key in gone:
             del self._tables[table][key], self._owners[table, key]
 
+    def forget_jobs(self, jobs: Sequence[UUID]) -> None:
+        """Forget what is kept of jobs that were pruned."""
+        gone = set(jobs)
+        for table in (JOBS, STEPS, ATTEMPTS, TRACKS, ROOTS, HISTORY):
+            for key, data in list(self._tables[table].items()):
+                if getattr(_decode(table, data), "job", None) in gone:
+                    del self._tables[table][key]
+                    self._owners.pop((table, key), None)
+
     def find_jobs(self, wanted: JobFilter) -> Sequence[JobView]:
         """Return matching jobs, the newest first."""
         found = [view for view in self._all(JOBS) if _matches(view, wanted)]

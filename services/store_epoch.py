@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from warrener.domain.errors import StoreUnavailable
-from warrener.domain.ports import EventStore
+from warrener.domain.partitions import Logs
+from warrener.services.logs import each_log
 
 
 def while_restored(epoch: int) -> int:
@@ -11,15 +12,10 @@ def while_restored(epoch: int) -> int:
     return -epoch
 
 
-def is_whole(store: EventStore) -> bool:
-    """Say whether no restore of a log was begun and not ended."""
-    return store.epoch() >= 0
-
-
-def check_whole(store: EventStore) -> None:
-    """Close a log that was not restored to its end, and raise `StoreUnavailable`."""
-    if not is_whole(store):
-        store.close()
+def check_whole(logs: Logs) -> None:
+    """Close logs that were not restored to their end, and raise `StoreUnavailable`."""
+    if any(log.epoch() < 0 for log in each_log(logs)):
+        logs.close()
         raise StoreUnavailable(
             "the store was not restored to the end: run warrener store restore again, with the"
             " same file"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 
 from warrener.domain.ports import Lease
-from warrener.projections.apply import READ_MODELS
-from warrener.projections.ports import ViewStore
 from warrener.services.commits import Part, last_commit
+from warrener.services.lag import Lag
 from warrener.services.shapes import format_time
 
 
@@ -21,14 +20,6 @@ class LeaseInfo(msgspec.Struct, frozen=True):
     until: str
     epoch: int
     held: bool
-
-
-class ModelInfo(msgspec.Struct, frozen=True):
-    """Where a read model is in the log of a partition, and how many events it is behind."""
-
-    model: str
-    position: int
-    lag: int
 
 
 class PartInfo(msgspec.Struct, frozen=True):
@@ -45,7 +36,7 @@ class PartInfo(msgspec.Struct, frozen=True):
     link: str | None
     archives: tuple[str, ...]
     lease: LeaseInfo | None
-    views: tuple[ModelInfo, ...]
+    views: tuple[Lag, ...]
 
 
 class StoreInfo(msgspec.Struct, frozen=True):
@@ -65,7 +56,7 @@ class StoreInfo(msgspec.Struct, frozen=True):
 
 
 def describe(
-    part: Part, leases: Mapping[int, Lease], views: ViewStore | None, now: datetime
+    part: Part, leases: Mapping[int, Lease], lags: Sequence[Lag], now: datetime
 ) -> tuple[PartInfo, int | None]:
     """Return what is known about a partition, and the size of the store on disk."""
     head, measured, epoch = part.log.head(), part.commits.measure(), part.log.epoch()
@@ -82,7 +73,7 @@ def describe(
         link=last.link.hex() if last else None,
         archives=tuple(archive.file for archive in part.commits.select_archives()),
         lease=_lease(leases.get(part.partition), now),
-        views=() if views is None else _models(views, part.partition, head),
+        views=tuple(each for each in lags if each.partition == part.partition),
     )
     return found, measured.bytes
 
@@ -110,9 +101,3 @@ def _lease(lease: Lease | None, now: datetime) -> LeaseInfo | None:
     if lease is None:
         return None
     return LeaseInfo(lease.holder, format_time(lease.until), lease.epoch, lease.until > now)
-
-
-def _models(views: ViewStore, partition: int, head: int) -> tuple[ModelInfo, ...]:
-    positions = views.positions(partition)
-    places = {model.name: positions.get(model.name, 0) for model in READ_MODELS}
-    return tuple(ModelInfo(name, at, max(0, head - at)) for name, at in places.items())

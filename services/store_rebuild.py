@@ -5,7 +5,7 @@ from __future__ import annotations
 from warrener.domain.partitions import Logs
 from warrener.projections.ports import ViewStore
 from warrener.services.commits import Progress
-from warrener.services.projector import catch_up
+from warrener.services.projector import catch_up_all
 
 
 def rebuild(logs: Logs, views: ViewStore, on_progress: Progress | None = None) -> int:
@@ -14,4 +14,4 @@ def rebuild(logs: Logs, views: ViewStore, on_progress: Progress | None = None) -
     The seam for a rebuild beside read models that are in use, and for more than one partition.
     """
     views.reset()
-    return sum(catch_up(logs.log(n), views, on_progress) for n in range(logs.count))
+    return sum(catch_up_all(logs, views, on_progress))

@@ -60,31 +60,29 @@ def open_logs(url: str, *, create: bool = True, whole: bool = True) -> Logs:
     a store that was not restored to its end is refused.
     """
     from warrener.services.logs import LogSet
-
-    if store_kind(url) != "mongodb":
-        return LogSet([open_store(url, create=create, whole=whole)])
-    from warrener.adapters.mongo_logs import open_logs as open_mongo
-
-    from warrener.services.event_log import EventLog
     from warrener.services.store_epoch import check_whole
 
-    opened = open_mongo(url, create=create)
-    stores = [EventLog(opened.recorder(each), each) for each in range(opened.count)]
-    for store in stores if whole else ():
-        check_whole(store)
-    return LogSet(stores, find=opened.find, close=opened.close)
+    if store_kind(url) == "mongodb":
+        from warrener.adapters.mongo_logs import open_logs as open_mongo
+
+        from warrener.services.event_log import EventLog
+
+        opened = open_mongo(url, create=create)
+        stores = [EventLog(opened.recorder(each), each) for each in range(opened.count)]
+        logs = LogSet(stores, find=opened.find, close=opened.close)
+    else:
+        logs = LogSet([open_store(url, create=create)])
+    if whole:
+        check_whole(logs)
+    return logs
 
 
-def open_store(url: str, *, create: bool = True, whole: bool = True) -> EventStore:
+def open_store(url: str, *, create: bool = True) -> EventStore:
     """Open the one log of a store in a file or in memory; see `open_logs`."""
     from warrener.adapters.sqlite_events import SqliteRecorder
     from warrener.services.event_log import EventLog
-    from warrener.services.store_epoch import check_whole
 
-    log = EventLog(SqliteRecorder(_prepared(sqlite_path(url, "store"), create)))
-    if whole:
-        check_whole(log)
-    return log
+    return EventLog(SqliteRecorder(_prepared(sqlite_path(url, "store"), create)))
 
 
 def open_views(url: str, *, create: bool = True) -> ViewStore:

@@ -10,8 +10,7 @@ import msgspec
 
 from warrener.domain.errors import UsageError
 from warrener.services import wiring
-from warrener.services.logs import LogSet
-from warrener.services.settings import MEMORY, redacted_url, sqlite_path
+from warrener.services.settings import redacted_url, sqlite_path, store_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,29 +31,27 @@ class Made(msgspec.Struct, frozen=True):
 
 def make_store(url: str, partitions: int | None) -> Made:
     """Make a store if there is none; raises `UsageError` if it cannot have so many partitions."""
-    path = sqlite_path(url, "store")
-    if path == MEMORY:
+    kind = store_kind(url)
+    if kind == "memory":
         raise UsageError("a store in memory ends with this command: give --store sqlite:///PATH")
-    if partitions not in (None, SQLITE_PARTITIONS):
-        raise UsageError(f"a SQLite store has one partition, not {partitions}: leave --partitions")
-    made = not Path(path).exists()
-    wiring.open_store(url).close()
-    return Made(redacted_url(url), SQLITE_PARTITIONS, made)
+    if kind == "sqlite":
+        if partitions not in (None, SQLITE_PARTITIONS):
+            text = f"a SQLite store has one partition, not {partitions}: leave out --partitions"
+            raise UsageError(text)
+        made = not Path(sqlite_path(url)).exists()
+        wiring.open_store(url).close()
+        return Made(redacted_url(url), SQLITE_PARTITIONS, made)
+    raise UsageError("stores in MongoDB are made by what first uses them")  # until it can be said
 
 
 @contextmanager
 def opened_logs(url: str, *, create: bool = False) -> Iterator[Logs]:
     """Open all logs of a store, be they restored to their end or not."""
-    logs = LogSet([wiring.open_store(url, create=create, whole=False)])
+    logs = wiring.open_logs(url, create=create, whole=False)
     try:
         yield logs
     finally:
         logs.close()
-
-
-def kind_of(url: str) -> str:
-    """Return what a store is made of."""
-    return "memory" if sqlite_path(url, "store") == MEMORY else "sqlite"
 
 
 def leases_of(url: str) -> dict[int, Lease]:

@@ -107,17 +107,19 @@ def rebuild_views(*, store: options.Store = None, as_json: options.AsJson = Fals
 def _gathered(session: Session) -> StoreInfo:
     from warrener.services import wiring, wiring_store
     from warrener.services.commits import parts_of
-    from warrener.services.settings import redacted_url
+    from warrener.services.lag import lag
+    from warrener.services.settings import redacted_url, store_kind
     from warrener.services.store_info import describe, summed
 
     settings, now = session.settings, wiring.open_clock().now()
     url = settings.store_url
     with wiring_store.opened_logs(url) as logs, _views(session) as views:
         leases = wiring_store.leases_of(url)
-        found = [describe(part, leases, views, now) for part in parts_of(logs)]
+        lags = [] if views is None else lag(logs, views, now)
+        found = [describe(part, leases, lags, now) for part in parts_of(logs)]
     parts = tuple(part for part, _ in found)
     views_url = None if views is None else redacted_url(settings.views_url)
-    return summed(redacted_url(url), wiring_store.kind_of(url), views_url, parts, found[0][1])
+    return summed(redacted_url(url), store_kind(url), views_url, parts, found[0][1])
 
 
 @contextmanager
@@ -147,7 +149,7 @@ def _show(output: Output, found: StoreInfo) -> None:
     )
     for part in found.logs:
         numbers = (part.events, part.commits, part.blobs, part.published, part.open_roots)
-        lag = str(max((view.lag for view in part.views), default="none"))
+        lag = str(max((view.events for view in part.views), default="none"))
         link = "" if part.link is None else f"{part.link[:16]}…"
         rows.add_row(str(part.partition), *map(str, numbers), lag, plain(_holder(part)), link)
     output.show(rows)

@@ -29,6 +29,7 @@ from warrener.domain.stored import Archive
 from warrener.services import backup_format, store_restore, zstd_lines
 from warrener.services.backup_format import BlobLine, CommitLine, End, Header, Line
 from warrener.services.commits import Part
+from warrener.services.logs import LogSet
 from warrener.services.store_backup import BackedUp, backup
 from warrener.services.store_epoch import check_whole
 from warrener.services.store_restore import restore
@@ -280,7 +281,7 @@ def test_a_restore_that_was_killed_goes_on_when_it_is_run_again(
     started = any(each.log.epoch() < 0 for each in copies)
     if started:
         with pytest.raises(StoreUnavailable, match="run warrener store restore again"):
-            [check_whole(each.log) for each in copies]
+            check_whole(LogSet([each.log for each in copies]))
 
     found = restore(copies, tmp_path / "b")
 
