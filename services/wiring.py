@@ -64,7 +64,6 @@ def open_logs(url: str, *, create: bool = True, whole: bool = True) -> Logs:
 
     if store_kind(url) == "mongodb":
         from warrener.adapters.mongo_logs import open_logs as open_mongo
-
         from warrener.services.event_log import EventLog
 
         opened = open_mongo(url, create=create)
