@@ -100,7 +100,14 @@ class MemoryViewStore:
         }
 
     def save(
-        self, model: str, after: int, position: int, changes: Documents, partition: int = 0
+        self,
+        model: str,
+        after: int,
+        position: int,
+        changes: Documents,
+        partition: int = 0,
+        *,
+        loaded: Documents | None = None,  # noqa: ARG002  (a batch is written whole)
     ) -> None:
         """Write a batch of one read model."""
         if self._positions.get((model, partition), 0) != after:
@@ -134,6 +141,15 @@ class MemoryViewStore:
         gone = [place for place, owner in self._owners.items() if owner == partition]
         for table, key in gone:
             del self._tables[table][key], self._owners[table, key]
+
+    def forget_jobs(self, jobs: Sequence[UUID]) -> None:
+        """Forget what is kept of jobs that were pruned."""
+        gone = set(jobs)
+        for table in (JOBS, STEPS, ATTEMPTS, TRACKS, ROOTS, HISTORY):
+            for key, data in list(self._tables[table].items()):
+                if getattr(_decode(table, data), "job", None) in gone:
+                    del self._tables[table][key]
+                    self._owners.pop((table, key), None)
 
     def find_jobs(self, wanted: JobFilter) -> Sequence[JobView]:
         """Return matching jobs, the newest first."""

@@ -18,7 +18,7 @@ import msgspec
 from warrener.adapters.sqlite_queries import job_query, label_rows, timeline_query
 from warrener.adapters.sqlite_tables import SCHEMA, SCHEMA_VERSION, TABLES, marks, moment
 from warrener.domain.errors import Conflict, StoreUnavailable
-from warrener.projections.attempt_views import ATTEMPTS, AttemptView
+from warrener.projections.attempt_views import ATTEMPTS, TRACKS, AttemptView
 from warrener.projections.control_views import ACTIONS, LIMITS, ActionView, LimitView
 from warrener.projections.ports import (
     ActionFilter,
@@ -28,7 +28,7 @@ from warrener.projections.ports import (
     Waiters,
     Wanted,
 )
-from warrener.projections.views import HISTORY, JOBS, STEPS, HistoryView, JobView, StepView
+from warrener.projections.views import HISTORY, JOBS, ROOTS, STEPS, HistoryView, JobView, StepView
 
 V = TypeVar("V")
 BUSY_SECONDS = 30.0
@@ -71,7 +71,14 @@ class SqliteViewStore:
             return {table: self._load(table, keys) for table, keys in wanted.items()}
 
     def save(
-        self, model: str, after: int, position: int, changes: Documents, partition: int = 0
+        self,
+        model: str,
+        after: int,
+        position: int,
+        changes: Documents,
+        partition: int = 0,
+        *,
+        loaded: Documents | None = None,  # noqa: ARG002  (a batch is written whole)
     ) -> None:
         """Write a batch of one read model in one transaction."""
         with self._transaction():
@@ -109,6 +116,18 @@ class SqliteViewStore:
             owned = [name for name, table in TABLES.items() if not table.shared]
             for name in (*owned, "positions", "stopped"):
                 self._db.execute(f"DELETE FROM view_{name} WHERE partition = ?", (partition,))
+
+    def forget_jobs(self, jobs: Sequence[UUID]) -> None:
+        """Forget what is kept of jobs that were pruned, in one transaction."""
+        keys = [(job.bytes,) for job in jobs]
+        with self._transaction():
+            known = self._load(JOBS, jobs).values()
+            self._db.executemany(
+                "DELETE FROM view_labels WHERE label = ? AND job = ?",
+                [(row[0], row[-1]) for view in known for row in label_rows(view)],
+            )
+            for table in (JOBS, STEPS, ATTEMPTS, TRACKS, ROOTS, HISTORY):
+                self._db.executemany(f"DELETE FROM view_{table} WHERE job = ?", keys)
 
     def find_jobs(self, wanted: JobFilter) -> Sequence[JobView]:
         """Return matching jobs, the newest first."""

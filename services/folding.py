@@ -242,7 +242,8 @@ def fold_into(views: ViewStore, model: ReadModel, batch: Sequence[Positioned], a
     for table, found in views.load(model.wanted_then(loaded)).items():
         loaded[table] = {**loaded.get(table, {}), **found}
     changes = model.fold(batch, loaded)
-    views.save(model.name, after, batch[-1].position, changes, batch[0].partition)
+    position, partition = batch[-1].position, batch[0].partition
+    views.save(model.name, after, position, changes, partition, loaded=loaded)
 
 
 def needs(model: ReadModel, name: str) -> bool:

@@ -1,7 +1,7 @@
 """The hypothesis profiles: `ci` tries the same examples every time, `dev` new ones.
 
-And the fixtures of RabbitMQ, which start a server when a test asks for them, and `desk`, the
-command line before a fleet that is played by hand.
+And the fixtures of RabbitMQ and MongoDB, which start a server when a test asks for them, and
+`desk`, the command line before a fleet that is played by hand.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 from support.desk import desk, fleet_broker, fleet_store
+from support.mongo_fixtures import mongo, mongo_url
 from support.rabbit_fixtures import (
     broker_url,
     module_broker_url,
@@ -28,6 +29,8 @@ __all__ = [
     "fleet_broker",
     "fleet_store",
     "module_broker_url",
+    "mongo",
+    "mongo_url",
     "pytest_configure",
     "pytest_unconfigure",
     "rabbit",

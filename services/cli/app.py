@@ -25,6 +25,7 @@ from warrener.services.cli import (
     projector,
     reactor,
     steer,
+    store,
     submit,
     tuning,
     why,
@@ -105,6 +106,7 @@ for _family in (
     notifier,
     projector,
     broker,
+    store,
     doctor,
 ):
     _family.register(app)

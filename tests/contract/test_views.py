@@ -14,6 +14,7 @@ from support.histories import REPORT, START, History, definition, finish_report,
 
 from warrener.adapters import sqlite_views
 from warrener.adapters.memory_views import MemoryViewStore
+from warrener.adapters.mongo_views import MongoViewStore
 from warrener.adapters.sqlite_queries import job_query
 from warrener.adapters.sqlite_views import SqliteViewStore
 from warrener.domain.definition.model import Rate
@@ -31,15 +32,18 @@ from warrener.projections.ports import (
 from warrener.projections.views import DEFINITIONS, HISTORY, JOBS, STEPS, StepView
 from warrener.services.projector import catch_up
 
-STORES: dict[str, Callable[[Path], ViewStore]] = {
-    "memory": lambda _folder: MemoryViewStore(),
-    "sqlite": lambda folder: SqliteViewStore(str(folder / "views.db")),
+STORES: dict[str, Callable[[pytest.FixtureRequest], ViewStore]] = {
+    "memory": lambda _request: MemoryViewStore(),
+    "mongo": lambda request: MongoViewStore(request.getfixturevalue("mongo_url")),
+    "sqlite": lambda request: SqliteViewStore(
+        str(request.getfixturevalue("tmp_path") / "views.db")
+    ),
 }
 
 
 @pytest.fixture(params=sorted(STORES))
-def views(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ViewStore]:
-    store = STORES[request.param](tmp_path)
+def views(request: pytest.FixtureRequest) -> Iterator[ViewStore]:
+    store = STORES[request.param](request)
     yield store
     store.close()
 
@@ -381,6 +385,34 @@ def test_a_partition_that_somebody_works_on_is_not_forgotten(views: ViewStore) -
 
     assert views.positions(1) == {"jobs": 10}
     assert list(views.load({STEPS: [step.key]})[STEPS]) == [step.key]
+
+
+def test_pruned_jobs_are_forgotten_and_the_others_stay(views: ViewStore) -> None:
+    history, job, child = half_done_report()
+    history.submit(definition("other"), key="other", labels={"team": "red"})
+    catch_up(history.store, views)
+    everything = MemoryViewStore()
+    catch_up(history.store, everything)
+    kept = {
+        table: {
+            key: view
+            for key, view in documents.items()
+            if getattr(view, "job", None) not in {job, child} or table == ACTIONS
+        }
+        for table, documents in everything.tables().items()
+    }
+
+    for _ in range(2):
+        views.forget_jobs([job, child, UUID(int=7)])
+
+    keys = {table: list(documents) for table, documents in everything.tables().items()}
+    assert views.load(keys) == kept
+    assert len(jobs_of(views, JobFilter(labels={"team": "red"}))) == 1
+    assert len(kept[JOBS]) == 1
+    assert views.positions() == everything.positions()
+    assert views.history(job=job, root=None, after=0, limit=9) == []
+    assert views.history(job=None, root=job, after=0, limit=9) == []
+    assert views.children(job, None, 9) == []
 
 
 def step_of(views: ViewStore, job: UUID, path: str) -> StepView:

@@ -128,7 +128,14 @@ class HalfWriting(MemoryViewStore):
         self._model = model
 
     def save(
-        self, model: str, after: int, position: int, changes: Documents, partition: int = 0
+        self,
+        model: str,
+        after: int,
+        position: int,
+        changes: Documents,
+        partition: int = 0,
+        *,
+        loaded: Documents | None = None,
     ) -> None:
         left = self.halves.pop() if self.halves and model == self._model else None
         if left is None:

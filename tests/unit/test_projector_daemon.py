@@ -102,12 +102,19 @@ class Troubled(MemoryViewStore):
     failures_left = 3
 
     def save(
-        self, model: str, after: int, position: int, changes: Documents, partition: int = 0
+        self,
+        model: str,
+        after: int,
+        position: int,
+        changes: Documents,
+        partition: int = 0,
+        *,
+        loaded: Documents | None = None,
     ) -> None:
         if self.failures_left:
             self.failures_left -= 1
             raise StoreUnavailable("gone for a moment")
-        super().save(model, after, position, changes, partition)
+        super().save(model, after, position, changes, partition, loaded=loaded)
 
 
 def test_it_goes_on_after_trouble_with_the_store() -> None:
