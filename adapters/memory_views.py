@@ -25,6 +25,7 @@ from warrener.projections.ports import (
     JobCursor,
     JobFilter,
     StoppedModel,
+    ViewStore,
     Waiters,
     Wanted,
 )
@@ -56,6 +57,16 @@ _TYPES: dict[str, type[View]] = {
 }
 
 
+class _Kept:
+    """One generation."""
+
+    def __init__(self) -> None:
+        self.positions: dict[tuple[str, int], int] = {}
+        self.tables: dict[str, dict[Any, bytes]] = {table: {} for table in _TYPES}
+        self.owners: dict[tuple[str, Any], int] = {}  # table and key -> partition
+        self.stopped: dict[tuple[str, int], StoppedModel] = {}
+
+
 class MemoryViewStore:
     """A `ViewStore` over dictionaries. It keeps encoded documents, so none is shared by accident.
 
@@ -63,38 +74,54 @@ class MemoryViewStore:
     """
 
     def __init__(self) -> None:
+        self._generation = 0
+        self._begun: dict[int, int] = {}  # partition -> generation whose positions were read
+        self._building: MemoryViewStore | None = None
+        self._outlived = False
         self.reset()
 
     def reset(self) -> None:
         """Forget all documents and positions."""
-        self._positions: dict[tuple[str, int], int] = {}
-        self._tables: dict[str, dict[Any, bytes]] = {table: {} for table in _TYPES}
-        self._owners: dict[tuple[str, Any], int] = {}  # table and key -> partition
-        self._stopped: dict[tuple[str, int], StoppedModel] = {}
+        self._kept = _Kept()
+        self._generation += 1
+
+    def fresh(self) -> ViewStore:
+        """Return an empty store of the next generation."""
+        if self._building is not None:
+            self._building._outlived = True
+        self._building = MemoryViewStore()
+        return self._building
+
+    def switch(self, fresh: ViewStore) -> None:
+        """Take over what was built."""
+        if fresh is not self._building or not isinstance(fresh, MemoryViewStore):
+            raise Conflict("another rebuild of the read models has begun, or this one has ended")
+        self._kept, self._building = fresh._kept, None
+        self._generation += 1
+        fresh._outlived = True
 
     def close(self) -> None:
         """Do nothing."""
 
     def positions(self, partition: int = 0) -> dict[str, int]:
         """Return the position in a partition's log of every read model that has one."""
-        return {
-            model: position for (model, of), position in self._positions.items() if of == partition
-        }
+        self._begun[partition] = self._generation
+        return self._positions_in(partition)
 
     def tables(self) -> dict[str, dict[Any, View]]:
         """Return everything that is kept, for comparing two stores."""
         return {
             table: {key: _decode(table, data) for key, data in kept.items()}
-            for table, kept in self._tables.items()
+            for table, kept in self._kept.tables.items()
         }
 
     def load(self, wanted: Wanted) -> Documents:
         """Return the documents under these keys."""
         return {
             table: {
-                key: _decode(table, self._tables[table][key])
+                key: _decode(table, self._kept.tables[table][key])
                 for key in keys
-                if key in self._tables[table]
+                if key in self._kept.tables[table]
             }
             for table, keys in wanted.items()
         }
@@ -110,37 +137,42 @@ class MemoryViewStore:
         loaded: Documents | None = None,  # noqa: ARG002  (a batch is written whole)
     ) -> None:
         """Write a batch of one read model."""
-        if self._positions.get((model, partition), 0) != after:
+        self._check_generation(partition)
+        if self._kept.positions.get((model, partition), 0) != after:
             raise Conflict(f"read model {model} is not at position {after} any more")
         for table, views in changes.items():
-            self._tables[table].update(
+            self._kept.tables[table].update(
                 {key: msgspec.msgpack.encode(view) for key, view in views.items()}
             )
             if table != DEFINITIONS:
-                self._owners.update(dict.fromkeys(((table, key) for key in views), partition))
-        self._positions[model, partition] = position
-        known = self._stopped.get((model, partition))
+                self._kept.owners.update(dict.fromkeys(((table, key) for key in views), partition))
+        self._kept.positions[model, partition] = position
+        known = self._kept.stopped.get((model, partition))
         if known is not None and known.position <= position:
-            del self._stopped[model, partition]
+            del self._kept.stopped[model, partition]
 
     def stop(self, stopped: StoppedModel) -> None:
         """Keep that a model has stopped in a partition."""
-        self._stopped[stopped.model, stopped.partition] = stopped
+        self._check_generation(stopped.partition)
+        self._kept.stopped[stopped.model, stopped.partition] = stopped
 
     def stopped(self) -> Sequence[StoppedModel]:
         """Return the models that have stopped, by model and partition."""
-        return [stopped for _, stopped in sorted(self._stopped.items())]
+        return [stopped for _, stopped in sorted(self._kept.stopped.items())]
 
     def forget(self, partition: int, positions: Mapping[str, int]) -> None:
         """Forget all of one partition, if it is where the caller has seen it."""
-        if self.positions(partition) != dict(positions):
+        self._check_generation(partition)
+        if self._positions_in(partition) != dict(positions):
             raise Conflict(f"the read models of partition {partition} have moved on")
         for model in positions:
-            del self._positions[model, partition]
-        self._stopped = {key: at for key, at in self._stopped.items() if key[1] != partition}
-        gone = [place for place, owner in self._owners.items() if owner == partition]
+            del self._kept.positions[model, partition]
+        self._kept.stopped = {
+            key: at for key, at in self._kept.stopped.items() if key[1] != partition
+        }
+        gone = [place for place, owner in self._kept.owners.items() if owner == partition]
         for table, key in gone:
-            del self._tables[table][key], self._owners[table, key]
+            del self._kept.tables[table][key], self._kept.owners[table, key]
 
     def find_jobs(self, wanted: JobFilter) -> Sequence[JobView]:
         """Return matching jobs, the newest first."""
@@ -150,7 +182,7 @@ class MemoryViewStore:
 
     def jobs_between(self, low: UUID, high: UUID, limit: int) -> Sequence[UUID]:
         """Return ids of jobs from `low` to `high`."""
-        return sorted(job for job in self._tables[JOBS] if low <= job <= high)[:limit]
+        return sorted(job for job in self._kept.tables[JOBS] if low <= job <= high)[:limit]
 
     def children(self, parent: UUID, after: JobView | None, limit: int) -> Sequence[JobView]:
         """Return jobs that a job started, in order."""
@@ -223,7 +255,7 @@ class MemoryViewStore:
 
     def actions_between(self, low: UUID, high: UUID, limit: int) -> Sequence[UUID]:
         """Return ids of requests from `low` to `high`."""
-        return sorted(found for found in self._tables[ACTIONS] if low <= found <= high)[:limit]
+        return sorted(found for found in self._kept.tables[ACTIONS] if low <= found <= high)[:limit]
 
     def waiters(self, request: UUID, limit: int) -> Waiters:
         """Return who waits for the answer to a request."""
@@ -248,8 +280,17 @@ class MemoryViewStore:
         ]
         return sorted(found, key=lambda view: view.position)[:limit]
 
+    def _check_generation(self, partition: int) -> None:
+        """Raise `Conflict` if another generation has come since positions were read."""
+        if self._outlived or self._begun.get(partition, self._generation) != self._generation:
+            raise Conflict("the read models were built anew: read their positions again")
+
+    def _positions_in(self, partition: int) -> dict[str, int]:
+        positions = self._kept.positions.items()
+        return {model: position for (model, of), position in positions if of == partition}
+
     def _all(self, table: str) -> Iterator[Any]:
-        return (_decode(table, data) for data in self._tables[table].values())
+        return (_decode(table, data) for data in self._kept.tables[table].values())
 
 
 def _decode(table: str, data: bytes) -> View:

@@ -138,7 +138,6 @@ class MongoViewStore:
         """Begin a new generation, which is empty."""
         number = self._generations.reset(self._generation if self._building else None)
         self._generation = self._opened = number
-        self._begun.clear()
 
     def fresh(self) -> ViewStore:
         """Return an empty store of the next generation."""
@@ -152,7 +151,6 @@ class MongoViewStore:
         if not isinstance(fresh, MongoViewStore):
             raise TypeError("only what `fresh` returned can be switched to")
         self._generations.switch(fresh._generation)
-        fresh.close()
 
     def find_jobs(self, wanted: JobFilter) -> Sequence[JobView]:
         """Return matching jobs, the newest first."""
