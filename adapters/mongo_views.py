@@ -22,7 +22,7 @@ from warrener.adapters.mongo_generations import Generations, Layout, collection
 from warrener.adapters.mongo_places import Place
 from warrener.adapters.mongo_queries import Query
 from warrener.adapters.mongo_tables import TABLES
-from warrener.adapters.mongo_writes import write_documents
+from warrener.adapters.mongo_view_writes import write_documents
 from warrener.adapters.sqlite_tables import moment
 from warrener.domain.errors import Conflict, StoreUnavailable
 from warrener.projections.attempt_views import AttemptView
