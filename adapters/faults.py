@@ -235,6 +235,10 @@ class FaultyEventStore:
         """Return the last position."""
         return self._store.head()
 
+    def epoch(self) -> int:
+        """Return how often the log was restored from a backup."""
+        return self._store.epoch()
+
     def published(self) -> int:
         """Return how far everything was sent."""
         return self._store.published()

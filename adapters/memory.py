@@ -1,21 +1,16 @@
-"""Broker and event store in memory: first-class adapters with the semantics of real ones."""
+"""A broker in memory: a first-class adapter with the semantics of a real one."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count
 from threading import Condition, RLock
-from typing import cast
-from uuid import UUID
 
 import msgspec
-from eventsourcing.persistence import StoredEvent
 
-from warrener.adapters.codec import EventMapper
-from warrener.domain.errors import BrokerUnavailable, Conflict, StoredDataError
-from warrener.domain.events import Recorded, roots_of
-from warrener.domain.ports import Delivery, Notice, Outgoing, Poll, Positioned
+from warrener.domain.errors import BrokerUnavailable
+from warrener.domain.ports import Delivery, Notice, Outgoing, Poll
 from warrener.domain.topology import QUARANTINE, is_temporary, matches
 
 SUBSCRIBED_MAX = 10_000  # messages of subscriptions that wait for their owner
@@ -280,129 +275,3 @@ class MemoryChannel:
     def _check_open(self) -> None:
         if not self._open:
             raise BrokerUnavailable("the channel is closed")
-
-
-class MemoryEventStore:
-    """The log in memory. Events are kept encoded, so that logs can be compared byte for byte."""
-
-    def __init__(self, mapper: EventMapper | None = None, partition: int = 0) -> None:
-        """Begin empty."""
-        self.partition = partition
-        self._mapper = mapper or EventMapper()
-        self._lock = RLock()
-        self._log: list[StoredEvent] = []
-        self._streams: dict[UUID, list[int]] = {}  # places in the log, by version
-        self._blobs: dict[str, bytes] = {}
-        self._open_roots: dict[UUID, None] = {}
-        self._published = 0
-
-    def commit(
-        self, events: Sequence[Recorded], blobs: Mapping[str, bytes], published: int = 0
-    ) -> int:
-        """Append the events with their blobs; return the position of the last one.
-
-        Raises `Conflict` if a version is taken or the one before is missing, unless these very
-        events were committed before.
-        """
-        stored = list(map(self._mapper.to_stored_event, events))
-        with self._lock:
-            refused = self._refused(events)
-            if refused is not None:
-                return self._position_of(stored, refused)
-            for place, recorded in enumerate(events, start=len(self._log)):
-                self._streams.setdefault(recorded.originator_id, []).append(place)
-            self._published = max(self._published, published)
-            self._blobs.update(blobs)
-            self._log.extend(stored)
-            opened, ended = roots_of(events)
-            self._open_roots.update(dict.fromkeys(opened))
-            for job in ended:
-                self._open_roots.pop(job, None)
-            return len(self._log)
-
-    def stream(self, stream: UUID, after_version: int = 0) -> Iterable[Recorded]:
-        """Return the events of one stream in order of version."""
-        with self._lock:
-            stored = [self._log[place] for place in self._streams.get(stream, ())[after_version:]]
-        return map(self._mapper.to_domain_event, stored)
-
-    def last(self, stream: UUID) -> Recorded | None:
-        """Return the newest event of one stream."""
-        with self._lock:
-            places = self._streams.get(stream)
-            stored = self._log[places[-1]] if places else None
-        return self._mapper.to_domain_event(stored) if stored else None
-
-    def position(self, stream: UUID, version: int) -> int | None:
-        """Return the position of one event of a stream, None if there is none."""
-        with self._lock:
-            places = self._streams.get(stream, ())
-            return places[version - 1] + 1 if 0 < version <= len(places) else None
-
-    def read(self, after_position: int, limit: int) -> Sequence[Positioned]:
-        """Return up to `limit` events of the log after a position, in order."""
-        stored = self._log[after_position : after_position + limit]
-        return [
-            Positioned(position, self._mapper.to_domain_event(event), self.partition)
-            for position, event in enumerate(stored, start=after_position + 1)
-        ]
-
-    def head(self) -> int:
-        """Return the last position, 0 for an empty log."""
-        return len(self._log)
-
-    def published(self) -> int:
-        """Return the position up to which everything that follows from the log was sent."""
-        return self._published
-
-    def open_roots(self) -> Iterable[UUID]:
-        """Return the root jobs that were submitted and have not ended, the oldest first."""
-        return list(self._open_roots)
-
-    def blob(self, name: str) -> bytes:
-        """Return a blob by its hash."""
-        try:
-            return self._blobs[name]
-        except KeyError:
-            raise StoredDataError(f"blob {name} is not in the store") from None
-
-    def epoch(self) -> int:
-        """Return 0: what is in memory is never restored."""
-        return 0
-
-    def dump(self) -> bytes:
-        """Return the whole log as JSON lines."""
-        return b"".join(
-            b'["%b",%d,"%b",%b]\n'
-            % (str(e.originator_id).encode(), e.originator_version, e.topic.encode(), e.state)
-            for e in self._log
-        )
-
-    def close(self) -> None:
-        """Nothing to release."""
-
-    def _refused(self, events: Sequence[Recorded]) -> Recorded | None:
-        """Return the first event that does not follow its predecessor, None if all do."""
-        lengths: dict[UUID, int] = {}
-        for recorded in events:
-            stream = recorded.originator_id
-            length = lengths.get(stream)
-            if length is None:
-                length = len(self._streams.get(stream, ()))
-            if recorded.originator_version != length + 1:
-                return recorded
-            lengths[stream] = length + 1
-        return None
-
-    def _position_of(self, stored: Sequence[StoredEvent], refused: Recorded) -> int:
-        """Return the position of a commit of exactly these events; raises `Conflict`."""
-        last = stored[-1]
-        places = self._streams.get(cast(UUID, last.originator_id), ())
-        if 0 < last.originator_version <= len(places):
-            position = places[last.originator_version - 1] + 1
-            if self._log[max(0, position - len(stored)) : position] == stored:
-                return position
-        raise Conflict(
-            f"version {refused.originator_version} of stream {refused.originator_id} is taken,"
-            " or does not follow the last one"
-        )

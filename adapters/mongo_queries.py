@@ -6,6 +6,7 @@ ends even where every value is wanted.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,10 +14,10 @@ import msgspec
 
 from warrener.adapters.mongo_tables import Fields, Keys, child_place, label, step_key
 from warrener.adapters.sqlite_tables import microseconds
-from warrener.projections.attempt_views import ATTEMPTS, AttemptView
+from warrener.projections.attempt_views import ATTEMPTS, TRACKS, AttemptView
 from warrener.projections.control_views import ACTIONS, LIMITS
 from warrener.projections.ports import ActionFilter, JobFilter
-from warrener.projections.views import HISTORY, JOBS, STEPS, JobView, StepView
+from warrener.projections.views import HISTORY, JOBS, ROOTS, STEPS, JobView, StepView
 
 NUMBER_MAX: Final = 2**62  # over every position, index and time that there is
 TEXT_MAX: Final = "\U0010ffff"  # sorts after every text that we make
@@ -150,3 +151,14 @@ def history(job: UUID | None, root: UUID | None, after: int, limit: int) -> Quer
     field, of = ("job", job) if job is not None else ("root", root)
     wanted = {field: of, "position": {"$gt": after, "$lte": NUMBER_MAX}}
     return Query(HISTORY, wanted, (("position", 1),), limit)
+
+
+def of_jobs(jobs: Sequence[UUID]) -> Iterator[tuple[str, Fields]]:
+    """Yield tables, and what in them is kept of these jobs alone."""
+    for table in (JOBS, ROOTS):
+        yield table, {"_id": {"$in": list(jobs)}}
+    for table in (HISTORY, ATTEMPTS):
+        yield table, {"job": {"$in": list(jobs)}}
+    for table in (STEPS, TRACKS):
+        for job in jobs:  # their ids begin with that of the job and a colon
+            yield table, {"_id": {"$gte": step_key(job, ""), "$lt": f"{job.hex};"}}

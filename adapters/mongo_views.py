@@ -134,6 +134,14 @@ class MongoViewStore:
             raise Conflict(f"the read models of partition {partition} have moved on")
         self._generations.forget(place)
 
+    def forget_jobs(self, jobs: Sequence[UUID]) -> None:
+        """Forget what is kept of jobs that were pruned, also in what is being built."""
+        layout = self._generations.layout()
+        with self._generations.using() as db:
+            for generation in {layout.generation, layout.building} - {0}:
+                for table, wanted in queries.of_jobs(jobs):
+                    collection(db, generation, table).delete_many(wanted)
+
     def reset(self) -> None:
         """Begin a new generation, which is empty."""
         number = self._generations.reset(self._generation if self._building else None)

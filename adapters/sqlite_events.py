@@ -4,8 +4,9 @@ Positions are a key of their own, counted from 1 without gaps in the order of co
 writer at a time, and what is rolled back takes its positions with it. Versions of a stream are
 dense: one that is taken, or that skips its predecessor, is refused by the file itself.
 
-Tables: `log_events`, `log_blobs` (content-addressed), `log_tracking` (how far each named reader
-is), `log_schema`. Read models may live in the same file under names of their own.
+Tables: `log_events`, `log_commits` (where each ends, its link), `log_blobs` (content-addressed),
+`log_tracking` (how far each named reader is), `log_open_roots`, `log_archives`, `log_meta`,
+`log_schema`. Read models may live in the same file under names of their own.
 """
 
 from __future__ import annotations
@@ -29,40 +30,17 @@ from eventsourcing.persistence import (
 )
 
 from warrener.adapters.codec import EventMapper
+from warrener.adapters.sqlite_commits import OUTBOX, SqliteCommits, add_link, note_roots
 from warrener.adapters.sqlite_file import SqliteFile
+from warrener.adapters.sqlite_layout import linked_row, prepare
 from warrener.domain.errors import StoredDataError, StoreUnavailable
 
-SCHEMA_VERSION: Final = 1
 POLL_SECONDS: Final = 0.1  # how soon a subscription sees what another process wrote
 URL_PREFIX: Final = "sqlite:///"
 
-OUTBOX: Final = "outbox"  # its name among those who follow the log
 _RAISE_TRACKING: Final = (
     "INSERT INTO log_tracking VALUES (?, ?) ON CONFLICT (application_name) DO UPDATE"
     " SET notification_id = max(notification_id, excluded.notification_id)"
-)
-
-SCHEMA: Final = (
-    "CREATE TABLE log_schema (version INTEGER NOT NULL)",
-    """CREATE TABLE log_events (
-        position INTEGER PRIMARY KEY AUTOINCREMENT,
-        originator_id BLOB NOT NULL,
-        originator_version INTEGER NOT NULL,
-        topic TEXT NOT NULL,
-        state BLOB NOT NULL,
-        UNIQUE (originator_id, originator_version)
-    )""",
-    """CREATE TRIGGER log_events_are_dense BEFORE INSERT ON log_events
-    WHEN NEW.originator_version > 1 AND NOT EXISTS (
-        SELECT 1 FROM log_events WHERE originator_id = NEW.originator_id
-        AND originator_version = NEW.originator_version - 1
-    )
-    BEGIN SELECT RAISE(ABORT, 'the version before is missing'); END""",
-    "CREATE TABLE log_open_roots (job BLOB PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE log_blobs (name TEXT PRIMARY KEY, data BLOB NOT NULL)",
-    """CREATE TABLE log_tracking (
-        application_name TEXT PRIMARY KEY, notification_id INTEGER NOT NULL
-    ) WITHOUT ROWID""",
 )
 
 
@@ -123,7 +101,7 @@ class SqliteAggregateRecorder(AggregateRecorder):
         return [StoredEvent(originator_id, *row) for row in rows]
 
 
-class SqliteRecorder(SqliteAggregateRecorder, ProcessRecorder):
+class SqliteRecorder(SqliteAggregateRecorder, SqliteCommits, ProcessRecorder):
     """The log of a Warrener store, with its blobs, and the places of those who follow it."""
 
     def __init__(self, file: SqliteFile | str, *, create_table: bool = True) -> None:
@@ -137,7 +115,7 @@ class SqliteRecorder(SqliteAggregateRecorder, ProcessRecorder):
         self.mapper = EventMapper()
         self._listeners: set[Event] = set()
         try:
-            self._prepare(create_table)
+            prepare(opened, create=create_table)
         except (PersistenceError, StoredDataError) as error:
             if opened is not file:
                 opened.close()
@@ -174,16 +152,10 @@ class SqliteRecorder(SqliteAggregateRecorder, ProcessRecorder):
                 db.executemany("INSERT OR IGNORE INTO log_blobs VALUES (?, ?)", blobs.items())
             if tracking is not None:
                 _insert_tracking(db, tracking)
-            db.executemany(self._insert, map(_row, stored_events))
-            last = db.execute("SELECT last_insert_rowid()").fetchone()[0] if stored_events else 0
+            last = self._insert_rows(db, stored_events) if stored_events else 0
             if published:
                 db.execute(_RAISE_TRACKING, (OUTBOX, published))
-            if opened:
-                rows = [(job.bytes, last) for job in opened]
-                db.executemany("INSERT OR IGNORE INTO log_open_roots VALUES (?, ?)", rows)
-            if ended:
-                jobs = [(job.bytes,) for job in ended]
-                db.executemany("DELETE FROM log_open_roots WHERE job = ?", jobs)
+            note_roots(db, last, opened, ended)
         for listener in tuple(self._listeners):
             listener.set()
         return list(range(last - len(stored_events) + 1, last + 1))
@@ -191,10 +163,6 @@ class SqliteRecorder(SqliteAggregateRecorder, ProcessRecorder):
     def select_published(self) -> int:
         """Return the place of the outbox."""
         return self.max_tracking_id(OUTBOX) or 0
-
-    def select_epoch(self) -> int:
-        """Return how often this log was restored from a backup."""
-        return 0
 
     def select_open_roots(self) -> Sequence[UUID]:
         """Return the root jobs that were submitted and have not ended, the oldest first."""
@@ -243,7 +211,8 @@ class SqliteRecorder(SqliteAggregateRecorder, ProcessRecorder):
 
     def select_blob(self, name: str) -> bytes | None:
         """Return a blob by its name, None if there is none."""
-        data: bytes | None = self._value("SELECT data FROM log_blobs WHERE name = ?", name)
+        sql = "SELECT CAST(data AS BLOB) FROM log_blobs WHERE name = ?"
+        data: bytes | None = self._value(sql, name)
         return data
 
     def insert_tracking(self, tracking: Tracking) -> None:
@@ -275,25 +244,12 @@ class SqliteRecorder(SqliteAggregateRecorder, ProcessRecorder):
             row = db.execute(sql, values).fetchone()
         return row[0] if row else None
 
-    def _prepare(self, create_table: bool) -> None:
-        """Make the tables if they are missing, and refuse those of a newer version."""
-        version = self._version()
-        if version is None and create_table:
-            with self.file.writing() as db:
-                version = self._version()  # another process may have been first
-                if version is None:
-                    for statement in SCHEMA:
-                        db.execute(statement)
-                    db.execute("INSERT INTO log_schema VALUES (?)", (SCHEMA_VERSION,))
-        if version is not None and version > SCHEMA_VERSION:
-            raise StoredDataError(
-                f"the store {self.file.path} was made by a newer version of Warrener"
-                f" (its tables have version {version}, known here is {SCHEMA_VERSION}): upgrade"
-            )
-
-    def _version(self) -> int | None:
-        known = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'log_schema'"
-        return self._value("SELECT version FROM log_schema") if self._value(known) else None
+    def _insert_rows(self, db: sqlite3.Connection, stored: Sequence[StoredEvent]) -> int:
+        """Write the events of a commit with their link; return the last position."""
+        db.executemany(self._insert, map(_row, stored))
+        last: int = db.execute("SELECT last_insert_rowid()").fetchone()[0]
+        add_link(db, last, [linked_row(each) for each in stored])
+        return last
 
 
 class SqliteSubscription(ListenNotifySubscription[SqliteRecorder]):

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from copy import copy
 from threading import RLock
 from typing import Any, TypeVar
+from uuid import UUID
 
 import msgspec
 
@@ -20,13 +21,14 @@ from warrener.adapters.sqlite_answers import DECODERS, SqliteAnswers
 from warrener.adapters.sqlite_queries import label_rows
 from warrener.adapters.sqlite_tables import TABLES, marks
 from warrener.domain.errors import Conflict, StoreUnavailable
+from warrener.projections.attempt_views import ATTEMPTS, TRACKS
 from warrener.projections.ports import (
     Documents,
     StoppedModel,
     ViewStore,
     Wanted,
 )
-from warrener.projections.views import JOBS
+from warrener.projections.views import HISTORY, JOBS, ROOTS, STEPS
 
 V = TypeVar("V")
 BUSY_SECONDS = 30.0
@@ -65,11 +67,8 @@ class SqliteViewStore(SqliteAnswers):
 
     def fresh(self) -> ViewStore:
         """Return an empty store of the next generation, in tables beside the others."""
-        store = copy(self)
         with self._transaction():
-            store._opened = generations.build(self._db)
-        store._building, store._begun = True, {}
-        return store
+            return self._of(generations.build(self._db))
 
     def switch(self, fresh: ViewStore) -> None:
         """Give the tables that were built the names of the others."""
@@ -142,6 +141,34 @@ class SqliteViewStore(SqliteAnswers):
             owned = [name for name, table in TABLES.items() if not table.shared]
             for name in (*owned, "positions", "stopped"):
                 self._execute(f"DELETE FROM view_{name} WHERE partition = ?", (partition,))
+
+    def forget_jobs(self, jobs: Sequence[UUID]) -> None:
+        """Forget what is kept of jobs that were pruned, also in what is being built."""
+        with self._transaction():
+            for store in (self, *self._beside()):
+                store._forget_jobs(jobs)
+
+    def _forget_jobs(self, jobs: Sequence[UUID]) -> None:
+        known = self._load(JOBS, jobs).values()
+        self._db.executemany(
+            self._named("DELETE FROM view_labels WHERE label = ? AND job = ?"),
+            [(row[0], row[-1]) for view in known for row in label_rows(view)],
+        )
+        for table in (JOBS, STEPS, ATTEMPTS, TRACKS, ROOTS, HISTORY):
+            sql = self._named(f"DELETE FROM view_{table} WHERE job = ?")
+            self._db.executemany(sql, [(job.bytes,) for job in jobs])
+
+    def _beside(self) -> Iterator[SqliteViewStore]:
+        """Yield what is being built beside this store."""
+        building = generations.layout(self._db).building
+        if building and not self._building:
+            yield self._of(building)
+
+    def _of(self, building: int) -> SqliteViewStore:
+        """Return a generation that is being built, over the same connection."""
+        store = copy(self)
+        store._opened, store._building, store._begun = building, True, {}
+        return store
 
     def _load(self, table: str, keys: Iterable[Any]) -> dict[Any, Any]:
         sql, key_row = self._named(TABLES[table].select(table)), TABLES[table].key_row

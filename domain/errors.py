@@ -58,6 +58,10 @@ class UnknownJob(UsageError):
     """No job has this id in the store."""
 
 
+class PrunedJob(UnknownJob):
+    """The job was pruned: what is left of it is in an archive."""
+
+
 class ExpressionError(WarrenerError):
     """An expression failed on the values it was given; the step fails with `expression-error`."""
 

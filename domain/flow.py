@@ -192,6 +192,16 @@ class Flow:
         """An order of this queue was answered, or will never be."""
         self._lane(queue).window.completed(now)
 
+    def out(self, queue: str) -> int:
+        """Return how many orders of this queue are out."""
+        lane = self._lanes.get(queue)
+        return 0 if lane is None else lane.window.out
+
+    def held_back(self, queue: str) -> int:
+        """Return how many ready steps of this queue are held back."""
+        lane = self._lanes.get(queue)
+        return 0 if lane is None else len(lane.policy)
+
     def waiting(self) -> dict[str, int]:
         """Return how many ready steps each queue holds back."""
         return {queue: len(lane.policy) for queue, lane in self._lanes.items()}

@@ -31,6 +31,7 @@ Time = Annotated[datetime, Meta(tz=True)]
 Said = Annotated[str, Meta(max_length=2_000)]
 Path = Annotated[str, Meta(min_length=1, max_length=300)]
 Key = Annotated[str, Meta(min_length=1, max_length=200)]
+Cause = Annotated[str, Meta(min_length=1, max_length=500)]
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
@@ -62,7 +63,7 @@ class UserActionAsked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """
 
     action: Name
-    cause: Annotated[str, Meta(min_length=1, max_length=500)]
+    cause: Cause
     message: Said = ""
     form: dict[str, Any] | None = None
 
@@ -234,9 +235,13 @@ class AdjustStep(Steering, frozen=True, kw_only=True, omit_defaults=True, tag="A
 class AnswerUserAction(
     Steering, frozen=True, kw_only=True, omit_defaults=True, tag="AnswerUserAction"
 ):
-    """Answer a request for help; `data` must fit its form. Every step that waits goes on."""
+    """Answer a request for help; `data` must fit its form. Every step that waits goes on.
+
+    With `cause` it is a copy for a partition that has an own request about the same, perhaps.
+    """
 
     request: UUID
+    cause: Cause | None = None
     data: msgspec.Raw = msgspec.Raw(b"null")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -66,11 +67,29 @@ def link(before: bytes, first: int, rows: Iterable[StoredRow]) -> bytes:
     return hashlib.sha256(b"".join(parts)).digest()
 
 
+class Archive(msgspec.Struct, frozen=True):
+    """Where events are that were pruned from a partition; `done` once they all are."""
+
+    id: str
+    file: str  # path, as it was when the archive was made
+    made_at: datetime
+    done: bool = False
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """How much a partition holds; `bytes` is the size on disk of the whole store, where known."""
+
+    commits: int
+    blobs: int
+    bytes: int | None = None
+
+
 class CommitStore(Protocol):
     """The commits of one partition, whole, for whoever checks, copies or prunes a log.
 
     Obligations: every commit is kept with its link; what `insert_commit` writes is read back the
-    same, by `EventStore` as well; positions stay gap-free. Errors are those of `LogRecorder`.
+    same, by `EventStore` as well; positions stay gap-free. A log that was damaged is read as far as
+    it can be, so that whoever checks it sees what is wrong. Errors are those of `LogRecorder`.
     """
 
     def select_commits(self, after_position: int, limit: int) -> Sequence[StoredCommit]:
@@ -87,7 +106,10 @@ class CommitStore(Protocol):
         ...
 
     def replace_rows(self, rows: Mapping[int, StoredRow]) -> None:
-        """Put other topics and states in the place of events, by position; links stay."""
+        """Put other topics and states in the place of events, by position; links stay.
+
+        Raises `IntegrityError` if an event of another stream or version is there.
+        """
         ...
 
     def select_blob_names(self, after: str, limit: int) -> Sequence[str]:
@@ -112,4 +134,16 @@ class CommitStore(Protocol):
 
     def set_epoch(self, epoch: int) -> None:
         """Set how often it was."""
+        ...
+
+    def select_archives(self) -> Sequence[Archive]:
+        """Return the archives that events of this partition were pruned into, oldest first."""
+        ...
+
+    def put_archive(self, archive: Archive) -> None:
+        """Keep where an archive is, in the place of what was kept of it before."""
+        ...
+
+    def measure(self) -> Measured:
+        """Return how much there is."""
         ...

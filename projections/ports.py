@@ -129,6 +129,16 @@ class ViewStore(Protocol):
         """
         ...
 
+    def forget_jobs(self, jobs: Sequence[UUID]) -> None:
+        """Forget what is kept of jobs that were pruned: they, their steps, attempts and history.
+
+        Positions stay, and what jobs share: definitions, requests for people, limits. Their events
+        tell nothing of them any more, so they do not come back. Jobs that are not known are passed
+        over, so that it may be done again; `jobs` are some hundreds at most. They are forgotten in
+        what is being built, too.
+        """
+        ...
+
     def reset(self) -> None:
         """Forget all documents, positions and stopped models, as a `switch` to nothing does."""
         ...

@@ -36,6 +36,7 @@ from warrener.services.batch import Batch, Refusal
 from warrener.services.outbox import Outbox
 from warrener.services.recovery import Recovery
 from warrener.services.release import release_all
+from warrener.services.time_lines import unmarked
 from warrener.services.turn import Chance, Turn
 from warrener.services.waiters import Waiters, reply
 from warrener.services.working_set import WorkingSet
@@ -63,6 +64,7 @@ class Controller:
         self._chance = chance
         self._reply_to = reply_to
         self._announces = announces
+        self._epoch = store.epoch()
         self.fleet = fleet or Fleet()
         self.waiters = Waiters(store)
         self.ignored = 0  # reports and beats that were late, doubled or forged
@@ -72,7 +74,13 @@ class Controller:
         """Throw away everything in memory, as after a conflict; `recover` loads it again."""
         self.memory = WorkingSet(self._store)
         self.flow = self._new_flow()
-        self.outbox = Outbox(self.memory, self._store, self._reply_to, announces=self._announces)
+        self.outbox = Outbox(
+            self.memory,
+            self._store,
+            self._reply_to,
+            announces=self._announces,
+            epoch=self._epoch,
+        )
         self.fleet.changed = bool(self.fleet.members)  # perhaps that was to be recorded just now
 
     def recover(self, roots: Iterable[UUID], now: datetime) -> dict[UUID, str]:
@@ -133,10 +141,10 @@ class Controller:
         match message:
             case StepReport():
                 turn.cause = f"report:{message_id}"
-                attempts.take_report(turn, message)
+                attempts.take_report(turn, unmarked(message, self._epoch))
             case Beat():
                 turn.cause = f"beat:{message_id}"
-                attempts.take_beat(turn, message)
+                attempts.take_beat(turn, unmarked(message, self._epoch))
             case WorkerState():
                 self.fleet.hear(message, turn.batch.now)
             case Command():

@@ -106,6 +106,11 @@ class EventLog:
         self._encode = cast(Callable[[Recorded], StoredEvent], recorder.mapper.to_stored_event)
         self._decode = cast(Callable[[StoredEvent], Recorded], recorder.mapper.to_domain_event)
 
+    @property
+    def recorder(self) -> LogRecorder:
+        """Return the recorder, which keeps the commits whole as well."""
+        return self._log
+
     def commit(
         self, events: Sequence[Recorded], blobs: Mapping[str, bytes], published: int = 0
     ) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from uuid import UUID
 
-from warrener.domain.errors import UnknownJob
-from warrener.domain.events import JobSubmitted
+from warrener.domain.errors import PrunedJob, StoredDataError, UnknownJob
+from warrener.domain.events import EventPruned, JobSubmitted, Recorded
 from warrener.domain.partitions import Logs, partition_of
 from warrener.domain.ports import EventStore
 
@@ -63,13 +63,29 @@ def log_of_root(logs: Logs, root: UUID) -> EventStore:
 
 def log_of_job(logs: Logs, job: UUID) -> EventStore:
     """Return the log that a job is in, root or not; raises `UnknownJob`."""
-    own = log_of_root(logs, job)
-    if own.last(job) is not None:
+    return logs.log(partition_of_job(logs, job))
+
+
+def partition_of_job(logs: Logs, job: UUID) -> int:
+    """Return the partition that a job is in, root or not; raises `UnknownJob`."""
+    own = partition_of(job, logs.count)
+    if logs.log(own).last(job) is not None:
         return own
     partition = logs.find(job)
     if partition is None:
         raise UnknownJob(f"no job {job} in the store")
-    return logs.log(partition)
+    return partition
+
+
+def blob_of(logs: Logs, name: str) -> bytes:
+    """Return a blob by its hash, whichever partition has it; raises `StoredDataError`."""
+    missing = StoredDataError(f"blob {name} is not in the store")
+    for log in each_log(logs):
+        try:
+            return log.blob(name)
+        except StoredDataError as error:
+            missing = error
+    raise missing
 
 
 def each_log(logs: Logs) -> Iterator[EventStore]:
@@ -77,9 +93,19 @@ def each_log(logs: Logs) -> Iterator[EventStore]:
     return (logs.log(partition) for partition in range(logs.count))
 
 
+def refuse_pruned(job: UUID, first: Recorded | None) -> None:
+    """Raise `PrunedJob` if this event of a job says that it is in an archive."""
+    if first is not None and isinstance(first.event, EventPruned):
+        raise PrunedJob(
+            f"job {job} was pruned into the archive {first.event.archive}:"
+            f" warrener history {job} reads it back"
+        )
+
+
 def root_of(store: EventStore, job: UUID) -> UUID:
     """Return the root above a job, itself if it is one; raises `UnknownJob`."""
     first = next(iter(store.stream(job)), None)
+    refuse_pruned(job, first)
     if first is None or not isinstance(first.event, JobSubmitted):
         raise UnknownJob(f"no job {job} in the store")
     return first.event.root

@@ -69,8 +69,10 @@ class Teller:
         positions: Positions,
         notices: Notices,
         patience: Patience | None = None,
+        *,
+        partition: int = 0,
     ) -> None:
-        """Take the parts; `start` says where in the log to begin."""
+        """Take the parts, of one partition; `start` says where in the log to begin."""
         self.position = 0
         self.tally = Tally()
         self._notifier = notifier
@@ -78,12 +80,12 @@ class Teller:
         self._positions = positions
         self._notices = notices
         self._patience = patience or Patience()
-        self._reader = f"notifier/{notifier.name}"
+        self._reader = f"notifier/{notifier.name}" + (f"/{partition}" if partition else "")
         self._batch: deque[Positioned] = deque()
         self._saved = 0
         self._tries = 0
         self._due: datetime | None = None
-        self._log = log.bind(by=notifier.name)
+        self._log = log.bind(by=notifier.name, partition=partition)
 
     def start(self, *, from_now: bool = False) -> None:
         """Go on where the last one stopped; the first begins with the log, or after it."""
@@ -95,6 +97,10 @@ class Teller:
             saved = head
         self._save(saved)
         self._log.info("notifier.begins", position=saved, head=head)
+
+    def head(self) -> int:
+        """Return the last position of its log."""
+        return self._store.head()
 
     def turn(self, now: datetime) -> bool:
         """Go on by one notification or one batch; say whether there may be more to do at once."""
@@ -176,7 +182,6 @@ class NotifierDaemon:
     def __init__(
         self,
         tellers: Sequence[Teller],
-        store: EventStore,
         clock: Clock,
         *,
         from_now: bool = False,
@@ -185,7 +190,6 @@ class NotifierDaemon:
     ) -> None:
         """Take the parts. `on_ready` is called when it begins, `on_turn` now and then."""
         self.tellers = tellers
-        self._store = store
         self._clock = clock
         self._from_now = from_now
         self._on_ready = on_ready
@@ -201,10 +205,10 @@ class NotifierDaemon:
         """Follow the log until it is stopped; with `once`, until it has told what is there."""
         for teller in self.tellers:
             teller.start(from_now=self._from_now)
-        end = self._store.head() if once else None
+        ends = [teller.head() for teller in self.tellers] if once else None
         self._on_ready()
         wait = 0.0
-        while not self._stopping.wait(wait) and not self._has_come_to(end):
+        while not self._stopping.wait(wait) and not self._has_come_to(ends):
             self._on_turn()
             try:
                 wait = self._round()
@@ -227,17 +231,19 @@ class NotifierDaemon:
         now = self._clock.now()
         if self._next_status is None or now >= self._next_status:
             self._next_status = now + timedelta(seconds=STATUS_SECONDS)
-            log.info("notifier.status", head=self._store.head(), **self._state())
+            log.info("notifier.status", **self._state())
         busy = [teller.turn(self._clock.now()) for teller in self.tellers]
         return 0.0 if any(busy) else POLL_SECONDS
 
-    def _has_come_to(self, end: int | None) -> bool:
-        return end is not None and all(teller.position >= end for teller in self.tellers)
+    def _has_come_to(self, ends: Sequence[int] | None) -> bool:
+        if ends is None:
+            return False
+        return all(teller.position >= end for teller, end in zip(self.tellers, ends, strict=True))
 
     def _state(self) -> dict[str, int]:
         tallies = [teller.tally for teller in self.tellers]
         return {
-            "position": min((teller.position for teller in self.tellers), default=0),
+            "behind": sum(max(0, teller.head() - teller.position) for teller in self.tellers),
             "told": sum(tally.told for tally in tallies),
             "given_up": sum(tally.given_up for tally in tallies),
             "passed_over": sum(tally.passed_over for tally in tallies),

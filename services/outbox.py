@@ -43,6 +43,7 @@ from warrener.domain.step_events import (
 )
 from warrener.domain.topology import CONTROL, EVENTS, orders_queue
 from warrener.services.active_job import ActiveJob, payload_bytes
+from warrener.services.time_lines import marked
 from warrener.services.working_set import WorkingSet
 
 CATCH_UP_EVENTS = 1_000
@@ -73,12 +74,19 @@ class Outbox:
     """Turns events into orders for workers, cancellations, and notices for everybody."""
 
     def __init__(
-        self, memory: WorkingSet, store: EventStore, reply_to: str, *, announces: bool = True
+        self,
+        memory: WorkingSet,
+        store: EventStore,
+        reply_to: str,
+        *,
+        announces: bool = True,
+        epoch: int = 0,
     ) -> None:
-        """Orders ask workers to report to the queue `reply_to`.
+        """Orders ask workers to report to the queue `reply_to`, and are marked with the epoch.
 
         Without `announces` nothing goes to the events exchange.
         """
+        self._epoch = epoch
         self._memory = memory
         self._store = store
         self._reply_to = reply_to
@@ -205,7 +213,7 @@ class Outbox:
             path=event.path,
             endpoint=event.endpoint,
             attempt=event.attempt,
-            token=event.token,
+            token=marked(event.token, self._epoch),
             args=msgspec.Raw(payload_bytes(event.args, self._store, fresh)),
             reply_to=self._reply_to,
             deadline=deadline,

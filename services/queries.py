@@ -1,4 +1,4 @@
-"""What users ask about jobs. Each query first brings the read models up to the log."""
+"""What users ask about jobs. Where no projector runs, a query first brings the read models up."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from datetime import datetime
 from uuid import UUID
 
 from warrener.domain.definition.model import JobDefinition
+from warrener.domain.errors import UnknownJob
 from warrener.domain.ids import split_path
-from warrener.domain.ports import EventStore
+from warrener.domain.partitions import Logs
 from warrener.projections import views as documents
 from warrener.projections.ports import JobFilter, ViewStore
 from warrener.projections.views import JobView
 from warrener.services.control_queries import ControlQueries
 from warrener.services.control_shapes import ActionLine, Fleet, LimitLine
+from warrener.services.logs import each_log, refuse_pruned
 from warrener.services.places import Place, Places
 from warrener.services.projector import catch_up
 from warrener.services.shapes import (
@@ -37,13 +39,15 @@ from warrener.services.tree_queries import TreeQueries
 class Queries:
     """Answers from the read models; payloads kept as blobs and events come from the log."""
 
-    def __init__(self, store: EventStore, views: ViewStore) -> None:
-        self._store = store
+    def __init__(self, logs: Logs, views: ViewStore, *, folds: bool = True) -> None:
+        """Take the open stores; with `folds` the read models are brought up to the log here."""
+        self._logs = logs
+        self._folds = folds
         self._views = views
         self._places = Places(views)
-        self._steps = StepQueries(store, views, self._places)
-        self._trees = TreeQueries(store, views, self._places)
-        self._control = ControlQueries(views, self._steps.whole)
+        self._steps = StepQueries(logs, views, self._places)
+        self._trees = TreeQueries(logs, views, self._places)
+        self._control = ControlQueries(views, self._steps.whole, logs.count)
 
     def jobs(
         self,
@@ -196,11 +200,27 @@ class Queries:
     def locate(self, text: str) -> Place:
         """Return job and path of what `resolve` finds."""
         self.refresh()
-        return self._places.locate(text)
+        try:
+            return self._places.locate(text)
+        except UnknownJob:
+            self._refuse_pruned(text)
+            raise
 
-    def refresh(self) -> int:
-        """Bring the read models up to the log; return the position."""
-        return catch_up(self._store, self._views)
+    def _refuse_pruned(self, text: str) -> None:
+        """Raise `PrunedJob` if this is, or begins with, the whole id of a job in an archive."""
+        try:
+            job = UUID(text.partition("/")[0].strip())
+        except ValueError:
+            return
+        partition = self._logs.find(job)
+        if partition is not None:
+            refuse_pruned(job, self._logs.log(partition).last(job))
+
+    def refresh(self) -> None:
+        """Bring the read models up to the log, unless a projector does."""
+        if self._folds:
+            for log in each_log(self._logs):
+                catch_up(log, self._views)
 
 
 def _signal(signal: documents.KeptSignal) -> KeptSignal:

@@ -22,6 +22,7 @@ from warrener.domain.topology import POISON, is_temporary
 from warrener.services.batch import Batch
 from warrener.services.controller import Controller
 from warrener.services.poison import NoOrder, poisoned
+from warrener.services.routing import Router
 
 BATCH_SIZE_MAX = 1_000
 UNCONFIRMED_BATCHES_MAX = 100  # beyond these the reactor waits for the broker
@@ -59,6 +60,7 @@ class Reactor:
         inboxes: Sequence[str],
         exclusive: bool = False,
         isolates_faults: bool = True,
+        router: Router | None = None,
         at_point: Callable[[str], None] = _no_fault,
     ) -> None:
         """Take part in the queues `inboxes`; `own` or `take_over` come before the first turn.
@@ -66,8 +68,9 @@ class Reactor:
         `exclusive` says that nobody else should write this log: if somebody does all the same, what
         is in memory is out of date and is loaded again before anything is refused or ignored.
         With `isolates_faults` a message that brings about a fault of ours goes into the quarantine,
-        and does not come back for ever.
+        and does not come back for ever. `router` knows what other partitions have to hear of.
         """
+        self._router = router
         self.controller = controller
         self.quarantined = 0
         self._store = store
@@ -99,9 +102,12 @@ class Reactor:
     def take_over(self) -> None:
         """Load all jobs of the log that have not ended, and send what may not have been sent.
 
-        What was confirmed before is still with the broker, unless that says it lost its queues.
+        What was confirmed before is still with the broker, unless that says it lost its queues. Of
+        a log that was restored from a backup nothing was sent yet, and all that is open goes out.
         """
         self._load_again()
+        if self._published == 0 and self._store.epoch():
+            self._publish(self.controller.outbox.open_orders(), [], self._store.head())
 
     @property
     def idle(self) -> bool:
@@ -120,7 +126,7 @@ class Reactor:
         due = self.controller.next_due(now)
         if not poll.deliveries and (due is None or due > now):
             return None
-        return self._take_in(self._decode(poll.deliveries), now)
+        return self._take_in(self._mine(self._decode(poll.deliveries)), now)
 
     def _take_in(
         self, messages: Sequence[tuple[Delivery, InboxMessage]], now: datetime
@@ -137,7 +143,8 @@ class Reactor:
         self._remember_roots(batch)
         tags = [d.tag for d, _ in messages if d.tag and d.queue != POISON]
         self._at_point("before-publish")
-        self._publish(self.controller.outgoing(batch, position), tags, position)
+        outgoing = [*self._copies(messages), *self.controller.outgoing(batch, position)]
+        self._publish(outgoing, tags, position)
         self._at_point("after-publish")
         for delivery, _ in messages:
             if delivery.queue == POISON:
@@ -183,6 +190,8 @@ class Reactor:
         return self.idle
 
     def _catch_up(self) -> None:
+        if self._published == 0 and self._store.epoch():
+            return  # the world has heard of the events already
         head = self._store.head()
         self._publish(self.controller.outbox.catch_up(self._published), [], head)
 
@@ -197,6 +206,25 @@ class Reactor:
             except (msgspec.MsgspecError, NoOrder) as error:
                 self._quarantine(delivery, str(error))
         return messages
+
+    def _mine(
+        self, messages: list[tuple[Delivery, InboxMessage]]
+    ) -> list[tuple[Delivery, InboxMessage]]:
+        """Hand on what other partitions decide; return what is decided here."""
+        router = self._router
+        if router is None:
+            return messages
+        others = [each for each in messages if not router.is_mine(each[1])]
+        for delivery, message in others:
+            self._publish(router.handed_on(delivery, message), [delivery.tag], self._published)
+        return [each for each in messages if each not in others] if others else messages
+
+    def _copies(self, messages: Sequence[tuple[Delivery, InboxMessage]]) -> list[Outgoing]:
+        """Return what other partitions have to hear of, too."""
+        if self._router is None:
+            return []
+        copies = self._router.copies
+        return [copy for delivery, message in messages for copy in copies(delivery, message)]
 
     def _poisoned(self, delivery: Delivery, messages: list[tuple[Delivery, InboxMessage]]) -> None:
         """Have the attempt of a poisoned order ended by the reactor that waits for it."""

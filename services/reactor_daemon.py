@@ -1,12 +1,13 @@
-"""The reactor as a daemon: holds the lease of a partition, and works on its log while it does.
+"""The reactor as a daemon: holds leases of partitions, and works on their logs while it does.
 
-Several may run: one works, the others stand by and take over when it stops or falls silent.
+Several may run: they share the partitions, and take over from one that stops or falls silent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from threading import Event
 
 import msgspec
@@ -16,7 +17,8 @@ from warrener.domain.errors import BrokerUnavailable, Conflict, StoreUnavailable
 from warrener.domain.fleet import Fleet
 from warrener.domain.flow import Flow
 from warrener.domain.messages import CallWorkers
-from warrener.domain.ports import Broker, Channel, Clock, EventStore, Leases, Notice
+from warrener.domain.partitions import Logs
+from warrener.domain.ports import Broker, Channel, Clock, Leases, Notice
 from warrener.domain.topology import (
     CONTROL,
     FLEET,
@@ -27,24 +29,26 @@ from warrener.domain.topology import (
 )
 from warrener.services.controller import Controller
 from warrener.services.reactor import Reactor
+from warrener.services.routing import Router
+from warrener.services.shares import LEASE_SECONDS, PartitionShare
+from warrener.services.switchboard import Switchboard
 from warrener.services.turn import Chance
+from warrener.services.windows import SharedWindows
 
 POLL_SECONDS = 0.25
-STANDBY_SECONDS = 1.0
+STANDBY_SECONDS = 0.25
 DRAIN_SECONDS = 10.0
 TROUBLE_SECONDS_MAX = 10.0  # between two tries while store or broker are away
-RENEWALS_PER_LEASE = 3
 STATUS_SECONDS = 60.0
 
 log = structlog.get_logger()
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Which reactor this is, of which partition, and for how long a lease lasts."""
+    """Which reactor this is, and for how long a lease lasts."""
 
     name: str
-    partition: int = 0
-    lease_seconds: float = 15.0
+    lease_seconds: float = LEASE_SECONDS
 
 
 class ReactorDaemon:
@@ -53,7 +57,7 @@ class ReactorDaemon:
     def __init__(
         self,
         identity: Identity,
-        store: EventStore,
+        logs: Logs,
         leases: Leases,
         broker: Broker,
         *,
@@ -64,17 +68,21 @@ class ReactorDaemon:
     ) -> None:
         """Take the parts. `on_ready` is called once it stands by, `on_turn` now and then."""
         self.identity = identity
-        self._store = store
-        self._leases = leases
+        self._logs = logs
         self._broker = broker
         self._clock = clock
         self._chance = chance
         self._on_ready = on_ready
         self._on_turn = on_turn
+        self._share = PartitionShare(
+            leases, identity.name, logs.count, lease_seconds=identity.lease_seconds
+        )
         self._stopping = Event()
-        self._until: datetime | None = None  # end of the lease
+        self._board: Switchboard | None = None
+        self._reactors: dict[int, Reactor] = {}
+        self._windows = SharedWindows()
         self._next_status: datetime | None = None
-        self._log = log.bind(reactor=identity.name, partition=identity.partition)
+        self._log = log.bind(reactor=identity.name)
 
     def stop(self) -> None:
         """Have the daemon finish what it is at and end. Safe in a signal handler."""
@@ -82,94 +90,152 @@ class ReactorDaemon:
 
     def run(self) -> None:
         """Stand by, work, and go on after every trouble, until it is stopped."""
-        self._log.info("reactor.started", lease_seconds=self.identity.lease_seconds)
+        self._log.info(
+            "reactor.started",
+            lease_seconds=self.identity.lease_seconds,
+            partitions=self._logs.count,
+        )
         self._on_ready()
         wait = 0.0
-        while not self._stopping.wait(wait):
-            self._on_turn()
-            try:
-                wait = 0.0 if self._round() else STANDBY_SECONDS
-            except (StoreUnavailable, BrokerUnavailable, Conflict) as error:
-                wait = min(TROUBLE_SECONDS_MAX, 2 * wait or POLL_SECONDS)
-                trouble = {"error": type(error).__name__, "reason": str(error)}
-                self._log.warning("reactor.trouble", **trouble, again_in_seconds=wait)
+        try:
+            while not self._stopping.wait(wait):
+                self._on_turn()
+                wait = self._round_or_wait(wait)
+            self._stop_working()
+        finally:
+            self._hang_up()
         self._log.info("reactor.stopped")
 
-    def _round(self) -> bool:
-        """Work while the lease lasts; say whether there was one to be had."""
-        if not self._hold_lease():
-            return False
-        channel = self._broker.channel()
+    def _round_or_wait(self, waited: float) -> float:
+        """Do one round; return how long to wait before the next."""
         try:
-            self._work(channel)
-        finally:
-            channel.close()
-        return True
+            self._round()
+        except (StoreUnavailable, BrokerUnavailable, Conflict) as error:
+            self._hang_up()
+            wait = min(TROUBLE_SECONDS_MAX, 2 * waited or POLL_SECONDS)
+            trouble = {"error": type(error).__name__, "reason": str(error)}
+            self._log.warning("reactor.trouble", **trouble, again_in_seconds=wait)
+            return wait
+        return 0.0 if self._reactors else STANDBY_SECONDS
 
-    def _hold_lease(self) -> bool:
-        now, seconds = self._clock.now(), self.identity.lease_seconds
-        name, partition = self.identity.name, self.identity.partition
-        held = self._leases.take(partition, name, now, seconds)
-        if held and self._until is None:
-            self._log.info("lease.taken", seconds=seconds)
-        if not held and self._until is not None:
-            self._log.warning("lease.lost", holder=self._leases.holder(partition))
-        self._until = now + timedelta(seconds=seconds) if held else None
-        return held > 0
+    def _round(self) -> None:
+        """Look after the leases, and give the reactor of every partition that is held a turn."""
+        self._look_after_leases()
+        if self._board is None:
+            return
+        self._board.pump(POLL_SECONDS)
+        self._windows.begin_round()
+        for partition, reactor in list(self._reactors.items()):
+            if self._share.holds(partition, self._clock.now()):
+                reactor.turn()
+        self._tell()
 
-    def _work(self, channel: Channel) -> None:
-        reactor = self._reactor(channel)
-        reactor.take_over()
-        self._log.info("reactor.working", jobs=len(reactor.controller.memory.jobs))
-        while not self._stopping.is_set():
-            if not self._still_holds():
-                return
-            reactor.turn(POLL_SECONDS)
-            self._on_turn()
-            self._tell(reactor)
-        reactor.drain(DRAIN_SECONDS)
-        self._leases.give_up(self.identity.partition, self.identity.name)
+    # --- partitions ------------------------------------------------------------------------------
 
-    def _reactor(self, channel: Channel) -> Reactor:
-        partition, fleet = self.identity.partition, Fleet()
+    def _look_after_leases(self) -> None:
+        """Renew leases in time, begin with partitions that fell to us, end with those lost."""
+        change = self._share.refresh(self._clock.now())
+        for partition in change.lost:
+            self._leave(partition)
+            self._log.warning("lease.lost", partition=partition)
+        for partition in change.surplus:
+            self._hand_over(partition)
+        for partition in self._share.held:
+            if partition not in self._reactors:
+                self._work_on(partition)
+
+    def _work_on(self, partition: int) -> None:
+        if self._board is None:
+            self._board = Switchboard(self._broker.channel())
+        line = self._board.line()
+        try:
+            reactor = self._reactor(partition, line)
+            reactor.take_over()
+        except BaseException:
+            line.close()
+            self._windows.remove(partition)
+            raise
+        self._reactors[partition] = reactor
+        jobs = len(reactor.controller.memory.jobs)
+        epoch = self._share.held.get(partition)
+        self._log.info("reactor.working", partition=partition, jobs=jobs, epoch=epoch)
+
+    def _reactor(self, partition: int, channel: Channel) -> Reactor:
+        store, fleet = self._logs.log(partition), Fleet()
+        slots = self._windows.add(partition, fleet)
         controller = Controller(
-            self._store,
-            lambda: Flow(fleet.slots),
+            store,
+            partial(self._flow, partition, slots),
             self._chance,
             results_queue(partition),
             fleet=fleet,
         )
-        inboxes = [results_queue(partition), inbox_queue(partition), POISON]
         reactor = Reactor(
-            controller, self._store, channel, self._clock, inboxes=inboxes, exclusive=True
+            controller,
+            store,
+            channel,
+            self._clock,
+            inboxes=[results_queue(partition), inbox_queue(partition), POISON],
+            exclusive=True,
+            router=Router(self._logs, partition),
         )
         channel.subscribe(reactor_queue(self.identity.name), FLEET, ["worker.*"])
         body, name = msgspec.json.encode(CallWorkers()), f"call/{self.identity.name}"
         channel.publish([Notice(CONTROL, "worker.call", body, name)])
         return reactor
 
-    def _still_holds(self) -> bool:
-        """Renew the lease in time; a process that slept beyond it asks again, too."""
-        if self._until is None:
-            return False
-        margin = self.identity.lease_seconds * (1 - 1 / RENEWALS_PER_LEASE)
-        if self._clock.now() < self._until - timedelta(seconds=margin):
-            return True
-        return self._hold_lease()
+    def _flow(self, partition: int, slots: Callable[[str], int]) -> Flow:
+        """Return a fresh flow for a partition, whose windows it has to share with the others."""
+        flow = Flow(slots)
+        self._windows.use(partition, flow)
+        return flow
 
-    def _tell(self, reactor: Reactor) -> None:
+    def _hand_over(self, partition: int) -> None:
+        """Give a partition to another reactor, with all that was sent confirmed."""
+        reactor = self._reactors.get(partition)
+        if reactor is not None:
+            reactor.drain(DRAIN_SECONDS)
+        self._leave(partition)
+        self._share.give_up(partition)
+        self._log.info("lease.handed_over", partition=partition)
+
+    def _leave(self, partition: int) -> None:
+        reactor = self._reactors.pop(partition, None)
+        self._windows.remove(partition)
+        if reactor is not None:
+            reactor.close()
+
+    def _stop_working(self) -> None:
+        """Hand everything over that is held."""
+        for partition in list(self._reactors):
+            self._hand_over(partition)
+        self._share.give_up_all()
+
+    def _hang_up(self) -> None:
+        """Close the channel with all that hangs on it; leases are kept until they run out."""
+        self._reactors.clear()
+        self._windows.clear()
+        board, self._board = self._board, None
+        if board is not None:
+            board.close()
+
+    # --- telling ---------------------------------------------------------------------------------
+
+    def _tell(self) -> None:
         """Log now and then how things stand."""
         now = self._clock.now()
         if self._next_status is not None and now < self._next_status:
             return
         self._next_status = now + timedelta(seconds=STATUS_SECONDS)
-        controller = reactor.controller
-        self._log.info(
-            "reactor.status",
-            jobs=len(controller.memory.jobs),
-            steps_out=len(controller.memory.steps),
-            ready=controller.flow.waiting(),
-            workers=len(controller.fleet.members),
-            ignored=controller.ignored,
-            quarantined=reactor.quarantined,
-        )
+        for partition, reactor in self._reactors.items():
+            controller = reactor.controller
+            self._log.info(
+                "reactor.status",
+                partition=partition,
+                jobs=len(controller.memory.jobs),
+                steps_out=len(controller.memory.steps),
+                ready=controller.flow.waiting(),
+                workers=len(controller.fleet.members),
+                ignored=controller.ignored,
+                quarantined=reactor.quarantined,
+            )

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -30,13 +30,13 @@ MEMORY_BROKER: Final = "memory:"
 _OTHER_VARIABLES = frozenset({"DEBUG"})  # read elsewhere; no settings
 # Kubernetes sets these for every service whose name begins with "warrener".
 _KUBERNETES = re.compile(r"(.*_)?(SERVICE_(HOST|PORT)(_.*)?|PORT(_\d+_(TCP|UDP|SCTP)(_.*)?)?)\Z")
+MONGO_SCHEMES: Final = frozenset({"mongodb", "mongodb+srv"})
+StoreKind = Literal["memory", "sqlite", "mongodb"]
 _LATER = {
-    "mongodb": "a MongoDB store",
-    "mongodb+srv": "a MongoDB store",
     "postgresql": "a PostgreSQL store",
     "postgres": "a PostgreSQL store",
 }
-_STORES = "what works is sqlite:///PATH and sqlite:///:memory:"
+_STORES = "what works is sqlite:///PATH, sqlite:///:memory: and mongodb://HOST/DATABASE"
 _BROKERS = "what works is memory: and amqp://user:password@host/vhost (or amqps://)"
 _BROKER_SCHEMES = frozenset({"amqp", "amqps"})
 
@@ -103,8 +103,8 @@ def load(
     values = {**given, "store_url": store_url}
     values["views_url"] = given.get("views_url") or store_url
     settings = msgspec.convert(values, Settings)
-    sqlite_path(settings.store_url, "store")
-    sqlite_path(settings.views_url, "views")
+    store_kind(settings.store_url, "store")
+    store_kind(settings.views_url, "views")
     check_broker_url(settings.broker_url)
     log_parts(settings.log)
     notify_kinds(settings.notify_on)
@@ -121,12 +121,27 @@ def default_store_url(environ: Mapping[str, str] = os.environ) -> str:
     return f"sqlite:///{data_folder(environ) / 'warrener.db'}"
 
 
+def store_kind(url: str, what: str = "store") -> StoreKind:
+    """Return what a URL of a store or of read models names; raises `UsageError` for others.
+
+    What is wrong with the rest of a `mongodb://` URL is told by whoever connects to it.
+    """
+    if url.partition(":")[0].lower() in MONGO_SCHEMES:
+        return "mongodb"
+    return "memory" if sqlite_path(url, what) == MEMORY else "sqlite"
+
+
 def sqlite_path(url: str, what: str = "store") -> str:
     """Return the path that a `sqlite:///` URL names, `:memory:` for a store that keeps nothing.
 
     `sqlite:///path` is relative to the working folder, `sqlite:////path` is absolute.
     """
     scheme, colon, rest = url.partition(":")
+    if scheme.lower() in MONGO_SCHEMES and colon:
+        raise UsageError(
+            f"this needs a store in a file, which {redacted_url(url)} is not: use `warrener submit`"
+            " with a fleet, or another --store"
+        )
     if scheme.lower() in _LATER and colon:
         raise UsageError(f"{_LATER[scheme.lower()]} is not supported yet: {_STORES}")
     if scheme.lower() != "sqlite" or not rest.startswith("///"):

@@ -6,26 +6,34 @@ works on the store finds in the log; a run that begins later starts from there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
 import structlog
 
 from warrener.domain.errors import Conflict, StoredDataError, UsageError
 from warrener.domain.flow import Flow
 from warrener.domain.messages import AnswerUserAction, ChangeLimit, SteeringMessage
+from warrener.domain.partitions import Logs
 from warrener.domain.ports import Clock, EventStore
 from warrener.domain.topology import results_queue
 from warrener.services.controller import Controller
-from warrener.services.logs import root_of
+from warrener.services.logs import each_log, log_of_job, root_of
+from warrener.services.routing import shared_cause
 from warrener.services.steering_calls import SteeringCalls
 from warrener.services.turn import Chance
 
 CONFLICTS_MAX = 10
 
-log = structlog.get_logger()
+logger = structlog.get_logger()
+
+
+def _beside_others(_log: EventStore) -> AbstractContextManager[None]:
+    """Keep nobody waiting."""
+    return nullcontext()
 
 
 class StoreSteering(SteeringCalls):
@@ -37,57 +45,79 @@ class StoreSteering(SteeringCalls):
 
     def __init__(
         self,
-        store: EventStore,
+        logs: Logs,
         clock: Clock,
         chance: Chance,
-        alone: Callable[[], AbstractContextManager[None]] = nullcontext,
+        alone: Callable[[EventStore], AbstractContextManager[None]] = _beside_others,
     ) -> None:
-        """Take the store and what a controller needs."""
-        self._store = store
+        """Take the logs and what a controller needs."""
+        self._logs = logs
         self._clock = clock
         self._chance = chance
         self._alone = alone
 
     def steer(self, command: SteeringMessage, name: str) -> bool:
         """Decide and commit; returns True. Raises `UsageError` if the command is refused."""
+        for log, part in self._parts(command):
+            self._steer(log, part, name)
+        return True
+
+    def _parts(self, command: SteeringMessage) -> Iterator[tuple[EventStore, SteeringMessage]]:
+        """Yield the logs that a command is about, each with what is asked there."""
+        if isinstance(command, ChangeLimit):
+            yield from ((log, command) for log in each_log(self._logs))
+        elif isinstance(command, AnswerUserAction):
+            home = self._logs.find(command.request) or 0
+            yield self._logs.log(home), command
+            cause = shared_cause(self._logs, home, command.request)
+            if cause is not None:
+                copy = msgspec.structs.replace(command, cause=cause)
+                others = (each for each in range(self._logs.count) if each != home)
+                yield from ((self._logs.log(each), copy) for each in others)
+        else:
+            yield log_of_job(self._logs, command.job), command
+
+    def _steer(self, log: EventStore, command: SteeringMessage, name: str) -> None:
         for _ in range(CONFLICTS_MAX):
             try:
-                with self._alone():
-                    self._carry_out(command, name)
+                with self._alone(log):
+                    self._carry_out(log, command, name)
             except Conflict as conflict:
-                log.info("commit.conflict", reason=str(conflict))
+                logger.info("commit.conflict", reason=str(conflict))
             else:
-                return True
+                return
         raise Conflict(f"somebody else wrote first {CONFLICTS_MAX} times in a row: try again")
 
-    def _carry_out(self, command: SteeringMessage, name: str) -> None:
+    def _carry_out(self, log: EventStore, command: SteeringMessage, name: str) -> None:
         now = self._clock.now()
         controller = Controller(
-            self._store, _lets_nothing_out, self._chance, results_queue(), announces=False
+            log, _lets_nothing_out, self._chance, results_queue(), announces=False
         )
-        self._load(controller, command, now)
+        _load(log, controller, command, now)
         batch = controller.handle([(name, command)], now)
         if batch.refused:
             raise UsageError("\n".join(refusal.reason for refusal in batch.refused))
-        self._store.commit(batch.events, batch.blobs)
+        log.commit(batch.events, batch.blobs)
 
-    def _load(self, controller: Controller, command: SteeringMessage, now: datetime) -> None:
-        """Load what the command may touch: a tree, or all that is open."""
-        if isinstance(command, AnswerUserAction | ChangeLimit):
-            self._load_all(controller, self._store.open_roots(), now)
-            return
-        root = root_of(self._store, command.job)
-        unreadable = controller.recover([root], now)
-        if unreadable:
-            raise StoredDataError(unreadable[root])
-        if controller.memory.requests.open:
-            # Steps of other trees may wait for the same answer.
-            others = [other for other in self._store.open_roots() if other != root]
-            self._load_all(controller, others, now)
 
-    def _load_all(self, controller: Controller, roots: Iterable[UUID], now: datetime) -> None:
-        for root, reason in controller.recover(roots, now).items():
-            log.error("job.unreadable", job=str(root), reason=reason)
+def _load(log: EventStore, controller: Controller, command: SteeringMessage, now: datetime) -> None:
+    """Load what the command may touch: a tree, or all that is open."""
+    if isinstance(command, AnswerUserAction | ChangeLimit):
+        _load_all(controller, log.open_roots(), now)
+        return
+    root = root_of(log, command.job)
+    unreadable = controller.recover([root], now)
+    if unreadable:
+        raise StoredDataError(unreadable[root])
+    if controller.memory.requests.open:
+        # Steps of other trees may wait for the same answer.
+        others = [other for other in log.open_roots() if other != root]
+        _load_all(controller, others, now)
+
+
+def _load_all(controller: Controller, roots: Iterable[UUID], now: datetime) -> None:
+    for root, reason in controller.recover(roots, now).items():
+        logger.error("job.unreadable", job=str(root), reason=reason)
 
 
 def _lets_nothing_out() -> Flow:

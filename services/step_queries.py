@@ -8,11 +8,12 @@ import msgspec
 
 from warrener.domain.definition.model import JobDefinition, StepDefinition
 from warrener.domain.ids import split_path
+from warrener.domain.partitions import Logs
 from warrener.domain.payloads import INLINE_BYTES_MAX, Payload
-from warrener.domain.ports import EventStore
 from warrener.domain.states import STEP_ENDED
 from warrener.projections.ports import ViewStore
 from warrener.projections.views import JobView, StepView
+from warrener.services.logs import blob_of
 from warrener.services.places import Places, step_names
 from warrener.services.shapes import Error, Steered, Step, Waiting, optional_time
 from warrener.services.waiting import why_item_unknown, why_not_running
@@ -22,8 +23,8 @@ from warrener.services.waiting_pending import Pending, why_pending
 class StepQueries:
     """Gives steps their shape. `whole` says whether values over 64 KiB are loaded."""
 
-    def __init__(self, store: EventStore, views: ViewStore, places: Places) -> None:
-        self._store = store
+    def __init__(self, logs: Logs, views: ViewStore, places: Places) -> None:
+        self._logs = logs
         self._views = views
         self._places = places
 
@@ -84,7 +85,7 @@ class StepQueries:
             return None
         if not whole and (payload.size or 0) > INLINE_BYTES_MAX:
             return f"({payload.size:,} bytes, not shown)"
-        return msgspec.json.decode(self._store.blob(payload.blob))
+        return msgspec.json.decode(blob_of(self._logs, payload.blob))
 
     def whole(self, payload: Payload) -> Any:
         """Return the JSON value of a payload, however large."""

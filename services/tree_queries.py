@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from uuid import UUID
 
+from warrener.domain.partitions import Logs
 from warrener.domain.ports import EventStore, Positioned
 from warrener.domain.step_events import StepEvent
 from warrener.projections.ports import ViewStore
 from warrener.projections.views import HistoryView, JobView, StepView
+from warrener.services.logs import log_of_root
 from warrener.services.places import Places
 from warrener.services.shapes import (
     Error,
@@ -31,8 +33,8 @@ PAGE_STEPS = 200
 class TreeQueries:
     """Walks trees in bounded pages."""
 
-    def __init__(self, store: EventStore, views: ViewStore, places: Places) -> None:
-        self._store = store
+    def __init__(self, logs: Logs, views: ViewStore, places: Places) -> None:
+        self._logs = logs
         self._views = views
         self._places = places
 
@@ -61,11 +63,12 @@ class TreeQueries:
 
     def history(self, job: UUID, tree: bool, after: int) -> Iterator[HistoryLine]:
         """Yield events in order of position."""
-        root = self._places.job(job).root if tree else None
+        top = self._places.job(job).root
+        root, log = top if tree else None, log_of_root(self._logs, top)
         while rows := self._rows(job, root, after):
             wanted = [row for row in rows if root is None or self._places.is_below(row.job, job)]
             for run in _runs([row.position for row in wanted]):
-                for positioned in self._read(run):
+                for positioned in _read(log, run):
                     yield self._history_line(positioned, job)
             after = rows[-1].position
 
@@ -93,30 +96,36 @@ class TreeQueries:
         only = job if root is None else None
         return self._views.history(job=only, root=root, after=after, limit=PAGE_EVENTS)
 
-    def _read(self, positions: Sequence[int]) -> Iterator[Positioned]:
-        """Read events at near positions in one go."""
-        span = positions[-1] - positions[0] + 1
-        wanted = set(positions)
-        events = self._store.read(positions[0] - 1, span)
-        return (each for each in events if each.position in wanted)
-
     def _history_line(self, positioned: Positioned, top: UUID) -> HistoryLine:
-        recorded = positioned.recorded
-        event = recorded.event
-        is_step = isinstance(event, StepEvent)
-        job = event.job if isinstance(event, StepEvent) else recorded.originator_id
-        path = event.path if isinstance(event, StepEvent) else ""
-        return HistoryLine(
-            position=positioned.position,
-            stream="step" if is_step else "job",
-            id=recorded.originator_id,
-            path=self._path(job, top, path),
-            version=recorded.originator_version,
-            type=type(event).__name__,
-            at=format_time(event.at),
-            cause=event.cause,
-            data=event_data(event),
-        )
+        event = positioned.recorded.event
+        own = event.job if isinstance(event, StepEvent) else positioned.recorded.originator_id
+        return history_line(positioned, self._places.path(own, top))
+
+
+def history_line(positioned: Positioned, above: str) -> HistoryLine:
+    """Return an event as users see it; `above` is where its job is below the one asked for."""
+    recorded = positioned.recorded
+    event = recorded.event
+    is_step = isinstance(event, StepEvent)
+    path = event.path if isinstance(event, StepEvent) else ""
+    return HistoryLine(
+        position=positioned.position,
+        stream="step" if is_step else "job",
+        id=recorded.originator_id,
+        path=_joined(above, path),
+        version=recorded.originator_version,
+        type=type(event).__name__,
+        at=format_time(event.at),
+        cause=event.cause,
+        data=event_data(event),
+    )
+
+
+def _read(log: EventStore, positions: Sequence[int]) -> Iterator[Positioned]:
+    """Read events at near positions in one go."""
+    span = positions[-1] - positions[0] + 1
+    wanted = set(positions)
+    return (each for each in log.read(positions[0] - 1, span) if each.position in wanted)
 
 
 def _joined(above: str, path: str) -> str:

@@ -110,11 +110,9 @@ def _request(
 
 def answer(turn: Turn, message: AnswerUserAction) -> None:
     """Let every step that waits for this request go on; raises `UsageError` if it cannot."""
-    request = turn.memory.requests.open.get(message.request)
-    if request is None and _is_repeated(turn, message.request):
-        return
+    request = _asked(turn, message)
     if request is None:
-        raise UsageError(_why_not_open(turn.memory.store, message.request))
+        return
     raw = bytes(message.data)
     if len(raw) > ANSWER_BYTES_MAX:
         raise UsageError(f"{len(raw)} bytes are over the limit of {ANSWER_BYTES_MAX} for an answer")
@@ -134,6 +132,17 @@ def answer(turn: Turn, message: AnswerUserAction) -> None:
         step = turn.memory.steps.get(step_id)
         if step is not None and step.request == request.id:
             _go_on(turn, step, message.by, payload, raw)
+
+
+def _asked(turn: Turn, message: AnswerUserAction) -> Request | None:
+    """Return the open request that is answered, None if there is nothing to do here."""
+    requests = turn.memory.requests
+    if message.cause is not None:  # a copy: the request is another partition's
+        return requests.about(message.cause)
+    found = requests.open.get(message.request)
+    if found is None and not _is_repeated(turn, message.request):
+        raise UsageError(_why_not_open(turn.memory.store, message.request))
+    return found
 
 
 def _is_repeated(turn: Turn, request: UUID) -> bool:

@@ -30,7 +30,6 @@ from warrener.services.active_job import ActiveJob, Tree, read_payload
 from warrener.services.log_at import PAGE_EVENTS, LogAt
 from warrener.services.shapes import Blocker, Waiting, Why, format_time, optional_time
 
-PARTITION = 0
 UNREADABLE = "unreadable"
 
 Progress = Callable[[int, int], None]  # position, and that of the last event to be read
@@ -104,8 +103,10 @@ class LogPast:
         moment: Moment,
         leases: Callable[[], Leases] | None = None,
         on_progress: Progress | None = None,
+        partition: int = 0,
     ) -> None:
-        """Take the log; `leases` tells who works on it, for answers about the present."""
+        """Take the log of a partition; `leases` tells who works on it now."""
+        self._partition = partition
         self.log = LogAt(store, moment.position)
         self.now = moment.now
         self.stream = self.log.stream
@@ -156,7 +157,7 @@ class LogPast:
         try:
             leases = self._leases()
             try:
-                holder = leases.holder(PARTITION)
+                holder = leases.holder(self._partition)
             finally:
                 leases.close()
         except StoreUnavailable:

@@ -25,6 +25,7 @@ from warrener.services.settings import (
     check_broker_url,
     data_folder,
     sqlite_path,
+    store_kind,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from warrener.adapters.clock import VirtualClock
     from warrener.domain.broker_admin import BrokerAdmin
     from warrener.domain.notices import Positions
+    from warrener.domain.partitions import Logs
     from warrener.domain.ports import Broker, Clock, EventStore, Leases
     from warrener.projections.ports import ViewStore
     from warrener.services.embedded import Embedded
@@ -51,11 +53,31 @@ TOKENS_AT_ONCE = 256
 INLINE_ORDERS = 32  # how many short orders may share a commit where they run one by one
 
 
-def open_store(url: str, *, create: bool = True) -> EventStore:
-    """Open the event store; without `create` a file that is not there is refused.
+def open_logs(url: str, *, create: bool = True, whole: bool = True) -> Logs:
+    """Open the logs of a store; without `create` one that is not there is refused.
 
-    The default store is made in any case: asking what it holds must not be an error.
+    The default store is made in any case: asking what it holds must not be an error. With `whole`
+    a store that was not restored to its end is refused.
     """
+    from warrener.services.logs import LogSet
+    from warrener.services.store_epoch import check_whole
+
+    if store_kind(url) == "mongodb":
+        from warrener.adapters.mongo_logs import open_logs as open_mongo
+        from warrener.services.event_log import EventLog
+
+        opened = open_mongo(url, create=create)
+        stores = [EventLog(opened.recorder(each), each) for each in range(opened.count)]
+        logs = LogSet(stores, find=opened.find, close=opened.close)
+    else:
+        logs = LogSet([open_store(url, create=create)])
+    if whole:
+        check_whole(logs)
+    return logs
+
+
+def open_store(url: str, *, create: bool = True) -> EventStore:
+    """Open the one log of a store in a file or in memory; see `open_logs`."""
     from warrener.adapters.sqlite_events import SqliteRecorder
     from warrener.services.event_log import EventLog
 
@@ -64,6 +86,10 @@ def open_store(url: str, *, create: bool = True) -> EventStore:
 
 def open_views(url: str, *, create: bool = True) -> ViewStore:
     """Open the read models."""
+    if store_kind(url, "views") == "mongodb":
+        from warrener.adapters.mongo_views import MongoViewStore
+
+        return MongoViewStore(url)
     from warrener.adapters.sqlite_views import SqliteViewStore
 
     return SqliteViewStore(_prepared(sqlite_path(url, "views"), create))
@@ -101,28 +127,36 @@ def open_clock() -> Clock:
     return SystemClock()
 
 
-def open_leases(url: str) -> Leases:
-    """Open the leases beside the event store at this URL."""
-    path = sqlite_path(url, "store")
-    if path == MEMORY:
+def open_leases(url: str, role: str = "reactor") -> Leases:
+    """Open the leases of a role beside the event store at this URL."""
+    kind = store_kind(url)
+    if kind == "mongodb":
+        from warrener.adapters.mongo_leases import MongoLeases
+
+        return MongoLeases(url, role)
+    if kind == "memory":
         from warrener.adapters.memory_leases import MemoryLeases
 
         return MemoryLeases()
     from warrener.adapters.sqlite_leases import SqliteLeases
 
-    return SqliteLeases(path)
+    return SqliteLeases(sqlite_path(url), role)
 
 
 def open_positions(url: str) -> Positions:
     """Open the positions of readers, beside the event store at this URL."""
-    path = sqlite_path(url, "store")
-    if path == MEMORY:
+    kind = store_kind(url)
+    if kind == "mongodb":
+        from warrener.adapters.mongo_positions import MongoPositions
+
+        return MongoPositions(url)
+    if kind == "memory":
         from warrener.adapters.memory_positions import MemoryPositions
 
         return MemoryPositions()
     from warrener.adapters.sqlite_positions import SqlitePositions
 
-    return SqlitePositions(path)
+    return SqlitePositions(sqlite_path(url))
 
 
 def open_chance() -> Chance:
@@ -147,16 +181,22 @@ def process_name() -> str:
 
 @contextmanager
 def open_queries(
-    settings: Settings, store: EventStore, on_progress: Progress | None = None
+    settings: Settings, logs: Logs, on_progress: Progress | None = None
 ) -> Iterator[Queries]:
-    """Open the read models beside a store that is open already, and bring them up to the log."""
+    """Open the read models beside logs that are open already.
+
+    In a file or in memory they are brought up to the log here; a fleet's are a projector's work.
+    """
+    from warrener.services.logs import each_log
     from warrener.services.projector import catch_up
     from warrener.services.queries import Queries
 
+    folds = store_kind(settings.views_url, "views") != "mongodb"
     views = open_views(settings.views_url)
     try:
-        catch_up(store, views, on_progress)
-        yield Queries(store, views)
+        for log in each_log(logs) if folds else ():
+            catch_up(log, views, on_progress)
+        yield Queries(logs, views, folds=folds)
     finally:
         views.close()
 
@@ -199,11 +239,10 @@ class LocalParts(msgspec.Struct, frozen=True):
 
     def queries(self) -> Queries:
         """Return the queries over what has happened so far."""
-        from warrener.services.projector import catch_up
+        from warrener.services.logs import LogSet
         from warrener.services.queries import Queries
 
-        catch_up(self.store, self.views)
-        return Queries(self.store, self.views)
+        return Queries(LogSet([self.store]), self.views)
 
 
 def open_local(
@@ -211,7 +250,8 @@ def open_local(
 ) -> LocalParts:
     """Put a run of one job together in memory, in-line; with `start` on a virtual clock."""
     from warrener.adapters.clock import VirtualClock
-    from warrener.adapters.memory import MemoryBroker, MemoryEventStore
+    from warrener.adapters.memory import MemoryBroker
+    from warrener.adapters.memory_events import MemoryEventStore
     from warrener.adapters.memory_views import MemoryViewStore
     from warrener.services.embedded import Embedded
     from warrener.services.runners import InlineRunner
@@ -240,7 +280,9 @@ def hold_job(settings: Settings, root: UUID) -> AbstractContextManager[None]:
 
 
 def is_worked_on(settings: Settings, root: UUID) -> bool:
-    """Say whether a run works on a root job of this store just now."""
+    """Say whether somebody works on a root job of this store just now."""
+    if store_kind(settings.store_url) == "mongodb":
+        return _reactor_at_work(settings) is not None
     try:
         with hold_job(settings, root):
             return False
@@ -248,29 +290,39 @@ def is_worked_on(settings: Settings, root: UUID) -> bool:
         return True
 
 
-def open_steering(settings: Settings, store: EventStore) -> StoreSteering:
-    """Return what steers the jobs of a store that is open already, without a broker.
+def open_steering(settings: Settings, logs: Logs) -> StoreSteering:
+    """Return what steers the jobs of logs that are open already, without a broker.
 
-    Raises `UsageError` if a reactor works on it: then only that one may write it.
+    Raises `UsageError` if a reactor works on them: then only that one may write them.
     """
     from warrener.services.event_log import EventLog
     from warrener.services.steering import StoreSteering
 
-    if sqlite_path(settings.store_url) != MEMORY:
+    kind = store_kind(settings.store_url)
+    if kind != "memory":
         advice = "name its broker with --broker URL, or set WARRENER_BROKER_URL"
         _refuse_beside_a_reactor(settings, advice)
-    alone = store.alone if isinstance(store, EventLog) else nullcontext
-    return StoreSteering(store, open_clock(), open_chance(), alone)
+
+    def alone(log: EventStore) -> AbstractContextManager[None]:
+        return log.alone() if isinstance(log, EventLog) and kind == "sqlite" else nullcontext()
+
+    return StoreSteering(logs, open_clock(), open_chance(), alone)
 
 
 def _refuse_beside_a_reactor(settings: Settings, advice: str) -> None:
+    holder = _reactor_at_work(settings)
+    if holder is not None:
+        raise UsageError(f"the reactor {holder} works on this store: {advice}")
+
+
+def _reactor_at_work(settings: Settings) -> str | None:
+    """Return the name of a reactor that holds a lease of this store, None if none does."""
     leases = open_leases(settings.store_url)
     try:
-        holder = leases.holder(0)
+        held, now = leases.all().values(), open_clock().now()
     finally:
         leases.close()
-    if holder is not None and holder[1] > open_clock().now():
-        raise UsageError(f"the reactor {holder[0]} works on this store: {advice}")
+    return next((lease.holder for lease in held if lease.until > now), None)
 
 
 def _open_runner(mode: Mode, workers: int, modules: Sequence[str], clock: Clock) -> Runner:

@@ -1,4 +1,4 @@
-"""The wiring of the daemons: reactor, worker and notifier, put together from their parts."""
+"""The wiring of the daemons: reactor, projector, notifier and worker, made from their parts."""
 
 from __future__ import annotations
 
@@ -7,53 +7,59 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from warrener.domain.errors import UsageError
+from warrener.services.logs import each_log
 from warrener.services.settings import (
-    MEMORY,
     MEMORY_BROKER,
     Settings,
     listed,
     notify_kinds,
     sqlite_path,
+    store_kind,
     switched,
 )
+from warrener.services.shares import LEASE_SECONDS
 from warrener.services.wiring import (
     open_broker,
     open_chance,
     open_clock,
     open_leases,
     open_positions,
+    open_views,
     process_name,
 )
 
 if TYPE_CHECKING:
     from warrener.domain.notices import Notifier
-    from warrener.domain.ports import Clock, EventStore
+    from warrener.domain.partitions import Logs
+    from warrener.domain.ports import Clock
     from warrener.services.notifier import NotifierDaemon
+    from warrener.services.projector_daemon import ProjectorDaemon
     from warrener.services.reactor_daemon import ReactorDaemon
     from warrener.services.runners import Runner
     from warrener.services.worker_daemon import WorkerDaemon, WorkerOptions
 
 SECRET_CHARACTERS_MIN = 16
+ROLE_SECONDS = 300.0  # longer than a turn of the notifier may take
 
 
 @contextmanager
 def open_reactor(
     settings: Settings,
-    store: EventStore,
+    logs: Logs,
     *,
     name: str | None = None,
-    lease_seconds: float = 15.0,
+    lease_seconds: float = LEASE_SECONDS,
     on_ready: Callable[[], None] = lambda: None,
     on_turn: Callable[[], None] = lambda: None,
 ) -> Iterator[ReactorDaemon]:
-    """Put a reactor daemon together over a store that is open already."""
+    """Put a reactor daemon together over logs that are open already."""
     from warrener.services.reactor_daemon import Identity, ReactorDaemon
 
     leases = open_leases(settings.store_url)
     try:
         yield ReactorDaemon(
             Identity(name or process_name(), lease_seconds=lease_seconds),
-            store,
+            logs,
             leases,
             open_broker(settings.broker_url, lease_seconds),  # a frozen one lets go about then
             clock=open_clock(),
@@ -66,36 +72,100 @@ def open_reactor(
 
 
 @contextmanager
+def open_projector(
+    settings: Settings,
+    logs: Logs,
+    *,
+    name: str | None = None,
+    lease_seconds: float = 6.0,
+    on_ready: Callable[[], None] = lambda: None,
+    on_turn: Callable[[], None] = lambda: None,
+) -> Iterator[ProjectorDaemon]:
+    """Put a projector daemon together over logs that are open already."""
+    from warrener.services.projector_daemon import Identity, ProjectorDaemon
+
+    if "memory" in (store_kind(settings.store_url), store_kind(settings.views_url, "views")):
+        raise UsageError("a projector needs a store that others use: --store sqlite:///...")
+    with ExitStack() as stack:
+        views = open_views(settings.views_url)
+        stack.callback(views.close)
+        leases = open_leases(settings.store_url, "projector")
+        stack.callback(leases.close)
+        yield ProjectorDaemon(
+            Identity(name or process_name(), lease_seconds),
+            logs,
+            views,
+            leases,
+            clock=open_clock(),
+            on_ready=on_ready,
+            on_turn=on_turn,
+        )
+
+
+@contextmanager
 def open_notifier(
     settings: Settings,
-    store: EventStore,
+    logs: Logs,
     *,
     from_now: bool = False,
     on_ready: Callable[[], None] = lambda: None,
     on_turn: Callable[[], None] = lambda: None,
 ) -> Iterator[NotifierDaemon]:
-    """Put what tells people together over a store that is open already; one works on it at once."""
-    from warrener.adapters.run_lock import role_lock
+    """Put what tells people together over logs that are open already; one works on them at once."""
     from warrener.services.notices import Notices
     from warrener.services.notifier import NotifierDaemon, Teller
 
-    path = sqlite_path(settings.store_url)
-    if path == MEMORY:
+    if store_kind(settings.store_url) == "memory":
         raise UsageError("a notifier needs a store that others write to: --store sqlite:///...")
     clock = open_clock()
     notifiers = _notifiers(settings, clock)
-    notices = Notices(store, notify_kinds(settings.notify_on))
-    with role_lock(path, "notifier"), ExitStack() as stack:
+    kinds = notify_kinds(settings.notify_on)
+    with ExitStack() as stack:
+        keep = stack.enter_context(_alone(settings, "notifier", clock))
         positions = open_positions(settings.store_url)
         stack.callback(positions.close)
+
+        def turn() -> None:
+            keep()
+            on_turn()
+
         yield NotifierDaemon(
-            [Teller(notifier, store, positions, notices) for notifier in notifiers],
-            store,
+            [
+                Teller(notifier, log, positions, Notices(log, kinds), partition=partition)
+                for notifier in notifiers
+                for partition, log in enumerate(each_log(logs))
+            ],
             clock,
             from_now=from_now,
             on_ready=on_ready,
-            on_turn=on_turn,
+            on_turn=turn,
         )
+
+
+@contextmanager
+def _alone(settings: Settings, role: str, clock: Clock) -> Iterator[Callable[[], None]]:
+    """Hold a role that one process has at a time; give what is to be called often meanwhile.
+
+    Raises `UsageError` if another one holds it, then or later.
+    """
+    if store_kind(settings.store_url) == "sqlite":
+        from warrener.adapters.run_lock import role_lock
+
+        with role_lock(sqlite_path(settings.store_url), role):
+            yield lambda: None
+        return
+    leases, name = open_leases(settings.store_url, role), process_name()
+
+    def keep() -> None:
+        if not leases.take(0, name, clock.now(), ROLE_SECONDS):
+            raise UsageError(f"another {role} works on this store: stop it first")
+
+    try:
+        keep()
+        yield keep
+    finally:
+        leases.give_up(0, name)
+        leases.close()
 
 
 def _notifiers(settings: Settings, clock: Clock) -> Sequence[Notifier]:

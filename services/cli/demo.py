@@ -74,7 +74,7 @@ def demo(
     """Count files, bytes, lines and words of a directory tree, one job a folder."""
     session = Session(as_json=as_json, store=store, log=log, runs_users_code=True)
     killer = Chaos(random.Random()) if chaos else None
-    with session.store(create=True) as opened:
+    with session.logs(create=True) as opened:
         outcome, slowest = _run(session, opened, path, workers, killer)
     with contextlib.suppress(StdoutClosed):
         _print(session, outcome, slowest, killer)
@@ -82,7 +82,7 @@ def demo(
 
 
 def _run(
-    session: Session, store: Any, path: str | None, workers: int | None, killer: Chaos | None
+    session: Session, logs: Any, path: str | None, workers: int | None, killer: Chaos | None
 ) -> tuple[Outcome, list[SlowStep]]:
     from warrener.services import census
     from warrener.services.cli.execution import execute
@@ -92,8 +92,8 @@ def _run(
     request = Request(params=census.params(path), labels={"demo": "census"})
     session.output.note(f"counting {request.params['folder']}")
     task = new_task(request, load(_CENSUS))
-    outcome = execute(session, store, task, workers=workers, mode="processes", tick=killer)
-    with session.queries(store) as queries:
+    outcome = execute(session, logs, task, workers=workers, mode="processes", tick=killer)
+    with session.queries(logs) as queries:
         return outcome, queries.slowest(outcome.job, SLOWEST)
 
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from warrener.services import wiring
 from warrener.services.cli.failures import Interrupted
 from warrener.services.cli.progress import live
+from warrener.services.logs import log_of_root
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from warrener.domain.ports import EventStore
+    from warrener.domain.partitions import Logs
     from warrener.services.cli.requests import Task
     from warrener.services.cli.session import Session
     from warrener.services.embedded import Embedded, Progress
@@ -27,7 +28,7 @@ Tick = Callable[["Embedded"], None]
 
 def execute(
     session: Session,
-    store: EventStore,
+    logs: Logs,
     task: Task,
     *,
     workers: int | None,
@@ -44,7 +45,7 @@ def execute(
     submitted = False
     with wiring.hold_job(session.settings, task.root), _stoppable():
         embedded = wiring.open_embedded(
-            store,
+            log_of_root(logs, task.root),
             queues=task.source.queues(),
             workers=workers or cpus(),
             modules=[module.name for module in task.modules],

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -17,7 +18,11 @@ from typing import Final, Literal
 import msgspec
 
 from warrener.domain.errors import WarrenerError
+from warrener.domain.partitions import Logs
 from warrener.services import wiring
+from warrener.services.cli.health_views import findings
+from warrener.services.lag import lag
+from warrener.services.logs import LogSet
 from warrener.services.settings import MEMORY, MEMORY_BROKER, Settings, data_folder, sqlite_path
 
 State = Literal["ok", "warning", "failed"]
@@ -148,7 +153,7 @@ def _open_store(settings: Settings, path: str) -> list[Check]:
         found = [Check("store", "ok", f"{path}: {head} events")]
         if newest:
             found.append(_clock(newest[0].recorded.event.at))
-        return [*found, _views(settings, head)]
+        return [*found, *_views(settings, LogSet([store]))]
     finally:
         store.close()
 
@@ -161,15 +166,15 @@ def _clock(newest: datetime) -> Check:
     return Check("clock", "ok", f"the newest event is from {newest:%Y-%m-%d %H:%M:%S}Z")
 
 
-def _views(settings: Settings, head: int) -> Check:
-    views = wiring.open_views(settings.views_url)
-    try:
-        behind = head - min(views.positions().values(), default=0)
-    finally:
-        views.close()
-    if behind:
-        return Check("views", "ok", f"{behind} events behind", "the next query catches up")
-    return Check("views", "ok", "up to date")
+def _views(settings: Settings, logs: Logs) -> list[Check]:
+    now = datetime.now(UTC)
+    with ExitStack() as stack:
+        views = wiring.open_views(settings.views_url)
+        stack.callback(views.close)
+        leases = wiring.open_leases(settings.store_url, "projector")
+        stack.callback(leases.close)
+        found, projectors = lag(logs, views, now), len(leases.members(now))
+    return [Check("views", *each) for each in findings(found, projectors)]
 
 
 def _folder(path: str) -> Path:

@@ -53,7 +53,7 @@ def notifier(
 
     systemd = Systemd()
     with (
-        session.store(create=True) as opened,
+        session.logs(create=True) as opened,
         wiring_daemons.open_notifier(
             session.settings,
             opened,

@@ -37,14 +37,15 @@ def reactor(
             metavar="S",
             help="How long another reactor waits before it takes over from a silent one.",
         ),
-    ] = 15.0,
+    ] = 6.0,
     broker: options.Broker = None,
     store: options.Store = None,
     log: options.Log = None,
 ) -> None:
     """Decide what runs: take reports and commands from the broker, keep the log, send orders.
 
-    Any number may run; one works and the others stand by. SIGTERM ends it in good order.
+    Any number may run: they share the partitions of the store, and take over from one that falls
+    silent. SIGTERM hands over and ends it in good order.
     """
     session = Session(as_json=False, store=store, broker=broker, log=log, log_level="info")
     from warrener.services import wiring_daemons
@@ -53,7 +54,7 @@ def reactor(
 
     notifier = Notifier()
     with (
-        session.store(create=True) as opened,
+        session.logs(create=True) as opened,
         wiring_daemons.open_reactor(
             session.settings,
             opened,

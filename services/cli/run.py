@@ -125,17 +125,18 @@ def _flags(names: Sequence[str]) -> str:
 def _run(session: Session, request: Request, how: dict[str, Any]) -> Outcome:
     from warrener.services.cli.execution import execute
     from warrener.services.cli.requests import new_task, recorded_task, resumed_task, work_of
+    from warrener.services.logs import log_of_job
 
     work = work_of(request)
     if work is not None and request.recorded is None and request.resume is None:
         task = new_task(request, work)  # refuses wrong parameters before there is a store
-        with session.store(create=True) as store:
-            return execute(session, store, task, **how)
-    with session.store() as store:
-        job = session.find_job(store, request.resume or request.recorded or "")
+        with session.logs(create=True) as logs:
+            return execute(session, logs, task, **how)
+    with session.logs() as logs:
+        job = session.find_job(logs, request.resume or request.recorded or "")
         prepare = recorded_task if request.resume is None else resumed_task
-        task = prepare(store, job, request, work)
-        return execute(session, store, task, **how)
+        task = prepare(log_of_job(logs, job), job, request, work)
+        return execute(session, logs, task, **how)
 
 
 def print_outcome(session: Session, outcome: Outcome) -> None:

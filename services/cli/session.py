@@ -14,7 +14,7 @@ from warrener.services.settings import Settings
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from warrener.domain.ports import EventStore
+    from warrener.domain.partitions import Logs
     from warrener.services.queries import Queries
     from warrener.services.steering_calls import SteeringCalls
 
@@ -48,7 +48,7 @@ class Session:
     @property
     def keeps_jobs(self) -> bool:
         """Say whether the store outlives this process."""
-        return settings_of.sqlite_path(self.settings.store_url) != settings_of.MEMORY
+        return settings_of.store_kind(self.settings.store_url) != "memory"
 
     @property
     def has_fleet(self) -> bool:
@@ -56,24 +56,24 @@ class Session:
         return self.settings.broker_url != settings_of.MEMORY_BROKER
 
     @contextmanager
-    def store(self, *, create: bool = False) -> Iterator[EventStore]:
-        """Open the event store."""
+    def logs(self, *, create: bool = False) -> Iterator[Logs]:
+        """Open the logs of the store."""
         from warrener.services import wiring
 
-        store = wiring.open_store(self.settings.store_url, create=create)
+        logs = wiring.open_logs(self.settings.store_url, create=create)
         try:
-            yield store
+            yield logs
         finally:
-            store.close()
+            logs.close()
 
     @contextmanager
-    def queries(self, store: EventStore | None = None) -> Iterator[Queries]:
-        """Open the read models, on a store that is open or on one of their own."""
+    def queries(self, logs: Logs | None = None) -> Iterator[Queries]:
+        """Open the read models, on logs that are open or on some of their own."""
         from warrener.services import wiring
         from warrener.services.cli.progress import catching_up
 
         with ExitStack() as stack:
-            opened = store or stack.enter_context(self.store())
+            opened = logs or stack.enter_context(self.logs())
             with catching_up(self.output) as report:
                 queries = wiring.open_queries(self.settings, opened, report)
                 found = stack.enter_context(queries)
@@ -90,12 +90,12 @@ class Session:
             with Client(self.settings.broker_url) as client:
                 yield client
         else:
-            with self.store() as store:
-                yield wiring.open_steering(self.settings, store)
+            with self.logs() as logs:
+                yield wiring.open_steering(self.settings, logs)
 
-    def find_job(self, store: EventStore, text: str) -> UUID:
+    def find_job(self, logs: Logs, text: str) -> UUID:
         """Return the id of the job that a text names: an id, or the start of one."""
-        with self.queries(store) as queries:
+        with self.queries(logs) as queries:
             return job_named(queries, text)
 
     def command(self, *words: object) -> str:

@@ -164,8 +164,8 @@ def _present(session: Session, name: str) -> dict[str, Any]:
     from warrener.domain import ids
     from warrener.domain.control_events import LimitChanged
 
-    with session.store() as store:
-        last = store.last(ids.limit_id(name))
+    with session.logs() as logs:
+        last = logs.log(0).last(ids.limit_id(name))
     event = last.event if last is not None else None
     if not isinstance(event, LimitChanged):
         return dict.fromkeys(_PARTS)

@@ -16,7 +16,7 @@ from warrener.services.cli.output import Output, moment, one_line, plain, state_
 from warrener.services.cli.session import Session
 
 if TYPE_CHECKING:
-    from warrener.domain.ports import EventStore
+    from warrener.domain.partitions import Logs
     from warrener.services.shapes import Blocker, Why
 
 _EXAMPLES = """Examples:
@@ -61,7 +61,7 @@ def why(
     session = Session(as_json=as_json, store=store)
     now = datetime.now(UTC)
     try:
-        with session.store() as opened:
+        with session.logs() as opened:
             found = _answer(session, opened, what, (at, now))
     except (StoreUnavailable, StoredDataError) as error:
         if as_json:
@@ -73,34 +73,36 @@ def why(
         _show(session.output, found, what, past=at is not None)
 
 
-def _answer(
-    session: Session, store: EventStore, what: str, when: tuple[str | None, datetime]
-) -> Why:
+def _answer(session: Session, logs: Logs, what: str, when: tuple[str | None, datetime]) -> Why:
     from warrener.services import wiring
     from warrener.services.cli.progress import catching_up
+    from warrener.services.logs import partition_of_job
     from warrener.services.why import LogPast, ask, locate, moment_at
 
     at, now = when
     head, slash, path = what.partition("/")
-    job = _job_of(session, store, head)
+    job = _job_of(session, logs, head)
+    partition = partition_of_job(logs, job)
+    store = logs.log(partition)
     moment = moment_at(store, None if at is None else _time(at, now), now)
     leases = (lambda: wiring.open_leases(session.settings.store_url)) if at is None else None
     with catching_up(session.output) as report:
-        past = LogPast(store, moment, leases, report)
+        past = LogPast(store, moment, leases, report, partition)
         return ask(past, locate(past, job, path if slash else None))
 
 
-def _job_of(session: Session, store: EventStore, text: str) -> UUID:
+def _job_of(session: Session, logs: Logs, text: str) -> UUID:
     """Return the job of a whole id that is in the log, else of what the read models know of it."""
     from warrener.domain.events import JobEvent
 
     try:
         job = UUID(text)
     except ValueError:
-        return session.find_job(store, text)
-    last = store.last(job)
+        return session.find_job(logs, text)
+    partition = logs.find(job)
+    last = None if partition is None else logs.log(partition).last(job)
     known = last is not None and isinstance(last.event, JobEvent)
-    return job if known else session.find_job(store, text)
+    return job if known else session.find_job(logs, text)
 
 
 def _time(text: str, now: datetime) -> int | datetime:

@@ -16,18 +16,42 @@ from warrener.adapters.rabbitmq_url import target_of
 from warrener.domain.errors import BrokerUnavailable
 from warrener.domain.ports import Broker, Channel, Delivery, Notice, Outgoing, Poll
 from warrener.domain.topology import CONTROL, EVENTS, FLEET, QUARANTINE, orders_queue
+from warrener.services.switchboard import Line, Switchboard
 
 # By name: what makes a broker of a URL. All but memory get a virtual host of their own each time.
 BROKERS: dict[str, Callable[[str], Broker]] = {
     "memory": lambda _: MemoryBroker(),
+    "switchboard": lambda _: SwitchboardBroker(),
     "rabbitmq-classic": lambda url: RabbitBroker(f"{url}?queue_type=classic"),
     "rabbitmq-quorum": lambda url: RabbitBroker(f"{url}?queue_type=quorum"),
 }
-RABBITS = sorted(set(BROKERS) - {"memory"})
+SERVERLESS = {"memory", "switchboard"}
+RABBITS = sorted(set(BROKERS) - SERVERLESS)
 WAIT_SECONDS = 10.0
 QUIET_SECONDS = 0.05  # for this long nothing more must come
 WORK = orders_queue("work")
 OTHER = orders_queue("other")
+
+
+class SwitchboardLine(Line):
+    """A line with a switchboard of its own, which is closed with it."""
+
+    def close(self) -> None:
+        super().close()
+        self._board.close()
+
+
+class SwitchboardBroker:
+    """Opens each channel as the line of a switchboard."""
+
+    def __init__(self) -> None:
+        self._broker = MemoryBroker()
+
+    def channel(self) -> Channel:
+        board = Switchboard(self._broker.channel())
+        line = SwitchboardLine(board)
+        board.lines.append(line)
+        return line
 
 
 class Tidy:
@@ -55,7 +79,7 @@ class Tidy:
 
 @pytest.fixture(params=sorted(BROKERS))
 def broker(request: pytest.FixtureRequest) -> Iterator[Tidy]:
-    url = "" if request.param == "memory" else request.getfixturevalue("broker_url")
+    url = "" if request.param in SERVERLESS else request.getfixturevalue("broker_url")
     tidy = Tidy(BROKERS[request.param](url), url)
     yield tidy
     tidy.close()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.events import recorded, run_of, stream_id
 from support.mongo import fresh_mongo_url
 
-from warrener.adapters.memory import MemoryEventStore
+from warrener.adapters.memory_events import MemoryEventStore
 from warrener.adapters.mongo_events import MongoRecorder
 from warrener.adapters.sqlite_events import open_sqlite
 from warrener.domain.errors import Conflict, StoredDataError

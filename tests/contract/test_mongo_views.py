@@ -15,7 +15,7 @@ from support.random_histories import ACTIONS as RANDOM_ACTIONS
 from support.random_histories import played
 from support.scale import scaled
 
-from warrener.adapters import mongo_generations, mongo_queries, mongo_views, mongo_view_writes
+from warrener.adapters import mongo_generations, mongo_queries, mongo_view_writes, mongo_views
 from warrener.adapters.memory_views import MemoryViewStore
 from warrener.adapters.mongo_client import Document, MongoDatabase
 from warrener.adapters.mongo_generations import collection, collection_name

@@ -127,7 +127,7 @@ def test_a_place_that_cannot_be_a_store_is_told_in_one_sentence(tmp_path: Path, 
 def test_a_store_of_a_newer_version_is_refused_and_left_as_it_is(path: str) -> None:
     open_sqlite(path).close()
     with closing(sqlite3.connect(path)) as db, db:
-        db.execute("UPDATE log_schema SET version = 2")
+        db.execute("UPDATE log_schema SET version = 3")
 
     with pytest.raises(StoredDataError, match="newer version of Warrener") as caught:
         open_sqlite(path)
@@ -135,7 +135,7 @@ def test_a_store_of_a_newer_version_is_refused_and_left_as_it_is(path: str) -> N
     assert path in str(caught.value)
     assert not open_files_below(Path(path).parent)
     with closing(sqlite3.connect(path)) as db:
-        assert db.execute("SELECT version FROM log_schema").fetchall() == [(2,)]
+        assert db.execute("SELECT version FROM log_schema").fetchall() == [(3,)]
 
 
 def test_a_full_disk_is_told_and_the_log_goes_on_when_there_is_room(

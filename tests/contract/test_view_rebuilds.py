@@ -232,6 +232,20 @@ def test_stopped_models_go_with_their_generation(opened: Opener) -> None:
     assert views.stopped() == []
 
 
+def test_pruned_jobs_are_forgotten_in_what_is_being_built_too(opened: Opener) -> None:
+    history, job, child = half_done_report()
+    views = opened()
+    catch_up(history.store, views)
+    fresh = views.fresh()
+    catch_up(history.store, fresh)
+
+    views.forget_jobs([job])
+    views.switch(fresh)
+
+    assert list(views.load({JOBS: [job, child]})[JOBS]) == [child]
+    assert views.named_steps(job) == []
+
+
 def test_a_rebuild_that_would_know_less_is_refused(opened: Opener) -> None:
     history, *_ = half_done_report()
     views = opened()

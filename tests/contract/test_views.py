@@ -380,6 +380,34 @@ def test_a_partition_that_somebody_works_on_is_not_forgotten(views: ViewStore) -
     assert list(views.load({STEPS: [step.key]})[STEPS]) == [step.key]
 
 
+def test_pruned_jobs_are_forgotten_and_the_others_stay(views: ViewStore) -> None:
+    history, job, child = half_done_report()
+    history.submit(definition("other"), key="other", labels={"team": "red"})
+    catch_up(history.store, views)
+    everything = MemoryViewStore()
+    catch_up(history.store, everything)
+    kept = {
+        table: {
+            key: view
+            for key, view in documents.items()
+            if getattr(view, "job", None) not in {job, child} or table == ACTIONS
+        }
+        for table, documents in everything.tables().items()
+    }
+
+    for _ in range(2):
+        views.forget_jobs([job, child, UUID(int=7)])
+
+    keys = {table: list(documents) for table, documents in everything.tables().items()}
+    assert views.load(keys) == kept
+    assert len(jobs_of(views, JobFilter(labels={"team": "red"}))) == 1
+    assert len(kept[JOBS]) == 1
+    assert views.positions() == everything.positions()
+    assert views.history(job=job, root=None, after=0, limit=9) == []
+    assert views.history(job=None, root=job, after=0, limit=9) == []
+    assert views.children(job, None, 9) == []
+
+
 def step_of(views: ViewStore, job: UUID, path: str) -> StepView:
     found: StepView = views.load({STEPS: [(job, path)]})[STEPS][job, path]
     return found

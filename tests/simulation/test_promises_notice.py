@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.simulate import try_seed
 
-from warrener.adapters.memory import MemoryEventStore
+from warrener.adapters.memory_events import MemoryEventStore
 from warrener.domain import graph, step
 from warrener.domain.flow import ReleaseWindow
 from warrener.domain.job_state import Items

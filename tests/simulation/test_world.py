@@ -12,7 +12,7 @@ from support.scale import scaled
 from support.world import World
 
 from warrener.adapters.faults import Faults
-from warrener.adapters.memory import MemoryEventStore
+from warrener.adapters.memory_events import MemoryEventStore
 from warrener.domain import ids, job, step
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.events import JobEvent, JobSubmitted

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from warrener.adapters.memory import MemoryEventStore
+from warrener.adapters.memory_events import MemoryEventStore
 from warrener.domain import ids
 from warrener.domain import job as jobs
 from warrener.domain import step as steps

@@ -25,7 +25,7 @@ from support.random_work import QUEUES, RandomWorker
 from support.world import INBOX, World
 
 from warrener.adapters.faults import Faults
-from warrener.adapters.memory import MemoryEventStore
+from warrener.adapters.memory_events import MemoryEventStore
 from warrener.domain.definition.model import Timeout
 from warrener.domain.events import Recorded
 from warrener.domain.flow import Fifo, Flow

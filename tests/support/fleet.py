@@ -8,12 +8,14 @@ from collections.abc import Callable
 from typing import Self
 
 from warrener.adapters.clock import SystemClock
-from warrener.adapters.memory import MemoryBroker, MemoryEventStore
+from warrener.adapters.memory import MemoryBroker
+from warrener.adapters.memory_events import MemoryEventStore
 from warrener.adapters.memory_leases import MemoryLeases
 from warrener.domain.ports import Broker, EventStore
 from warrener.domain.topology import topology
 from warrener.services.client import Client
 from warrener.services.endpoints import Registry
+from warrener.services.logs import LogSet
 from warrener.services.reactor_daemon import Identity, ReactorDaemon
 from warrener.services.runners import InlineRunner
 from warrener.services.turn import Chance
@@ -25,15 +27,19 @@ WAIT_SECONDS = 20.0
 class Fleet:
     """Starts and stops the parties."""
 
-    def __init__(self, registry: Registry, broker: Broker | None = None) -> None:
+    def __init__(
+        self, registry: Registry, broker: Broker | None = None, partitions: int = 1
+    ) -> None:
         self.registry = registry
         self.broker = broker or MemoryBroker()
-        self.store: EventStore = MemoryEventStore()
+        self.stores = [MemoryEventStore(partition=each) for each in range(partitions)]
+        self.store: EventStore = self.stores[0]
+        self.logs = LogSet(self.stores)
         self.leases = MemoryLeases()
         self.clock = SystemClock()
         self._ends: list[Callable[[], None]] = []
         declarer = self.broker.channel()
-        for queue in topology():
+        for queue in topology(partitions):
             declarer.declare(queue.name)
         declarer.close()
 
@@ -48,7 +54,7 @@ class Fleet:
         """Start a reactor."""
         daemon = ReactorDaemon(
             Identity(name, lease_seconds=lease_seconds),
-            self.store,
+            self.logs,
             self.leases,
             self.broker,
             clock=self.clock,

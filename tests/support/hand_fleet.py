@@ -15,7 +15,7 @@ import msgspec
 from support.driving import START
 
 from warrener.adapters.clock import VirtualClock
-from warrener.adapters.memory import MemoryEventStore
+from warrener.adapters.memory_events import MemoryEventStore
 from warrener.domain import ids
 from warrener.domain import job as jobs
 from warrener.domain import step as steps

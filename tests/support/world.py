@@ -17,7 +17,8 @@ import msgspec
 
 from warrener.adapters.clock import VirtualClock
 from warrener.adapters.faults import Crash, CrashPoints, Faults, FaultyBroker, FaultyEventStore
-from warrener.adapters.memory import MemoryBroker, MemoryEventStore
+from warrener.adapters.memory import MemoryBroker
+from warrener.adapters.memory_events import MemoryEventStore
 from warrener.domain import ids
 from warrener.domain.errors import StoreUnavailable
 from warrener.domain.events import Error

@@ -18,7 +18,8 @@ from warrener.adapters.faults import (
     FaultyBroker,
     FaultyEventStore,
 )
-from warrener.adapters.memory import MemoryBroker, MemoryEventStore
+from warrener.adapters.memory import MemoryBroker
+from warrener.adapters.memory_events import MemoryEventStore
 from warrener.domain.errors import Conflict, StoreUnavailable
 from warrener.domain.ports import Channel, Outgoing
 

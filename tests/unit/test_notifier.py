@@ -300,7 +300,7 @@ def test_a_long_log_with_nothing_to_tell_is_passed_in_batches_and_remembered() -
 def daemon(world: World, **options: object) -> NotifierDaemon:
     notices = Notices(world.log, KINDS)
     tellers = [Teller(each, world.log, world.positions, notices) for each in world.notifiers]
-    return NotifierDaemon(tellers, world.log, world.clock, **options)
+    return NotifierDaemon(tellers, world.clock, **options)
 
 
 def test_once_tells_what_is_there_and_ends() -> None:

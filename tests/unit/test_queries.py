@@ -13,12 +13,13 @@ from support.histories import REPORT, History, definition, finish_report, half_d
 from warrener.adapters.memory_views import MemoryViewStore
 from warrener.domain import ids
 from warrener.domain.errors import UnknownJob
+from warrener.services.logs import LogSet
 from warrener.services.places import Place
 from warrener.services.queries import Queries
 
 
 def asked(history: History) -> Queries:
-    return Queries(history.store, MemoryViewStore())
+    return Queries(LogSet([history.store]), MemoryViewStore())
 
 
 def as_json(shape: object) -> Any:

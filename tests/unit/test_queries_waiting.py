@@ -15,6 +15,7 @@ from warrener.domain import ids
 from warrener.domain.definition.model import Rate, StepDefinition, Wait
 from warrener.domain.errors import UsageError
 from warrener.domain.payloads import Payload
+from warrener.services.logs import LogSet
 from warrener.services.places import Place
 from warrener.services.queries import Queries
 from warrener.services.shapes import Waiting
@@ -30,7 +31,7 @@ PHASES = definition(
 
 
 def asked(history: History) -> Queries:
-    return Queries(history.store, MemoryViewStore())
+    return Queries(LogSet([history.store]), MemoryViewStore())
 
 
 def as_json(shape: object) -> Any:

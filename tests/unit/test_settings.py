@@ -115,7 +115,7 @@ def test_a_url_that_names_no_file_is_refused(url: str) -> None:
         settings.sqlite_path(url)
 
 
-@pytest.mark.parametrize("url", ["mongodb://u:secret@h/d", "postgresql://u:secret@h/d"])
+@pytest.mark.parametrize("url", ["postgresql://u:secret@h/d", "postgres://u:secret@h/d"])
 def test_a_store_of_later_is_refused_with_what_works(tmp_path: Path, url: str) -> None:
     with pytest.raises(UsageError, match="not supported yet: what works is sqlite:///") as refused:
         load(tmp_path, {"store_url": url})

@@ -18,6 +18,7 @@ from warrener.domain.errors import UsageError
 from warrener.domain.events import Event, JobAdjusted, JobPaused, JobRerun, JobResumed, JobSignalled
 from warrener.domain.ports import EventStore
 from warrener.domain.step_events import StepReadied, StepReleased, StepSucceeded
+from warrener.services.logs import LogSet
 from warrener.services.steering import StoreSteering
 from warrener.services.turn import Chance
 
@@ -46,7 +47,7 @@ def definition(document: dict[str, Any] = CHAIN) -> JobDefinition:
 
 
 def steering(store: EventStore) -> StoreSteering:
-    return StoreSteering(store, SystemClock(), Chance(lambda: "0" * 32, lambda: 0.5))
+    return StoreSteering(LogSet([store]), SystemClock(), Chance(lambda: "0" * 32, lambda: 0.5))
 
 
 def found(store: EventStore, kind: type[Event]) -> list[Any]:

@@ -14,7 +14,7 @@ import pytest
 from support.driving import Driver
 
 from warrener.adapters.clock import SystemClock
-from warrener.adapters.memory import MemoryEventStore
+from warrener.adapters.memory_events import MemoryEventStore
 from warrener.domain import ids
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import Conflict, UnknownJob, UsageError
@@ -22,6 +22,7 @@ from warrener.domain.events import JobCancelled, JobCancelling, Recorded
 from warrener.domain.flow import Flow, Ready
 from warrener.domain.ports import EventStore
 from warrener.domain.step_events import StepReleased
+from warrener.services.logs import LogSet
 from warrener.services.settings import Settings
 from warrener.services.steering import CONFLICTS_MAX, StoreSteering
 from warrener.services.turn import Chance
@@ -60,7 +61,7 @@ def definition(document: dict[str, Any] = CHAIN) -> JobDefinition:
 
 
 def steering(store: EventStore) -> StoreSteering:
-    return StoreSteering(store, SystemClock(), Chance(lambda: "0" * 32, lambda: 0.5))
+    return StoreSteering(LogSet([store]), SystemClock(), Chance(lambda: "0" * 32, lambda: 0.5))
 
 
 def kinds(store: EventStore, job: UUID) -> list[type]:
@@ -169,12 +170,14 @@ def test_others_are_kept_waiting_from_loading_to_committing() -> None:
     heads: list[int] = []
 
     @contextmanager
-    def alone() -> Iterator[None]:
+    def alone(_log: EventStore) -> Iterator[None]:
         heads.append(driver.store.head())
         yield
         heads.append(driver.store.head())
 
-    StoreSteering(driver.store, SystemClock(), Chance(str, lambda: 0.5), alone).cancel(job)
+    StoreSteering(LogSet([driver.store]), SystemClock(), Chance(str, lambda: 0.5), alone).cancel(
+        job
+    )
 
     assert len(heads) == 2
     assert heads[0] < heads[1] == driver.store.head()
@@ -189,11 +192,11 @@ def test_a_store_that_a_reactor_works_on_is_not_written_beside_it(tmp_path: Path
     assert leases.take(0, "r1", now, 60)
 
     with pytest.raises(UsageError, match=r"the reactor r1 works on this store: .*BROKER_URL"):
-        open_steering(settings, store)
+        open_steering(settings, LogSet([store]))
 
     leases.give_up(0, "r1")
     assert leases.take(0, "r2", now - timedelta(seconds=60), 1)  # has run out
-    assert open_steering(settings, store).cancel(job)
+    assert open_steering(settings, LogSet([store])).cancel(job)
     assert kinds(store, job)[-1] is JobCancelled
     leases.close()
     store.close()

@@ -27,6 +27,7 @@ from warrener.domain.messages import (
 )
 from warrener.domain.states import JOB_ENDED
 from warrener.projections.views import JOBS, JobView
+from warrener.services.logs import LogSet
 from warrener.services.projector import catch_up
 from warrener.services.queries import Queries
 
@@ -154,7 +155,7 @@ def test_every_step_of_every_job_can_be_shown_with_the_state_that_the_log_says(
 ) -> None:
     hands = Hands(DEFINITIONS[name], 1_000 + seed)
     hands.play(120)
-    queries = Queries(hands.driver.store, MemoryViewStore())
+    queries = Queries(LogSet([hands.driver.store]), MemoryViewStore())
 
     for job in jobs_of(hands.driver):
         known = hands.driver.job(job)

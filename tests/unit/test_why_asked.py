@@ -12,7 +12,7 @@ from support.asking import why_at
 from support.driving import START
 from support.situations import CALL, Estate, after, definition
 
-from warrener.adapters.memory import MemoryEventStore
+from warrener.adapters.memory_events import MemoryEventStore
 from warrener.adapters.memory_leases import MemoryLeases
 from warrener.domain import ids
 from warrener.domain.errors import Conflict, StoreUnavailable, UnknownJob, UsageError

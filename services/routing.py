@@ -1,0 +1,96 @@
+"""Which partition a command is for: any inbox takes it, and hands it on to where it belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+
+from warrener.domain import ids
+from warrener.domain.control_events import UserActionRequested
+from warrener.domain.messages import (
+    AnswerUserAction,
+    ChangeLimit,
+    Command,
+    InboxMessage,
+    SubmitJob,
+    WaitJob,
+)
+from warrener.domain.partitions import Logs, partition_of
+from warrener.domain.ports import Delivery, Outgoing
+from warrener.domain.topology import inbox_queue
+
+_ENCODE = msgspec.json.Encoder().encode
+
+
+class Router:
+    """Tells for one partition what others have to hear of."""
+
+    def __init__(self, logs: Logs, partition: int) -> None:
+        """Take the logs, which know where a job is, and the own partition."""
+        self._logs = logs
+        self._partition = partition
+        self._others = [each for each in range(logs.count) if each != partition]
+
+    def is_mine(self, message: InboxMessage) -> bool:
+        """Say whether a message is to be decided here; also if nobody knows what it is about."""
+        if not self._others or not isinstance(message, Command):
+            return True
+        return self._home(message) in (None, self._partition)
+
+    def handed_on(self, delivery: Delivery, message: InboxMessage) -> Sequence[Outgoing]:
+        """Return a message that is not to be decided here, as its own partition gets it."""
+        home = self._home(message) if isinstance(message, Command) else None
+        assert home is not None, message
+        return (Outgoing(inbox_queue(home), delivery.body, delivery.message_id),)
+
+    def copies(self, delivery: Delivery, message: InboxMessage) -> Sequence[Outgoing]:
+        """Return copies for all other partitions of what concerns them, too.
+
+        A copy has no `reply_to`: one answer is enough, and it comes from here.
+        """
+        if not self._others or not isinstance(message, Command):
+            return ()
+        for_all = self._for_all(delivery, message)
+        if for_all is None:
+            return ()
+        body = _ENCODE(msgspec.structs.replace(for_all, reply_to=None))
+        return [Outgoing(inbox_queue(each), body, delivery.message_id) for each in self._others]
+
+    def _home(self, message: Command) -> int | None:
+        """Return the partition that decides a command, None if none is known."""
+        if isinstance(message, SubmitJob):
+            return partition_of(ids.job_id(message.key), self._logs.count)
+        if isinstance(message, AnswerUserAction):
+            return self._partition if message.cause is not None else self._found(message.request)
+        job: UUID | None = getattr(message, "job", None)
+        if job is None:
+            return None
+        found = None if isinstance(message, WaitJob) else self._found(job)
+        return partition_of(job, self._logs.count) if found is None else found  # a root, perhaps
+
+    def _found(self, stream: UUID) -> int | None:
+        """Return the partition that has a stream, the own one first: it mostly is."""
+        if self._logs.log(self._partition).last(stream) is not None:
+            return self._partition
+        return self._logs.find(stream)
+
+    def _for_all(self, delivery: Delivery, message: Command) -> Command | None:
+        """Return what every other partition must hear: a limit, and what shared causes wait for.
+
+        Clients send what concerns all to the first inbox; what came to another one is a copy.
+        """
+        if isinstance(message, ChangeLimit):
+            return message if delivery.queue == inbox_queue(0) else None
+        if isinstance(message, AnswerUserAction) and message.cause is None:
+            cause = shared_cause(self._logs, self._partition, message.request)
+            return None if cause is None else msgspec.structs.replace(message, cause=cause)
+        return None
+
+
+def shared_cause(logs: Logs, partition: int, request: UUID) -> str | None:
+    """Return what a request is about, if steps of other partitions may wait for the same."""
+    first = next(iter(logs.log(partition).stream(request)), None)
+    asked = first.event if first is not None else None
+    return asked.subject if isinstance(asked, UserActionRequested) and asked.shared else None
