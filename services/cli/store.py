@@ -85,13 +85,16 @@ def info(*, store: options.Store = None, as_json: options.AsJson = False) -> Non
 
 
 def rebuild_views(*, store: options.Store = None, as_json: options.AsJson = False) -> None:
-    """Forget the read models, which lists and queries are answered from, and make them anew."""
-    from warrener.services import wiring, wiring_store
+    """Make the read models anew, from which lists and queries are answered.
+
+    The old ones are in use until the new ones are ready.
+    """
+    from warrener.services import wiring
     from warrener.services.cli.progress import working
-    from warrener.services.store_rebuild import rebuild
+    from warrener.services.rebuild import rebuild
 
     session = Session(as_json=as_json, store=store)
-    with wiring_store.opened_logs(session.settings.store_url) as logs:
+    with session.logs() as logs:
         views = wiring.open_views(session.settings.views_url)
         try:
             with working(session.output, "events", "reading the log") as report:
