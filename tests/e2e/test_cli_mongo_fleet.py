@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.cli import Cli, Done
+from support.cli import ENDPOINTS, Cli, Done
 from support.daemons import Daemons
 from support.log_checks import eventually
 
@@ -32,6 +32,7 @@ class Fleet:
         broker_url, self.store_url = urls
         self.cli = Cli(folder)
         (folder / "fill.yaml").write_text(JOB)
+        (folder / "endpoints.py").write_text(ENDPOINTS)
         self.variables = {"WARRENER_BROKER_URL": broker_url, "WARRENER_STORE_URL": self.store_url}
         assert self("store", "init", "--partitions", "4").code == 0
         self.reactor = daemons.reactor()
