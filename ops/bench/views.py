@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import resource
 import secrets
 import statistics
@@ -23,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 HERE = Path(__file__).resolve().parent
@@ -51,25 +52,46 @@ TEAMS = 20
 ASKED = 9
 
 
-def written(url: str, items: int, events: int = 0) -> tuple[float, UUID]:
-    """Run fan-outs until the log has so many events; return the reactor's events/s, and a job."""
+class Pace(NamedTuple):
+    """What events took, by the wall clock and of this process alone: others disturb that less."""
+
+    per_second: float
+    cpu_us: float
+
+
+def written(url: str, items: int, events: int = 0) -> tuple[Pace, UUID]:
+    """Run fan-outs until the log has so many events; return the reactor's pace, and a job."""
     store = open_store(url)
     embedded = open_embedded(store, queues=["default"], workers=1, modules=[], mode="inline")
-    begun, before, job = time.perf_counter(), store.head(), None
-    while job is None or store.head() < events:
-        definition, params = fan(items)
-        job = embedded.submit(submission(Source(definition), params, key=secrets.token_hex(8)))
-        embedded.run(job)
-    rate = (store.head() - before) / (time.perf_counter() - begun)
+    definition, params = fan(items)
+    job: UUID | None = None
+
+    def run() -> None:
+        nonlocal job
+        while job is None or store.head() < events:
+            job = embedded.submit(submission(Source(definition), params, key=secrets.token_hex(8)))
+            embedded.run(job)
+
+    pace = paced(run, store.head)
     embedded.close()
     store.close()
-    return rate, job
+    assert job is not None
+    return pace, job
+
+
+def paced(work: Callable[[], object], events: Callable[[], int]) -> Pace:
+    cpu = time.process_time()
+    seconds = timed(work)
+    count = events()
+    return Pace(count / seconds, 1e6 * (time.process_time() - cpu) / count)
 
 
 @contextmanager
-def places(folder: Path, mongo: str | None, *, with_mongo: bool) -> Iterator[dict[str, str]]:
+def places(
+    folder: Path, mongo: str | None, *, with_mongo: bool, with_sqlite: bool
+) -> Iterator[dict[str, str]]:
     """Give the URL of an empty place for each kind of store."""
-    urls = {"SQLite": f"sqlite:///{folder / secrets.token_hex(4)}.db"}
+    urls = {"SQLite": f"sqlite:///{folder / secrets.token_hex(4)}.db"} if with_sqlite else {}
     if with_mongo:
         urls["MongoDB"] = mongo or fresh_mongo_url()
     yield urls
@@ -77,20 +99,27 @@ def places(folder: Path, mongo: str | None, *, with_mongo: bool) -> Iterator[dic
         forget_database(urls["MongoDB"])
 
 
-def folding(log: str, views: ViewStore, batch: int, kind: str, reactor: float) -> None:
+def folding(log: str, views: ViewStore, batch: int, kind: str, reactor: Pace) -> None:
     """Print what each read model, and all of them, fold in a second."""
     store = open_store(log)
-    head = store.head()
     for model in READ_MODELS:
         views.reset()
         work = Folding(store, views, models=[model])
-        seconds = timed(lambda work=work: drained(work, batch))
-        rate = head / seconds
-        say(f"{kind}: {model.name}", rate, "events/s", ratio_to_reactor=round(rate / reactor, 2))
+        pace = paced(lambda work=work: drained(work, batch), store.head)
+        told(f"{kind}: {model.name}", pace, reactor)
     views.reset()
-    rate = head / timed(lambda: catch_up(store, views, batch_size=batch))
-    say(f"{kind}: all read models", rate, "events/s", ratio_to_reactor=round(rate / reactor, 2))
+    pace = paced(lambda: catch_up(store, views, batch_size=batch), store.head)
+    told(f"{kind}: all read models", pace, reactor)
     store.close()
+
+
+def told(figure: str, pace: Pace, reactor: Pace) -> None:
+    more = {
+        "ratio_to_reactor": round(pace.per_second / reactor.per_second, 2),
+        "cpu_us_per_event": round(pace.cpu_us, 1),
+        "ratio_of_cpu": round(reactor.cpu_us / pace.cpu_us, 2),
+    }
+    say(figure, pace.per_second, "events/s", **more)
 
 
 def drained(work: Folding, batch: int) -> None:
@@ -127,18 +156,19 @@ def listing(views: ViewStore, count: int, kind: str) -> None:
 
 
 def made_job(number: int) -> JobView:
-    # Multiples of primes, so that every team has jobs in every state and of every kind.
+    # Drawn, so that every team has jobs in every state and of every kind.
+    chosen = random.Random(number)
     return JobView(
         position=number + 1,
         job=uuid4(),
         name=f"job{number % 7}",
         version=1,
         definition="h",
-        state=STATES[number * 7 // 3 % len(STATES)],
+        state=chosen.choice(STATES),
         params=NULL,
         root=uuid4(),
         submitted_at=START + timedelta(seconds=number),
-        labels={"team": f"t{number * 11 // 5 % TEAMS}", "env": f"e{number % 5}"},
+        labels={"team": f"t{chosen.randrange(TEAMS)}", "env": f"e{number % 5}"},
     )
 
 
@@ -193,6 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=BATCH_EVENTS_MAX, help="events of a batch")
     parser.add_argument("--mongo", help="URL of an empty database")
     parser.add_argument("--no-mongo", action="store_true")
+    parser.add_argument("--no-sqlite", action="store_true")
     parser.add_argument("--rebuild", nargs=2, metavar=("LOG", "VIEWS"), help=argparse.SUPPRESS)
     options: Any = parser.parse_args(arguments)
     if options.rebuild:
@@ -207,9 +238,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measured(folder: Path, options: Any) -> None:
     log, long_log = (f"sqlite:///{folder / name}" for name in ("log.db", "long.db"))
     reactor, job = written(log, options.items)
-    say("reactor with in-line steps, SQLite FULL", reactor, "events/s")
+    told("reactor with in-line steps, SQLite FULL", reactor, reactor)
     written(long_log, options.items, options.events)
-    with places(folder, options.mongo, with_mongo=not options.no_mongo) as urls:
+    kinds = {"with_mongo": not options.no_mongo, "with_sqlite": not options.no_sqlite}
+    with places(folder, options.mongo, **kinds) as urls:
         for kind, url in urls.items():
             views = open_views(url)
             folding(log, views, options.batch, kind, reactor)
