@@ -21,7 +21,7 @@ from warrener.services.folding import Folding
 from warrener.services.lag import Lag, lag
 from warrener.services.shares import LEASE_SECONDS, PartitionShare
 
-BATCH_EVENTS = 500
+BATCH_EVENTS = 1_000
 IDLE_SECONDS_MIN = 0.05
 IDLE_SECONDS_MAX = 0.5
 STANDBY_SECONDS = 0.25  # how often one that holds nothing looks for partitions that are free
@@ -109,8 +109,10 @@ class ProjectorDaemon:
         self._follow_leases()
         self._look_again_if_due()
         busy = False
-        for partition in () if self._stopping.is_set() else self.share.held:
-            busy |= self._turn(self._folding(partition))
+        for partition in self.share.held:
+            self._follow_leases()  # a round over many partitions may last longer than a lease
+            if partition in self.share.held and not self._stopping.is_set():
+                busy |= self._turn(self._folding(partition))
         self._tell()
         return busy
 
