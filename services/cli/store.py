@@ -85,10 +85,13 @@ def info(*, store: options.Store = None, as_json: options.AsJson = False) -> Non
 
 
 def rebuild_views(*, store: options.Store = None, as_json: options.AsJson = False) -> None:
-    """Forget the read models, which lists and queries are answered from, and make them anew."""
+    """Make the read models anew, which lists and queries are answered from.
+
+    The present ones are in use until the new ones take their place.
+    """
     from warrener.services import wiring, wiring_store
     from warrener.services.cli.progress import working
-    from warrener.services.store_rebuild import rebuild
+    from warrener.services.rebuild import rebuild
 
     session = Session(as_json=as_json, store=store)
     with wiring_store.opened_logs(session.settings.store_url) as logs:
