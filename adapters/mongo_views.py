@@ -22,7 +22,7 @@ from warrener.adapters.mongo_generations import Generations, Layout, collection
 from warrener.adapters.mongo_places import Place
 from warrener.adapters.mongo_queries import Query
 from warrener.adapters.mongo_tables import TABLES
-from warrener.adapters.mongo_writes import write_documents
+from warrener.adapters.mongo_view_writes import write_documents
 from warrener.adapters.sqlite_tables import moment
 from warrener.domain.errors import Conflict, StoreUnavailable
 from warrener.projections.attempt_views import AttemptView
@@ -135,17 +135,17 @@ class MongoViewStore:
         self._generations.forget(place)
 
     def forget_jobs(self, jobs: Sequence[UUID]) -> None:
-        """Forget what is kept of jobs that were pruned."""
-        self._moved_on(self._generation)
+        """Forget what is kept of jobs that were pruned, also in what is being built."""
+        layout = self._generations.layout()
         with self._generations.using() as db:
-            for table, wanted in queries.of_jobs(jobs):
-                collection(db, self._generation, table).delete_many(wanted)
+            for generation in {layout.generation, layout.building} - {0}:
+                for table, wanted in queries.of_jobs(jobs):
+                    collection(db, generation, table).delete_many(wanted)
 
     def reset(self) -> None:
         """Begin a new generation, which is empty."""
         number = self._generations.reset(self._generation if self._building else None)
         self._generation = self._opened = number
-        self._begun.clear()
 
     def fresh(self) -> ViewStore:
         """Return an empty store of the next generation."""
@@ -159,7 +159,6 @@ class MongoViewStore:
         if not isinstance(fresh, MongoViewStore):
             raise TypeError("only what `fresh` returned can be switched to")
         self._generations.switch(fresh._generation)
-        fresh.close()
 
     def find_jobs(self, wanted: JobFilter) -> Sequence[JobView]:
         """Return matching jobs, the newest first."""

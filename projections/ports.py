@@ -134,12 +134,30 @@ class ViewStore(Protocol):
 
         Positions stay, and what jobs share: definitions, requests for people, limits. Their events
         tell nothing of them any more, so they do not come back. Jobs that are not known are passed
-        over, so that it may be done again; `jobs` are some hundreds at most.
+        over, so that it may be done again; `jobs` are some hundreds at most. They are forgotten in
+        what is being built, too.
         """
         ...
 
     def reset(self) -> None:
-        """Forget all documents, positions and stopped models."""
+        """Forget all documents, positions and stopped models, as a `switch` to nothing does."""
+        ...
+
+    def fresh(self) -> ViewStore:
+        """Begin the next generation: return an empty store that no query sees until `switch`.
+
+        What was left of a rebuild that broke off is forgotten. One that still runs hears of it by
+        `Conflict` when it saves. Close the store without switching to give the rebuild up.
+        """
+        ...
+
+    def switch(self, fresh: ViewStore) -> None:
+        """Put what the store that `fresh` returned has in the place of all documents and positions.
+
+        Queries and `positions` of every process see it from now on, all at once. Whoever has read
+        positions before gets `Conflict` when he saves. Raises `Conflict` if another rebuild has
+        begun. The store that was returned is of no more use.
+        """
         ...
 
     def find_jobs(self, wanted: JobFilter) -> Sequence[JobView]:

@@ -123,7 +123,7 @@ class ReactorDaemon:
         self._look_after_leases()
         if self._board is None:
             return
-        self._board.pump(POLL_SECONDS)
+        self._board.pump(0.0 if self._board.waiting else POLL_SECONDS)
         self._windows.begin_round()
         for partition, reactor in list(self._reactors.items()):
             if self._share.holds(partition, self._clock.now()):

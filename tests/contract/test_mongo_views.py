@@ -15,7 +15,7 @@ from support.random_histories import ACTIONS as RANDOM_ACTIONS
 from support.random_histories import played
 from support.scale import scaled
 
-from warrener.adapters import mongo_generations, mongo_queries, mongo_views, mongo_writes
+from warrener.adapters import mongo_generations, mongo_queries, mongo_view_writes, mongo_views
 from warrener.adapters.memory_views import MemoryViewStore
 from warrener.adapters.mongo_client import Document, MongoDatabase
 from warrener.adapters.mongo_generations import collection, collection_name
@@ -97,7 +97,7 @@ class HalfWriting(MongoViewStore):
                 left -= len(part)
                 before = (loaded or {}).get(table, {})
                 of = collection(db, self._generation, table)
-                mongo_writes.write_documents(of, table, part, before, place)
+                mongo_view_writes.write_documents(of, table, part, before, place)
         raise PowerCut
 
 
@@ -132,7 +132,7 @@ class Pauses:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.at, self.asleep = -1, False
         self.meanwhile: Callable[[], None] = lambda: None
-        write, load = mongo_writes.write_documents, MongoViewStore._load
+        write, load = mongo_view_writes.write_documents, MongoViewStore._load
 
         def one_by_one(
             of: Collection[Document],
@@ -249,7 +249,7 @@ def mongo_write(
 ) -> None:
     with views._generations.using() as db:
         of = collection(db, views._generation, table)
-        mongo_writes.write_documents(of, table, changed, loaded, views._place(0))
+        mongo_view_writes.write_documents(of, table, changed, loaded, views._place(0))
 
 
 def test_positions_of_partitions_move_apart(views: MongoViewStore) -> None:

@@ -1,9 +1,9 @@
-"""What every `ViewStore` owes. A new one is one more entry in `STORES`."""
+"""What every `ViewStore` owes. A new one is one more in `support.view_stores`."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,15 @@ from uuid import UUID
 
 import pytest
 from support.histories import REPORT, START, History, definition, finish_report, half_done_report
+from support.view_stores import VIEW_STORES, view_store_opener
 
-from warrener.adapters import sqlite_views
+from warrener.adapters import sqlite_generations
 from warrener.adapters.memory_views import MemoryViewStore
-from warrener.adapters.mongo_views import MongoViewStore
 from warrener.adapters.sqlite_queries import job_query
+from warrener.adapters.sqlite_tables import SCHEMA_VERSION
 from warrener.adapters.sqlite_views import SqliteViewStore
 from warrener.domain.definition.model import Rate
-from warrener.domain.errors import Conflict, StoreUnavailable
+from warrener.domain.errors import Conflict, StoredDataError, StoreUnavailable
 from warrener.projections.attempt_views import ATTEMPTS, TRACKS, AttemptView
 from warrener.projections.control_views import ACTIONS, FLEET, LIMITS
 from warrener.projections.ports import (
@@ -32,18 +33,10 @@ from warrener.projections.ports import (
 from warrener.projections.views import DEFINITIONS, HISTORY, JOBS, STEPS, StepView
 from warrener.services.projector import catch_up
 
-STORES: dict[str, Callable[[pytest.FixtureRequest], ViewStore]] = {
-    "memory": lambda _request: MemoryViewStore(),
-    "mongo": lambda request: MongoViewStore(request.getfixturevalue("mongo_url")),
-    "sqlite": lambda request: SqliteViewStore(
-        str(request.getfixturevalue("tmp_path") / "views.db")
-    ),
-}
 
-
-@pytest.fixture(params=sorted(STORES))
+@pytest.fixture(params=VIEW_STORES)
 def views(request: pytest.FixtureRequest) -> Iterator[ViewStore]:
-    store = STORES[request.param](request)
+    store = view_store_opener(request.param, request)()
     yield store
     store.close()
 
@@ -546,13 +539,16 @@ def test_views_of_an_older_layout_are_dropped_and_other_tables_left_alone(
     catch_up(history.store, old)
     old.close()
 
-    monkeypatch.setattr(sqlite_views, "SCHEMA_VERSION", sqlite_views.SCHEMA_VERSION + 1)
-    new = SqliteViewStore(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite_generations, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+        new = SqliteViewStore(path)
 
     assert new.positions() == {}
     catch_up(history.store, new)
     assert new.load({JOBS: [job]})[JOBS][job].state == "running"
     assert log.execute("SELECT position FROM stored_events").fetchall() == [(7,)]
+    with pytest.raises(StoredDataError, match="newer version"):
+        SqliteViewStore(path)
 
 
 def test_views_can_be_read_while_another_process_writes_to_the_file(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from random import Random
 from uuid import UUID
 
 import pytest
@@ -34,7 +33,6 @@ HAND_OVER_SECONDS = 1.0  # what is aimed at, on a machine that does nothing else
 KILL_SECONDS = 10.0
 BUSY_FACTOR = 5.0  # how much longer a busy machine may take
 VHOST = "partitions"
-SEED = 20_261_125
 JOB = """
 job: pair
 endpoints: [support.endpoints_chaos]
@@ -56,7 +54,6 @@ class Field:
         (folder / "pair.yaml").write_text(JOB)
         self.settings = Settings(store_url=store_url, views_url=store_url, broker_url=broker_url)
         self.client = Client(broker_url)
-        self.chance = Random(SEED)
         self.jobs: dict[UUID, int] = {}
         self.reactors: list[Daemon] = []
         self.taken_over: dict[str, list[float]] = defaultdict(list)

@@ -126,3 +126,15 @@ def test_a_line_may_come_after_another_has_left_its_queue(
     board.pump()
 
     assert names(again) == ["a"]
+
+
+def test_a_party_that_takes_nothing_new_still_hears_what_is_confirmed(
+    board: Switchboard, sender: Channel
+) -> None:
+    line = consuming(board, FIRST)
+    send(sender, FIRST, "a")
+    board.pump()
+    line.publish([Outgoing(SECOND, b"", "b")], 1)
+
+    assert line.poll(0, 0.05).confirmed == [1]
+    assert names(line) == ["a"]
