@@ -309,6 +309,26 @@ def test_views_that_another_moved_on_are_looked_at_again() -> None:
     assert folding.position == history.store.head()
 
 
+def test_views_that_were_built_anew_meanwhile_are_gone_on_with() -> None:
+    history, job, _ = half_done_report()
+    views = MemoryViewStore()
+    folding = Folding(history.store, views)
+    run(folding)
+    fresh = views.fresh()
+    catch_up(history.store, fresh)
+    views.switch(fresh)
+    history.fail_job(job)
+
+    with pytest.raises(Conflict):
+        folding.turn(START, 9)
+    run(folding)
+
+    plain = MemoryViewStore()
+    catch_up(history.store, plain)
+    assert views.tables() == plain.tables()
+    assert views.positions() == plain.positions()
+
+
 def test_a_log_that_grows_between_two_questions_is_not_taken_for_another_one() -> None:
     history, job, _ = half_done_report()
     views = MemoryViewStore()
