@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Final
 
 import msgspec
-from eventsourcing.persistence import PersistenceError
+from eventsourcing.persistence import DataError, PersistenceError
 from pymongo import IndexModel, errors
 from pymongo.collection import Collection
 from pymongo.database import Database
@@ -132,6 +132,8 @@ class Generations:
         try:
             with self._database.using() as db:
                 yield db
+        except DataError as error:
+            raise StoredDataError(f"MongoDB cannot keep a document: {error}") from error
         except PersistenceError as error:
             raise StoreUnavailable(f"the read models cannot be used: {error}") from error
 

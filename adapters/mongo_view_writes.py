@@ -13,7 +13,7 @@ from pymongo.collection import Collection
 from warrener.adapters.mongo_client import Document
 from warrener.adapters.mongo_places import Place
 from warrener.adapters.mongo_tables import TABLES
-from warrener.domain.errors import Conflict
+from warrener.domain.errors import Conflict, StoredDataError
 
 Write = InsertOne[Document] | UpdateOne
 _ENCODER: Final = msgspec.json.Encoder()
@@ -21,6 +21,9 @@ _ENCODER: Final = msgspec.json.Encoder()
 # id, or it would have to add one under an id that is none.
 _NOT_FOUND: Final = (66, 11000, 11001)
 _NO_ID: Final = ""
+BYTES_MAX: Final = (
+    16 * 1024 * 1024 - 64 * 1024
+)  # of MongoDB's 16 MiB; the rest is what goes with it
 
 
 def write_documents(
@@ -76,9 +79,13 @@ def _document(table: str, view: Any, place: Place) -> Document:
 
 
 def _always(view: Any, place: Place) -> Document:
-    document = Binary(_ENCODER.encode(view))
+    document = _ENCODER.encode(view)
+    if len(document) > BYTES_MAX:
+        raise StoredDataError(
+            f"the {type(view).__name__} {view.key} is too large for MongoDB: {len(document)} bytes"
+        )
     written_for = {"partition": place.partition, "era": place.era}
-    return {"position": view.position, **written_for, "doc": document}
+    return {"position": view.position, **written_for, "doc": Binary(document)}
 
 
 def _update(table: str, before: Any, view: Any, place: Place) -> UpdateOne:

@@ -8,8 +8,10 @@ from warrener.domain.errors import ServiceUnavailable, StoredDataError
 from warrener.domain.partitions import Logs
 from warrener.projections.ports import ViewStore
 from warrener.services.logs import each_log
-from warrener.services.projector import BATCH_EVENTS_MAX, Progress, catch_up
+from warrener.services.projector import Progress, catch_up
 
+# Larger than a projector's: what counts many steps is then loaded and written less often.
+BATCH_EVENTS_MAX: Final = 8_000
 REST_EVENTS_MAX: Final = 500  # how far the new ones may be behind when they are put in place
 ROUNDS_MAX: Final = 50  # each begins with what has arrived during the one before
 

@@ -23,11 +23,12 @@ from warrener.adapters.mongo_places import Place
 from warrener.adapters.mongo_queries import Query
 from warrener.adapters.mongo_tables import LAYOUT_VERSION, TABLES, Keys
 from warrener.adapters.mongo_views import MongoViewStore
+from warrener.domain.definition.check import BYTES_MAX
 from warrener.domain.errors import Conflict, StoredDataError
 from warrener.projections.apply import READ_MODELS
 from warrener.projections.attempt_views import AttemptView
 from warrener.projections.ports import ActionFilter, Documents, JobCursor, JobFilter
-from warrener.projections.views import JOBS, STEPS, StepView
+from warrener.projections.views import DEFINITIONS, JOBS, STEPS, DefinitionView, StepView
 from warrener.services.projector import apply_batch, catch_up
 
 JOB = UUID(int=1)
@@ -238,6 +239,25 @@ def test_a_new_document_that_another_has_added_meanwhile_is_not_replaced(
     mongo_write(views, STEPS, {step.key: at(3, step)}, {})
 
     assert views.load({STEPS: [step.key]})[STEPS][step.key].position == 3
+
+
+def test_the_largest_definition_fits_whatever_is_in_it(views: MongoViewStore) -> None:
+    quoted = DefinitionView(hash="h", name="n", version=1, json='"' * BYTES_MAX, steps=1)
+
+    views.save("jobs", 0, 1, {DEFINITIONS: {"h": quoted}})
+
+    assert views.load({DEFINITIONS: ["h"]}) == {DEFINITIONS: {"h": quoted}}
+
+
+def test_a_document_that_is_too_large_is_told_from_a_store_that_is_away(
+    views: MongoViewStore,
+) -> None:
+    large = DefinitionView(hash="h", name="n", version=1, json="x" * 2**24, steps=1)
+
+    with pytest.raises(StoredDataError, match="too large"):
+        views.save("jobs", 0, 1, {DEFINITIONS: {"h": large}})
+
+    assert views.positions() == {}
 
 
 def test_a_document_that_is_gone_is_not_written_again(views: MongoViewStore) -> None:
