@@ -292,6 +292,8 @@ def test_commands_about_a_pruned_job_say_where_it_is(kept: Kept, tmp_path: Path)
             reason = kept.driver.command(command)
             assert reason is not None
             assert f"job {each} was pruned into the archive one" in reason
+        told = kept.driver.controller.recover([each], kept.driver.now)
+        assert "was pruned" in told[each]
         with pytest.raises(PrunedJob, match="warrener history"):
             outcome(kept.driver.store, each)
         with pytest.raises(PrunedJob, match="warrener history"):
