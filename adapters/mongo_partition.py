@@ -34,6 +34,7 @@ class MongoPartition:
     ) -> None:
         """Use a database that is open, or open the one that a URL names and close it at the end.
 
+        With `create_table` a store that is missing is made, with as many partitions as this needs.
         Raises `UsageError`, `StoreUnavailable` and `StoredDataError`.
         """
         opened = MongoDatabase(database) if isinstance(database, str) else database

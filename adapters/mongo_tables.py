@@ -40,7 +40,7 @@ from warrener.projections.views import (
     View,
 )
 
-LAYOUT_VERSION: Final = 1
+LAYOUT_VERSION: Final = 2
 Fields = dict[str, Any]
 Keys = tuple[tuple[str, int], ...]
 _POSITION_BITS: Final = 48
@@ -56,21 +56,15 @@ class Index(msgspec.Struct, frozen=True):
 class Table(msgspec.Struct, frozen=True):
     """A collection: its documents, their ids, what queries look at, and the indexes for that.
 
-    What is shared belongs to no partition.
+    What is shared belongs to no partition. No index finds the documents of one partition: it would
+    make every write dearer, and they are looked for only when a log was exchanged.
     """
 
     type: type[View]
     id: Callable[[Any], Any]  # key -> id in MongoDB
     fields: Callable[[Any], Fields]
-    own_indexes: tuple[Index, ...] = ()
+    indexes: tuple[Index, ...] = ()
     shared: bool = False
-
-    @property
-    def indexes(self) -> tuple[Index, ...]:
-        """Return those of the queries, and the one by which a partition is forgotten."""
-        return (
-            self.own_indexes if self.shared else (*self.own_indexes, Index(_up("partition", "era")))
-        )
 
 
 def _up(*names: str) -> Keys:

@@ -17,7 +17,10 @@ from warrener.domain.errors import Conflict
 
 Write = InsertOne[Document] | UpdateOne
 _ENCODER: Final = msgspec.json.Encoder()
-_TAKEN: Final = (11000, 11001)
+# What a write gets that found no document like the one that was loaded: there is another under its
+# id, or it would have to add one under an id that is none.
+_NOT_FOUND: Final = (66, 11000, 11001)
+_NO_ID: Final = ""
 
 
 def write_documents(
@@ -58,7 +61,7 @@ def _written(collection: Collection[Document], writes: list[Write]) -> int | Non
         collection.bulk_write(writes, ordered=True)
     except errors.BulkWriteError as error:
         first: Document = next(iter((error.details or {}).get("writeErrors", [])), {})
-        if first.get("code") not in _TAKEN:
+        if first.get("code") not in _NOT_FOUND:
             raise
         return int(first["index"])
     return None
@@ -81,11 +84,15 @@ def _always(view: Any, place: Place) -> Document:
 def _update(table: str, before: Any, view: Any, place: Place) -> UpdateOne:
     """Return a write of what has changed, for MongoDB looks at the indexes of those fields alone.
 
-    If the document is another by now, the write tries to add a second one under its id and fails.
+    If the document is another by now, or is gone, the write would have to add one and fails: that
+    ends the batch there, while a write that only found nothing would let it go on.
     """
     old, new = TABLES[table].fields(before), TABLES[table].fields(view)
     changed = {name: value for name, value in new.items() if old.get(name) != value}
-    change: Document = {"$set": {**_always(view, place), **changed}}
+    change: Document = {
+        "$set": {**_always(view, place), **changed},
+        "$setOnInsert": {"_id": _NO_ID},
+    }
     gone = {name: "" for name in old if name not in new}
     if gone:
         change["$unset"] = gone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha256
 from uuid import UUID, uuid5
 
@@ -42,6 +43,7 @@ def child_job_id(step: UUID, generation: int = 1) -> UUID:
 
 
 INDEX_DIGITS_MAX = 9
+PATHS_KEPT_MAX = 8_192  # taken apart already: each is asked for many times in a row
 COMPENSATE = ".compensate"  # no name of a step in a definition has a dot
 
 
@@ -60,6 +62,7 @@ def item_path(step: str, index: int) -> str:
     return f"{step}[{index}]"
 
 
+@lru_cache(PATHS_KEPT_MAX)
 def split_path(path: str) -> tuple[str, int | None]:
     """Return step name and item index (None if it is no item) of a step's path in its own job."""
     if not path.endswith("]"):

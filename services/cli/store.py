@@ -85,9 +85,9 @@ def info(*, store: options.Store = None, as_json: options.AsJson = False) -> Non
 
 
 def rebuild_views(*, store: options.Store = None, as_json: options.AsJson = False) -> None:
-    """Make the read models anew, from which lists and queries are answered.
+    """Make the read models anew, which lists and queries are answered from.
 
-    The old ones are in use until the new ones are ready.
+    The present ones are in use until the new ones take their place.
     """
     from warrener.services import wiring
     from warrener.services.cli.progress import working

@@ -240,6 +240,18 @@ def test_a_new_document_that_another_has_added_meanwhile_is_not_replaced(
     assert views.load({STEPS: [step.key]})[STEPS][step.key].position == 3
 
 
+def test_a_document_that_is_gone_is_not_written_again(views: MongoViewStore) -> None:
+    step = StepView(job=JOB, path="a", root=JOB)
+    views.save("jobs", 0, 1, {STEPS: {step.key: at(1, step)}})
+    loaded = views.load({STEPS: [step.key]})[STEPS]
+    views.forget_jobs([JOB])
+
+    with pytest.raises(Conflict):
+        mongo_write(views, STEPS, {step.key: at(2, step)}, loaded)
+
+    assert stored(views)[STEPS] == 0
+
+
 def at(position: int, step: StepView) -> StepView:
     return StepView(position=position, job=step.job, path=step.path, root=step.root)
 
