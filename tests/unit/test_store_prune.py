@@ -10,11 +10,14 @@ from uuid import UUID
 import msgspec
 import pytest
 from support.driving import Driver
+from support.mongo import fresh_mongo_url
 from support.pruning import BIG, LEAF, Kept, work
 from support.stores import commits_of, memory_part
 
 from warrener.adapters.memory_events import MemoryEventStore
 from warrener.adapters.memory_views import MemoryViewStore
+from warrener.adapters.mongo_events import MongoRecorder
+from warrener.adapters.mongo_views import MongoViewStore
 from warrener.adapters.sqlite_events import open_sqlite
 from warrener.adapters.sqlite_views import SqliteViewStore
 from warrener.domain import ids
@@ -36,10 +39,13 @@ from warrener.services.store_restore import restore
 from warrener.services.store_verify import Damage, verify_part
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "mongo", "sqlite"])
 def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
     if request.param == "memory":
         made = Kept()
+    elif request.param == "mongo":
+        url = fresh_mongo_url()
+        made = Kept(EventLog(MongoRecorder(url)), MongoViewStore(url))
     else:
         log = EventLog(open_sqlite(str(tmp_path / "jobs.db")))
         made = Kept(log, SqliteViewStore(str(tmp_path / "views.db")))
@@ -292,6 +298,8 @@ def test_commands_about_a_pruned_job_say_where_it_is(kept: Kept, tmp_path: Path)
             reason = kept.driver.command(command)
             assert reason is not None
             assert f"job {each} was pruned into the archive one" in reason
+        told = kept.driver.controller.recover([each], kept.driver.now)
+        assert "was pruned" in told[each]
         with pytest.raises(PrunedJob, match="warrener history"):
             outcome(kept.driver.store, each)
         with pytest.raises(PrunedJob, match="warrener history"):
