@@ -73,7 +73,7 @@ def _broker(settings: Settings) -> list[Check]:
 
 
 def _partitions(settings: Settings) -> int:
-    """Return how many partitions the store has, 1 if it cannot be opened: that is told elsewhere."""
+    """Return how many partitions the store has; 1 if it cannot be opened, which others tell."""
     try:
         logs = wiring.open_logs(settings.store_url, create=False)
     except WarrenerError:
