@@ -24,7 +24,7 @@ from warrener.domain.messages import (
     Steering,
 )
 from warrener.domain.payloads import encode_json
-from warrener.services import wiring
+from warrener.services import wiring_runs
 from warrener.services.endpoints import REGISTRY, Endpoint, Registry
 from warrener.services.outcomes import Outcome, so_far
 from warrener.services.people import Awaited, awaited
@@ -67,7 +67,7 @@ class LocalRun:
         self._source = source_of(job, registry.names())
         self._virtual = clock == "virtual"
         queues = self._source.queues() or ["default"]
-        self._parts = wiring.open_local(
+        self._parts = wiring_runs.open_local(
             registry, queues, start=start if self._virtual else None, seed=seed
         )
         self._commands = 0

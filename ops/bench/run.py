@@ -33,7 +33,8 @@ from warrener.domain.flow import Flow
 from warrener.services.controller import Controller
 from warrener.services.submission import Source, submission
 from warrener.services.turn import Chance
-from warrener.services.wiring import open_clock, open_embedded, open_store
+from warrener.services.wiring import open_clock, open_store
+from warrener.services.wiring_runs import open_embedded
 
 BUDGET = {"steps": 10_000_000}
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from warrener.services import wiring
+from warrener.services import wiring_runs
 from warrener.services.cli.failures import Interrupted
 from warrener.services.cli.progress import live
 from warrener.services.logs import log_of_root
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from warrener.services.cli.session import Session
     from warrener.services.embedded import Embedded, Progress
     from warrener.services.outcomes import Outcome
-    from warrener.services.wiring import Mode
+    from warrener.services.wiring_runs import Mode
 
 Tick = Callable[["Embedded"], None]
 
@@ -43,8 +43,8 @@ def execute(
     Raises `Interrupted`, with the command that goes on, on Ctrl-C and SIGTERM.
     """
     submitted = False
-    with wiring.hold_job(session.settings, task.root), _stoppable():
-        embedded = wiring.open_embedded(
+    with wiring_runs.hold_job(session.settings, task.root), _stoppable():
+        embedded = wiring_runs.open_embedded(
             log_of_root(logs, task.root),
             queues=task.source.queues(),
             workers=workers or cpus(),

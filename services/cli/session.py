@@ -94,16 +94,16 @@ class Session:
     @contextmanager
     def steering(self) -> Iterator[SteeringCalls]:
         """Give what carries commands out: the fleet if one is named, else the store itself."""
-        from warrener.services import wiring
-
         if self.has_fleet:
             from warrener.services.client import Client
 
             with Client(self.settings.broker_url) as client:
                 yield client
         else:
+            from warrener.services import wiring_runs
+
             with self.logs() as logs:
-                yield wiring.open_steering(self.settings, logs)
+                yield wiring_runs.open_steering(self.settings, logs)
 
     def find_job(self, logs: Logs, text: str) -> UUID:
         """Return the id of the job that a text names: an id, or the start of one."""

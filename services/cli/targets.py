@@ -76,14 +76,14 @@ def tell(session: Session, command: str, sentence: str, **facts: Any) -> None:
 
 def say_how_to_go_on(session: Session, job: UUID) -> None:
     """Tell how to go on with a job of a store that nobody works on."""
-    from warrener.services import wiring
+    from warrener.services import wiring_runs
     from warrener.services.logs import log_of_job, root_of
 
     if session.has_fleet or session.output.as_json:
         return
     with session.logs() as logs:
         root = root_of(log_of_job(logs, job), job)
-    if not wiring.is_worked_on(session.settings, root):
+    if not wiring_runs.is_worked_on(session.settings, root):
         again = session.command("run", "--resume", root)
         session.output.note(f"nobody works on it now; go on with: {again}")
 

@@ -12,7 +12,8 @@ from warrener.domain.definition.model import JobDefinition
 from warrener.domain.payloads import INLINE_BYTES_MAX
 from warrener.services.embedded import Embedded
 from warrener.services.submission import Source, submission
-from warrener.services.wiring import INLINE_ORDERS, open_embedded, open_store
+from warrener.services.wiring import open_store
+from warrener.services.wiring_runs import INLINE_ORDERS, open_embedded
 
 ITEMS = 100_000
 WIDE: dict[str, Any] = {

@@ -26,7 +26,8 @@ from warrener.services.client_async import AsyncClient
 from warrener.services.endpoints import Registry
 from warrener.services.settings import Settings
 from warrener.services.submission import Source, submission
-from warrener.services.wiring import hold_job, open_leases
+from warrener.services.wiring import open_leases
+from warrener.services.wiring_runs import hold_job
 
 REGISTRY = Registry()
 DIAMOND: dict[str, Any] = {

@@ -26,7 +26,8 @@ from warrener.services.logs import LogSet
 from warrener.services.settings import Settings
 from warrener.services.steering import CONFLICTS_MAX, StoreSteering
 from warrener.services.turn import Chance
-from warrener.services.wiring import open_leases, open_steering, open_store
+from warrener.services.wiring import open_leases, open_store
+from warrener.services.wiring_runs import open_steering
 
 CHAIN: dict[str, Any] = {
     "job": "chain",
