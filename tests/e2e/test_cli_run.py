@@ -188,7 +188,7 @@ def test_downstream_runs_what_follows(cli: Cli) -> None:
         (("--resume", "abcd1234"), "no store"),
         (("sum.yaml", "--workers", "0"), "--workers"),
         (("sum.yaml", "--wokers", "1"), "--workers"),
-        (("sum.yaml", "--store", "mongodb://u:hunter2@h/d"), "not supported yet"),
+        (("sum.yaml", "--store", "postgresql://u:hunter2@h/d"), "not supported yet"),
         (("sum.yaml", "--store", "sqlite://x"), "sqlite:///"),
         (("sum.yaml", "--log", "loud"), "log"),
     ],
