@@ -22,6 +22,7 @@ from warrener.adapters.mongo_layout import BLOBS, FILES
 
 INLINE_BYTES_MAX: Final = 1024 * 1024
 BATCH_BYTES_MAX: Final = 8 * 1024 * 1024
+_LAST_NAME: Final = chr(0x10FFFF)  # no text comes after it
 
 
 class MongoBlobs:
@@ -60,7 +61,7 @@ class MongoBlobs:
     def names(self, after: str, limit: int) -> Sequence[str]:
         """Return names in order, those after one."""
         with self._database.using() as db:
-            wanted = {"k": self._partition, "n": {"$gt": after}}
+            wanted = {"k": self._partition, "n": {"$gt": after, "$lte": _LAST_NAME}}
             found = db[BLOBS].find(wanted, {"n": 1}).sort("n", ASCENDING).limit(limit)
             return [each["n"] for each in found]
 

@@ -5,6 +5,7 @@
     log_blobs        blobs by partition and name; what is large lies in GridFS (see `mongo_blobs`)
     log_partitions   for each partition what belongs to no commit: outbox, restores
     log_open_roots   for each partition the open jobs up to some position (see `mongo_open_roots`)
+    log_archives     for each partition where the events are that were pruned
     log_tracking     how far readers of other logs are that write nothing here
 
 The key of a partition, `k`, begins every key of commits and blobs: on a sharded cluster shard both
@@ -29,6 +30,7 @@ BLOBS: Final = "log_blobs"
 FILES: Final = "log_files"  # of GridFS
 PARTITIONS: Final = "log_partitions"
 OPEN_ROOTS: Final = "log_open_roots"
+ARCHIVES: Final = "log_archives"
 TRACKING: Final = "log_tracking"
 POSITION_MAX: Final = 2**63 - 1
 _STORE: Final = "store"

@@ -49,12 +49,13 @@ class OpenRoots:
             return self._begin()
 
     def note(self, last: int, count: int, opened: Iterable[UUID], ended: Iterable[UUID]) -> None:
-        """A commit was written: so many events up to a position."""
-        with self._lock:
-            if self._position is None or self._position != last - count:
-                return  # it will be read when somebody asks
-            self._apply([job.hex for job in opened], [job.hex for job in ended])
-            self._position = last
+        """A commit was written: so many events up to a position. Never fails: it can be read."""
+        with self._lock, suppress(PersistenceError):
+            if self._position == last - count:
+                self._apply([job.hex for job in opened], [job.hex for job in ended])
+                self._position = last
+            elif self._position is None or last - self._position >= FOLD_EVENTS:
+                self._catch_up()
             self._save_if_far()
 
     def _begin(self) -> int:
@@ -89,7 +90,7 @@ class OpenRoots:
 
     def _save_if_far(self) -> None:
         """Move the sum on; if that fails, whoever reads next has more to read."""
-        position = self._begin()
+        position = self._position or 0
         if position - self._saved < FOLD_EVENTS or len(self._jobs) * _ID_BYTES > SUM_BYTES_MAX:
             return
         change = {"$set": {"p": position, "jobs": b"".join(map(bytes.fromhex, self._jobs))}}

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from eventsourcing.persistence import IntegrityError, OperationalError, PersistenceError
 from msgspec.structs import replace
 
@@ -14,13 +15,13 @@ from warrener.adapters.codec import EventMapper
 from warrener.adapters.mongo_blobs import MongoBlobs
 from warrener.adapters.mongo_client import Document, MongoDatabase
 from warrener.adapters.mongo_commits import Draft, draft, place_of
-from warrener.adapters.mongo_layout import COMMITS, PARTITIONS, make_store
+from warrener.adapters.mongo_layout import ARCHIVES, BLOBS, COMMITS, PARTITIONS, make_store
 from warrener.adapters.mongo_open_roots import OpenRoots
 from warrener.adapters.mongo_reader import MongoReader
 from warrener.adapters.mongo_versions import Versions
 from warrener.adapters.mongo_writer import COMMIT_SECONDS, MongoWriter, Patience
 from warrener.domain.errors import StoredDataError, StoreUnavailable
-from warrener.domain.stored import StoredCommit, StoredRow
+from warrener.domain.stored import Archive, Measured, StoredCommit, StoredRow, link
 
 
 class MongoPartition:
@@ -33,6 +34,7 @@ class MongoPartition:
     ) -> None:
         """Use a database that is open, or open the one that a URL names and close it at the end.
 
+        With `create_table` a store that is missing is made, with as many partitions as this needs.
         Raises `UsageError`, `StoreUnavailable` and `StoredDataError`.
         """
         opened = MongoDatabase(database) if isinstance(database, str) else database
@@ -107,6 +109,8 @@ class MongoPartition:
                     f"a commit at position {commit.first} is not the next one: the log has"
                     f" {position} events"
                 )
+            if link(self._writer.tip().link, commit.first, commit.rows) != commit.link:
+                raise IntegrityError(f"the link of the commit at {commit.first} does not hold")
             self.append(copy, opened, ended)
 
     def replace_rows(self, rows: Mapping[int, StoredRow]) -> None:
@@ -163,6 +167,30 @@ class MongoPartition:
     def set_epoch(self, epoch: int) -> None:
         """Set how often this log was restored."""
         self._set_beside({"$set": {"epoch": epoch}})
+
+    def select_archives(self) -> Sequence[Archive]:
+        """Return the archives that events of this partition were pruned into, oldest first."""
+        wanted = {"k": self.partition}
+        with self.database.using() as db:
+            docs = [each["doc"] for each in db[ARCHIVES].find(wanted)]
+        found = [msgspec.json.decode(doc, type=Archive) for doc in docs]
+        return sorted(found, key=lambda archive: (archive.made_at, archive.id))
+
+    def put_archive(self, archive: Archive) -> None:
+        """Keep where an archive is, in the place of what was kept of it before."""
+        key = f"{self.partition}:{archive.id}"
+        change = {"$set": {"k": self.partition, "doc": msgspec.json.encode(archive)}}
+        with self.database.using() as db:
+            db[ARCHIVES].update_one({"_id": key}, change, upsert=True)
+
+    def measure(self) -> Measured:
+        """Return how much there is; the size is that of the whole database."""
+        wanted = {"k": self.partition}
+        with self.database.using() as db:
+            commits = db[COMMITS].count_documents(wanted)
+            blobs = db[BLOBS].count_documents(wanted)
+            size = db.command("dbStats").get("totalSize")
+        return Measured(commits, blobs, None if size is None else int(size))
 
     def _beside(self) -> Document:
         """Return what is kept of the partition outside its commits."""

@@ -24,7 +24,9 @@ from warrener.adapters.mongo_commits import TIP_FIELDS, Draft, Tip, tip_of
 from warrener.adapters.mongo_layout import COMMITS, POSITION_MAX
 from warrener.adapters.mongo_reader import MongoReader
 
-COMMIT_SECONDS: Final = 30.0  # how long a commit is tried; an election takes about 10
+# How long a commit is tried; an election takes about 10. The last try may begin right before the
+# end and then take as long as the driver's own bounds allow (see `mongo_client.TIMEOUTS_MS`).
+COMMIT_SECONDS: Final = 30.0
 PAUSE_SECONDS: Final = 0.005  # grows twofold up to the maximum, with chance in it
 PAUSE_SECONDS_MAX: Final = 0.5
 

@@ -8,7 +8,13 @@ from uuid import UUID
 
 import msgspec
 
-from warrener.adapters.sqlite_queries import job_query, timeline_query
+from warrener.adapters.sqlite_queries import (
+    WAITERS,
+    WAITERS_FIRST,
+    action_query,
+    job_query,
+    timeline_query,
+)
 from warrener.adapters.sqlite_tables import TABLES, moment
 from warrener.projections.attempt_views import ATTEMPTS, AttemptView
 from warrener.projections.control_views import ACTIONS, LIMITS, ActionView, LimitView
@@ -88,14 +94,7 @@ class SqliteAnswers:
 
     def find_actions(self, wanted: ActionFilter) -> Sequence[ActionView]:
         """Return matching requests, the newest first."""
-        asked = {"subject": wanted.subject, "state": wanted.state}
-        conditions = {name: value for name, value in asked.items() if value is not None}
-        texts = " AND ".join(f"{name} = ?" for name in conditions)
-        sql = (
-            f"SELECT doc FROM view_actions {'WHERE ' if texts else ''}{texts}"
-            " ORDER BY opened_at DESC, request DESC LIMIT ?"
-        )
-        return self._views(ACTIONS, sql, (*conditions.values(), wanted.limit))
+        return self._views(ACTIONS, *action_query(wanted))
 
     def actions_between(self, low: UUID, high: UUID, limit: int) -> Sequence[UUID]:
         """Return ids of requests from `low` to `high`."""
@@ -107,13 +106,8 @@ class SqliteAnswers:
 
     def waiters(self, request: UUID, limit: int) -> Waiters:
         """Return who waits for the answer to a request."""
-        where = "FROM view_steps WHERE request = ?"
-        of_job = f"SELECT COUNT(*) AS steps, MIN(until) AS until {where} GROUP BY job"
-        sql = f"SELECT TOTAL(steps), COUNT(*), MIN(until) FROM ({of_job})"
-        ((steps, jobs, until),) = self._rows(sql, (request.bytes,))
-        first = self._views(
-            STEPS, f"SELECT doc {where} ORDER BY job, path LIMIT ?", (request.bytes, limit)
-        )
+        ((steps, jobs, until),) = self._rows(WAITERS, (request.bytes,))
+        first = self._views(STEPS, WAITERS_FIRST, (request.bytes, limit))
         return Waiters(int(steps), jobs, None if until is None else moment(until), tuple(first))
 
     def limits(self, limit: int) -> Sequence[LimitView]:

@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from warrener.adapters.sqlite_tables import microseconds
 from warrener.projections.attempt_views import AttemptView
-from warrener.projections.ports import JobFilter
+from warrener.projections.ports import ActionFilter, JobFilter
 from warrener.projections.views import JobView
+
+_WAITING = "FROM view_steps WHERE request = ?"
+WAITERS: Final = (
+    "SELECT TOTAL(steps), COUNT(*), MIN(until) FROM"
+    f" (SELECT COUNT(*) AS steps, MIN(until) AS until {_WAITING} GROUP BY job)"
+)
+WAITERS_FIRST: Final = f"SELECT doc {_WAITING} ORDER BY job, path LIMIT ?"
+
+
+def action_query(wanted: ActionFilter) -> tuple[str, tuple[Any, ...]]:
+    """Return statement and values that find requests for people."""
+    asked = {"subject": wanted.subject, "state": wanted.state}
+    conditions = {name: value for name, value in asked.items() if value is not None}
+    texts = " AND ".join(f"{name} = ?" for name in conditions)
+    sql = (
+        f"SELECT doc FROM view_actions {'WHERE ' if texts else ''}{texts}"
+        " ORDER BY opened_at DESC, request DESC LIMIT ?"
+    )
+    return sql, (*conditions.values(), wanted.limit)
 
 
 def job_query(wanted: JobFilter) -> tuple[str, tuple[Any, ...]]:

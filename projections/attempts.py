@@ -6,9 +6,8 @@ It reads no documents of other read models, for those may be ahead of it or behi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from copy import copy
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from warrener.domain.events import Error, Event, JobAdvanced, JobRerun, JobSubmitted, Recorded
@@ -35,9 +34,8 @@ from warrener.projections.attempt_views import (
     AttemptView,
     TrackView,
 )
+from warrener.projections.attempt_working import ROOT_PATH, AttemptWorking
 from warrener.projections.ports import Documents, Wanted
-
-_ROOT: Final = ""  # path of the track that keeps the root of a job
 
 
 def wanted(batch: Sequence[Positioned]) -> Wanted:
@@ -58,7 +56,7 @@ def _tracks(recorded: Recorded) -> set[tuple[UUID, str]]:
     """Return the keys of the tracks that an event reads or changes."""
     job, event = recorded.originator_id, recorded.event
     if isinstance(event, StepReleased | StepOpened | StepReadied):
-        return {(event.job, _ROOT), (event.job, split_path(event.path)[0])}
+        return {(event.job, ROOT_PATH), (event.job, split_path(event.path)[0])}
     named: Sequence[str] = ()
     if isinstance(event, JobAdvanced):
         named = tuple(event.readied)
@@ -66,7 +64,7 @@ def _tracks(recorded: Recorded) -> set[tuple[UUID, str]]:
         named = event.steps
     elif not isinstance(event, JobSubmitted):
         return set()
-    return {(job, path) for path in (_ROOT, *named)}
+    return {(job, path) for path in (ROOT_PATH, *named)}
 
 
 def _number(event: Event) -> int:
@@ -81,7 +79,7 @@ def fold(batch: Sequence[Positioned], loaded: Documents) -> Documents:
     Attempts come before the tracks that they were made from, so a batch that was half written is
     folded to the same attempts when it is applied again.
     """
-    working = _Working(loaded)
+    working = AttemptWorking(loaded)
     for positioned in batch:
         working.position = positioned.position
         event = positioned.recorded.event
@@ -91,74 +89,30 @@ def fold(batch: Sequence[Positioned], loaded: Documents) -> Documents:
     return working.changed
 
 
-class _Working:
-    """The documents that one batch works on, copied when first changed."""
-
-    def __init__(self, loaded: Documents) -> None:
-        self.changed: dict[str, dict[Any, Any]] = {ATTEMPTS: {}, TRACKS: {}}
-        self.position = 0
-        self._loaded = loaded
-
-    def peek(self, table: str, key: Any) -> Any:
-        """Return a document, to read."""
-        found = self.changed[table].get(key)
-        return self._loaded.get(table, {}).get(key) if found is None else found
-
-    def edit(self, table: str, key: Any) -> Any:
-        """Return a document to change; None if there is none or it has seen this event."""
-        view = self.peek(table, key)
-        if view is None or view.position >= self.position:
-            return None
-        fresh = self.changed[table][key] = copy(view)
-        fresh.position = self.position
-        return fresh
-
-    def put(self, table: str, view: Any) -> None:
-        """Begin a document anew, unless the one under its key has seen this event."""
-        known = self.peek(table, view.key)
-        if known is None or known.position < self.position:
-            view.position = self.position
-            self.changed[table][view.key] = view
-
-    def root(self, job: UUID) -> UUID:
-        """Return the root of a job, itself if it is not known."""
-        track: TrackView | None = self.peek(TRACKS, (job, _ROOT))
-        return job if track is None else track.root
-
-    def track(self, job: UUID, name: str) -> TrackView | None:
-        """Return the track of a named step to change, made if need be."""
-        if self.peek(TRACKS, (job, name)) is None:
-            self.put(TRACKS, TrackView(job=job, path=name, root=self.root(job)))
-            made: TrackView = self.changed[TRACKS][job, name]
-            return made
-        view: TrackView | None = self.edit(TRACKS, (job, name))
-        return view
-
-
 # --- what goes before an attempt ------------------------------------------------------------------
 
 
-def _submitted(working: _Working, job: UUID, event: JobSubmitted) -> None:
-    working.put(TRACKS, TrackView(job=job, path=_ROOT, root=event.root))
+def _submitted(working: AttemptWorking, job: UUID, event: JobSubmitted) -> None:
+    working.put(TRACKS, TrackView(job=job, path=ROOT_PATH, root=event.root))
 
 
-def _advanced(working: _Working, job: UUID, event: JobAdvanced) -> None:
+def _advanced(working: AttemptWorking, job: UUID, event: JobAdvanced) -> None:
     for name in event.readied:
         _ready(working, job, name, event.at)
 
 
-def _readied(working: _Working, _stream: UUID, event: StepReadied) -> None:
+def _readied(working: AttemptWorking, _stream: UUID, event: StepReadied) -> None:
     if split_path(event.path)[1] is None:
         _ready(working, event.job, event.path, event.at)
 
 
-def _ready(working: _Working, job: UUID, name: str, at: datetime) -> None:
+def _ready(working: AttemptWorking, job: UUID, name: str, at: datetime) -> None:
     track = working.track(job, name)
     if track is not None:
         track.ready_at = at
 
 
-def _rerun(working: _Working, job: UUID, event: JobRerun) -> None:
+def _rerun(working: AttemptWorking, job: UUID, event: JobRerun) -> None:
     for name in event.steps:
         track = working.track(job, name)
         if track is not None:
@@ -168,7 +122,7 @@ def _rerun(working: _Working, job: UUID, event: JobRerun) -> None:
 # --- its beginning --------------------------------------------------------------------------------
 
 
-def _released(working: _Working, _stream: UUID, event: StepReleased) -> None:
+def _released(working: AttemptWorking, _stream: UUID, event: StepReleased) -> None:
     view = AttemptView(
         job=event.job,
         path=event.path,
@@ -183,13 +137,13 @@ def _released(working: _Working, _stream: UUID, event: StepReleased) -> None:
     working.put(ATTEMPTS, view)
 
 
-def _generation(working: _Working, event: StepEvent) -> int:
+def _generation(working: AttemptWorking, event: StepEvent) -> int:
     """Return the generation of a step; an item has that of its fan-out."""
     track: TrackView | None = working.peek(TRACKS, (event.job, split_path(event.path)[0]))
     return 1 if track is None else track.generation
 
 
-def _ready_since(working: _Working, event: StepReleased) -> datetime | None:
+def _ready_since(working: AttemptWorking, event: StepReleased) -> datetime | None:
     """Return since when an attempt could have gone out: after a failure, since it was due."""
     number = event.attempt - 1
     before: AttemptView | None = working.peek(ATTEMPTS, (event.job, event.path, number))
@@ -200,7 +154,7 @@ def _ready_since(working: _Working, event: StepReleased) -> datetime | None:
     return None if track is None or item is not None else track.ready_at
 
 
-def _opened(working: _Working, _stream: UUID, event: StepOpened) -> None:
+def _opened(working: AttemptWorking, _stream: UUID, event: StepOpened) -> None:
     view = AttemptView(
         job=event.job,
         path=event.path,
@@ -228,7 +182,7 @@ def _kind(event: StepOpened) -> str:
 # --- its course and end ---------------------------------------------------------------------------
 
 
-def _open(working: _Working, event: StepEvent) -> AttemptView | None:
+def _open(working: AttemptWorking, event: StepEvent) -> AttemptView | None:
     """Return the attempt that an event is about, to change, if it has not ended."""
     key = (event.job, event.path, _number(event))
     known: AttemptView | None = working.peek(ATTEMPTS, key)
@@ -238,13 +192,13 @@ def _open(working: _Working, event: StepEvent) -> AttemptView | None:
     return view
 
 
-def _started(working: _Working, _stream: UUID, event: StepStarted) -> None:
+def _started(working: AttemptWorking, _stream: UUID, event: StepStarted) -> None:
     view = _open(working, event)
     if view is not None:
         view.started_at, view.worker = event.at, event.worker
 
 
-def _parked(working: _Working, _stream: UUID, event: StepParked) -> None:
+def _parked(working: AttemptWorking, _stream: UUID, event: StepParked) -> None:
     view = _open(working, event)
     if view is not None:
         view.outcome, view.ended_at = "parked", event.at
@@ -252,7 +206,7 @@ def _parked(working: _Working, _stream: UUID, event: StepParked) -> None:
         view.worker = event.worker or view.worker
 
 
-def _retry_scheduled(working: _Working, _stream: UUID, event: StepRetryScheduled) -> None:
+def _retry_scheduled(working: AttemptWorking, _stream: UUID, event: StepRetryScheduled) -> None:
     view = _open(working, event)
     if view is not None:
         _fail(view, event.error, "retry")
@@ -260,27 +214,27 @@ def _retry_scheduled(working: _Working, _stream: UUID, event: StepRetryScheduled
         view.worker = event.worker or view.worker
 
 
-def _succeeded(working: _Working, _stream: UUID, event: StepSucceeded) -> None:
+def _succeeded(working: AttemptWorking, _stream: UUID, event: StepSucceeded) -> None:
     view = _open(working, event)
     if view is not None:
         view.outcome = "succeeded"
         _report(view, event)
 
 
-def _failed(working: _Working, _stream: UUID, event: StepFailed) -> None:
+def _failed(working: AttemptWorking, _stream: UUID, event: StepFailed) -> None:
     view = _open(working, event)
     if view is not None:
         _fail(view, event.error, "failed")
         _report(view, event)
 
 
-def _skipped(working: _Working, _stream: UUID, event: StepSkipped) -> None:
+def _skipped(working: AttemptWorking, _stream: UUID, event: StepSkipped) -> None:
     view = _open(working, event)
     if view is not None:
         view.outcome, view.ended_at = "skipped", event.at
 
 
-def _cancelled(working: _Working, _stream: UUID, event: StepCancelled) -> None:
+def _cancelled(working: AttemptWorking, _stream: UUID, event: StepCancelled) -> None:
     view = _open(working, event)
     if view is not None:
         view.outcome, view.ended_at = "cancelled", event.at
@@ -298,7 +252,7 @@ def _report(view: AttemptView, event: StepSucceeded | StepFailed) -> None:
     view.ended_at = event.ended_at or event.at
 
 
-_HANDLERS: dict[type[Event], Callable[[_Working, UUID, Any], None]] = {
+_HANDLERS: dict[type[Event], Callable[[AttemptWorking, UUID, Any], None]] = {
     JobSubmitted: _submitted,
     JobAdvanced: _advanced,
     JobRerun: _rerun,

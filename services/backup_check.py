@@ -12,6 +12,7 @@ import msgspec
 from warrener.domain.errors import StoredDataError, UsageError
 from warrener.domain.events import roots_of
 from warrener.domain.ids import content_hash
+from warrener.domain.partitions import PARTITIONS_MAX
 from warrener.domain.payloads import PAYLOAD_BYTES_MAX
 from warrener.domain.stored import NO_LINK, StoredCommit, link
 from warrener.services.backup_format import (
@@ -43,6 +44,34 @@ class CheckedCommit(msgspec.Struct, frozen=True):
     ended: tuple[UUID, ...]
 
 
+def partitions_of(path: Path) -> int:
+    """Return how many partitions a backup has, by its header alone."""
+    with reading(path) as file:
+        line = next(LineReader(path, file).lines(), b"")
+    return len(_header(path, line).partitions)
+
+
+def _header(path: Path, line: bytes) -> Header:
+    header: Line = decoded(path, line, _LINES)
+    if not isinstance(header, Header) or header.format != FORMAT:
+        raise _wrong(path, "it is no backup of a Warrener store")
+    if header.version != VERSION:
+        raise _wrong(
+            path,
+            f"its format has version {header.version}, known here is {VERSION}: use the"
+            " version of Warrener that made it, or a newer one",
+        )
+    count = len(header.partitions)
+    numbers = [part.partition for part in header.partitions]
+    if numbers != list(range(count)) or not 0 < count <= PARTITIONS_MAX:
+        raise _wrong(path, "its header does not name every partition once")
+    return header
+
+
+def _wrong(path: Path, what: str) -> UsageError:
+    return UsageError(f"{path} cannot be restored: {what}")
+
+
 class BackupReader:
     """Yields the commits of a backup; `header` is known with the first, `end` after the last.
 
@@ -64,7 +93,7 @@ class BackupReader:
         with reading(self._path) as file:
             reader = LineReader(self._path, file)
             lines = reader.lines()
-            self._begin(self._line(next(lines, b"")))
+            self._begin(_header(self._path, next(lines, b"")))
             for line in lines:
                 told = self._line(line)
                 self.progress = (reader.done, reader.size)
@@ -84,17 +113,8 @@ class BackupReader:
         found: Line = decoded(self._path, line, _LINES)
         return found
 
-    def _begin(self, header: Line) -> None:
-        if not isinstance(header, Header) or header.format != FORMAT:
-            raise self._wrong("it is no backup of a Warrener store")
-        if header.version != VERSION:
-            raise self._wrong(
-                f"its format has version {header.version}, known here is {VERSION}: use the"
-                " version of Warrener that made it, or a newer one"
-            )
+    def _begin(self, header: Header) -> None:
         count = len(header.partitions)
-        if [part.partition for part in header.partitions] != list(range(count)) or not count:
-            raise self._wrong("its header does not name every partition once")
         if count != len(self._parts):
             raise self._wrong(
                 f"it has {count} partitions and the store {len(self._parts)}: restore into a"
@@ -128,7 +148,7 @@ class BackupReader:
         self.end = end
 
     def _wrong(self, what: str) -> UsageError:
-        return UsageError(f"{self._path} cannot be restored: {what}")
+        return _wrong(self._path, what)
 
 
 class _Part:

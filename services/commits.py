@@ -19,7 +19,9 @@ from warrener.domain.references import blobs_of, maybe_blobs
 from warrener.domain.stored import Archive, CommitStore, Measured, StoredCommit, StoredRow
 from warrener.services.event_log import EventLog
 
-COMMITS_AT_ONCE = 100
+COMMITS_AT_FIRST = 4  # until it is known how large they are
+COMMITS_AT_ONCE = 200
+EVENTS_AT_ONCE = 5_000  # in a page, more or less
 
 Progress = Callable[[int, int], None]  # how much is done, of how much
 
@@ -137,8 +139,11 @@ def each_commit(commits: CommitStore, after: int, until: int) -> Iterator[Stored
 
     Where a damaged log has a commit without events, it is yielded as well.
     """
+    count = min(COMMITS_AT_FIRST, COMMITS_AT_ONCE)
     while after < until:
-        page = commits.select_commits(after, COMMITS_AT_ONCE)
+        page = commits.select_commits(after, count)
+        events = sum(len(commit.rows) for commit in page)
+        count = max(1, min(COMMITS_AT_ONCE, EVENTS_AT_ONCE * len(page) // max(1, events)))
         for commit in page:
             if commit.first > until:
                 return

@@ -69,10 +69,14 @@ class Embedded:
         )
 
     def submit(self, message: SubmitJob) -> UUID:
-        """Submit a job; submitting the same key again gives the same job."""
+        """Submit a job; submitting the same key again gives the same job.
+
+        Raises `PrunedJob` if that was pruned: it is not started again.
+        """
         job = ids.job_id(message.key)
         self._tell(message, f"submit/{message.key}")
         if job not in self.reactor.controller.memory.jobs:
+            refuse_pruned(job, self._store.last(job))
             self.reactor.own([job])
         return job
 

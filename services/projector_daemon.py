@@ -10,7 +10,6 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from threading import Event
 
-import msgspec
 import structlog
 
 from warrener.domain.errors import Conflict, StoreUnavailable
@@ -19,7 +18,7 @@ from warrener.domain.ports import Clock, Leases
 from warrener.projections.ports import ViewStore
 from warrener.services.folding import Folding
 from warrener.services.lag import Lag, lag
-from warrener.services.shares import LEASE_SECONDS, PartitionShare
+from warrener.services.shares import Identity, PartitionShare
 
 BATCH_EVENTS = 1_000
 IDLE_SECONDS_MIN = 0.05
@@ -31,13 +30,6 @@ TROUBLE_SECONDS_MAX = 10.0  # between two tries while the store is away
 STATUS_SECONDS = 60.0
 
 log = structlog.get_logger()
-
-
-class Identity(msgspec.Struct, frozen=True):
-    """Which projector this is, and for how long its leases last."""
-
-    name: str
-    lease_seconds: float = LEASE_SECONDS
 
 
 class ProjectorDaemon:

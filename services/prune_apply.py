@@ -78,14 +78,23 @@ def _header(reader: ArchiveReader, at: int) -> TreeHeader:
 
 
 def _prune_tree(reader: ArchiveReader, at: int, header: TreeHeader, part: Part) -> bool:
-    """Replace the events of a tree; say whether they are replaced now."""
+    """Replace the events of a tree; say whether they are replaced now.
+
+    The last event of each job goes first: from then on, whoever is asked to begin the job anew sees
+    that it is pruned. Where others can write meanwhile, one that was faster is told by a new event:
+    then everything is put back.
+    """
     try:
         with part.alone():
-            _check_unchanged(reader, at, header, part)
-            for lines in _chunks(_events(reader, at), EVENTS_AT_ONCE):
-                rows = _replacements(part, lines, header.root, reader.header.id)
-                if rows:
-                    part.commits.replace_rows(rows)
+            lasts = _last_events(reader, at, header, part)
+            _replace(reader, part, header.root, lasts)
+            try:
+                for lines in _chunks(_events(reader, at), EVENTS_AT_ONCE):
+                    _replace(reader, part, header.root, lines)
+                _check_lasts(part, lasts)
+            except _Changed:
+                _put_back(reader, at, part)
+                raise
     except _Changed:
         return False
     return True
@@ -95,26 +104,49 @@ def _events(reader: ArchiveReader, at: int) -> Iterator[EventLine]:
     return (line for line in reader.tree(at) if isinstance(line, EventLine))
 
 
-def _check_unchanged(reader: ArchiveReader, at: int, header: TreeHeader, part: Part) -> None:
-    """Whatever happens to a tree is told by the stream of one of its jobs first."""
-    versions = dict.fromkeys(header.jobs, 0)
-    for line in _events(reader, at):
-        if line.row.stream in versions:
-            versions[line.row.stream] = line.row.version
-    for job, version in versions.items():
-        last = part.log.last(job)
-        if last is None or last.originator_version != version:
+def _last_events(reader: ArchiveReader, at: int, header: TreeHeader, part: Part) -> list[EventLine]:
+    """Return the last event of each job, if nothing has come after them.
+
+    Whatever happens to a tree is told by the stream of one of its jobs first.
+    """
+    jobs = set(header.jobs)
+    lasts = {line.row.stream: line for line in _events(reader, at) if line.row.stream in jobs}
+    _check_lasts(part, lasts.values())
+    return list(lasts.values())
+
+
+def _check_lasts(part: Part, lasts: Iterable[EventLine]) -> None:
+    for line in lasts:
+        last = part.log.last(line.row.stream)
+        if last is None or last.originator_version != line.row.version:
             raise _Changed
+
+
+def _replace(reader: ArchiveReader, part: Part, root: UUID, lines: Sequence[EventLine]) -> None:
+    rows = _replacements(part, lines, root, reader.header.id)
+    if rows:
+        part.commits.replace_rows(rows)
+
+
+def _put_back(reader: ArchiveReader, at: int, part: Part) -> None:
+    """Put the events of a tree back that were replaced by others from this archive."""
+    for lines in _chunks(_events(reader, at), EVENTS_AT_ONCE):
+        stored = dict(_stored(part, lines))
+        rows = {
+            line.position: line.stored()
+            for line in lines
+            if line.position in stored
+            and _is_replaced(stored[line.position], line.stored(), reader.header.id)
+        }
+        if rows:
+            part.commits.replace_rows(rows)
 
 
 def _replacements(
     part: Part, lines: Sequence[EventLine], root: UUID, archive: str
 ) -> dict[int, StoredRow]:
     """Return what comes in the place of events, of those that were not replaced before."""
-    found = {}
-    for position, row in _stored(part, lines):
-        found[position] = row
-    rows = {}
+    found, rows = dict(_stored(part, lines)), {}
     for line in lines:
         archived, stored = line.stored(), found.get(line.position)
         if stored == archived:

@@ -30,7 +30,7 @@ from warrener.domain.topology import (
 from warrener.services.controller import Controller
 from warrener.services.reactor import Reactor
 from warrener.services.routing import Router
-from warrener.services.shares import LEASE_SECONDS, PartitionShare
+from warrener.services.shares import Identity, PartitionShare
 from warrener.services.switchboard import Switchboard
 from warrener.services.turn import Chance
 from warrener.services.windows import SharedWindows
@@ -42,13 +42,6 @@ TROUBLE_SECONDS_MAX = 10.0  # between two tries while store or broker are away
 STATUS_SECONDS = 60.0
 
 log = structlog.get_logger()
-
-
-class Identity(msgspec.Struct, frozen=True):
-    """Which reactor this is, and for how long a lease lasts."""
-
-    name: str
-    lease_seconds: float = LEASE_SECONDS
 
 
 class ReactorDaemon:

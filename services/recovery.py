@@ -20,6 +20,7 @@ from warrener.services.active_job import (
     payload_bytes,
     read_payload,
 )
+from warrener.services.logs import refuse_pruned
 from warrener.services.requests import load_request
 from warrener.services.working_set import WorkingSet
 
@@ -49,6 +50,7 @@ class Recovery:
 
     def _load_job(self, job_id: UUID) -> None:
         events = list(self._memory.store.stream(job_id))
+        refuse_pruned(job_id, next(iter(events), None))
         if not events or not isinstance(events[0].event, JobEvent):
             raise UnknownJob(f"no job {job_id} in the store")
         job = jobs.project(None, events)

@@ -6,11 +6,20 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+import msgspec
+
 from warrener.domain.ports import Lease, Leases
 
 LEASE_SECONDS = 6.0
 LOOK_SECONDS = 0.25  # how soon it is seen that somebody came, left, or let go of a lease
 RENEWALS_PER_LEASE = 3
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Which daemon this is, and for how long its leases last."""
+
+    name: str
+    lease_seconds: float = LEASE_SECONDS
 
 
 class Change(NamedTuple):

@@ -17,7 +17,7 @@ from warrener.services.settings import (
     store_kind,
     switched,
 )
-from warrener.services.shares import LEASE_SECONDS
+from warrener.services.shares import LEASE_SECONDS, Identity
 from warrener.services.wiring import (
     open_broker,
     open_chance,
@@ -53,7 +53,7 @@ def open_reactor(
     on_turn: Callable[[], None] = lambda: None,
 ) -> Iterator[ReactorDaemon]:
     """Put a reactor daemon together over logs that are open already."""
-    from warrener.services.reactor_daemon import Identity, ReactorDaemon
+    from warrener.services.reactor_daemon import ReactorDaemon
 
     leases = open_leases(settings.store_url)
     try:
@@ -82,7 +82,7 @@ def open_projector(
     on_turn: Callable[[], None] = lambda: None,
 ) -> Iterator[ProjectorDaemon]:
     """Put a projector daemon together over logs that are open already."""
-    from warrener.services.projector_daemon import Identity, ProjectorDaemon
+    from warrener.services.projector_daemon import ProjectorDaemon
 
     if "memory" in (store_kind(settings.store_url), store_kind(settings.views_url, "views")):
         raise UsageError("a projector needs a store that others use: --store sqlite:///...")

@@ -41,7 +41,20 @@ def make_store(url: str, partitions: int | None) -> Made:
         made = not Path(sqlite_path(url)).exists()
         wiring.open_store(url).close()
         return Made(redacted_url(url), SQLITE_PARTITIONS, made)
-    raise UsageError("stores in MongoDB are made by what first uses them")  # until it can be said
+    from warrener.adapters.mongo_logs import PARTITIONS, init_logs
+
+    made = not _is_there(url)
+    count = partitions or PARTITIONS
+    init_logs(url, count)
+    return Made(redacted_url(url), count, made)
+
+
+def _is_there(url: str) -> bool:
+    try:
+        with opened_logs(url):
+            return True
+    except UsageError:
+        return False
 
 
 @contextmanager

@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one short round of each")
     parser.add_argument("url", nargs="?", help="a MongoDB in which databases may be made")
     options = parser.parse_args()
-    rounds, events = (1, 200) if options.quick else (5, 1_000)
+    rounds, events = (1, 200) if options.quick else (3, 500)
     fresh = urls(options.url)
     with tempfile.TemporaryDirectory() as name:
         for size in SIZES:

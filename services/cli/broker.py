@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from warrener.domain.errors import UsageError
+from warrener.domain.partitions import PARTITIONS_MAX
 from warrener.services.cli import options, values
 from warrener.services.cli.failures import DONE, UNREACHABLE
 from warrener.services.cli.output import Output, plain, table
@@ -21,13 +22,25 @@ _DECLARE_EXAMPLES = """Examples:
 
 warrener broker declare --broker amqp://admin:secret@rabbit --queues default,fetch
 
-warrener broker declare --broker 'amqp://localhost?queue_type=classic'"""
+warrener broker declare --broker 'amqp://localhost?queue_type=classic'
+
+warrener broker declare --partitions 16"""
 _INFO_EXAMPLES = """Examples:
 
 warrener broker info --broker amqp://observer:secret@rabbit --json"""
 _Queues = Annotated[
     str,
     typer.Option("--queues", metavar="Q,..", help="Queues of orders, as definitions call them."),
+]
+_Partitions = Annotated[
+    int,
+    typer.Option(
+        "--partitions",
+        min=1,
+        max=PARTITIONS_MAX,
+        metavar="N",
+        help="Partitions of the store: 16 where MongoDB keeps it, if `store init` was not told.",
+    ),
 ]
 
 
@@ -43,25 +56,27 @@ def register(app: typer.Typer) -> None:
 def declare(
     *,
     queues: _Queues = "default",
+    partitions: _Partitions = 1,
     broker: options.Broker = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Declare exchanges, queues and bindings; doing it again changes nothing."""
     session = Session(as_json=as_json, broker=broker)
     admin = _admin(session)
-    admin.declare(_names(queues))
-    _show(session.output, admin.info(_names(queues)))
+    admin.declare(_names(queues), partitions)
+    _show(session.output, admin.info(_names(queues), partitions))
 
 
 def info(
     *,
     queues: _Queues = "default",
+    partitions: _Partitions = 1,
     broker: options.Broker = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Show the queues: how many messages wait, and how many consumers take part."""
     session = Session(as_json=as_json, broker=broker)
-    found = _admin(session).info(_names(queues))
+    found = _admin(session).info(_names(queues), partitions)
     _show(session.output, found)
     raise typer.Exit(DONE if all(queue.exists for queue in found) else UNREACHABLE)
 

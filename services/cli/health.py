@@ -54,14 +54,15 @@ class Check(msgspec.Struct, frozen=True):
 def examine(settings: Settings) -> list[Check]:
     """Run every check."""
     found = [_python(), _packages(), _settings(settings), _terminal()]
-    return [*found, *_store(settings), *_broker(settings.broker_url)]
+    return [*found, *_store(settings), *_broker(settings)]
 
 
-def _broker(url: str) -> list[Check]:
-    if url == MEMORY_BROKER:
+def _broker(settings: Settings) -> list[Check]:
+    if settings.broker_url == MEMORY_BROKER:
         return []
     try:
-        findings = wiring.open_broker_admin(url).check(["default"])
+        admin = wiring.open_broker_admin(settings.broker_url)
+        findings = admin.check(["default"], _partitions(settings))
     except WarrenerError as error:
         advice = "check the URL, the user and the network"
         return [Check("broker", "failed", str(error), advice)]
@@ -69,6 +70,18 @@ def _broker(url: str) -> list[Check]:
         Check("broker", "ok" if each.ok else "warning", each.detail, each.advice)
         for each in findings
     ]
+
+
+def _partitions(settings: Settings) -> int:
+    """Return how many partitions the store has, 1 if it cannot be opened: that is told elsewhere."""
+    try:
+        logs = wiring.open_logs(settings.store_url, create=False)
+    except WarrenerError:
+        return 1
+    try:
+        return logs.count
+    finally:
+        logs.close()
 
 
 def _python() -> Check:

@@ -59,3 +59,16 @@ What = Annotated[
 Job = Annotated[
     str, typer.Argument(metavar="JOB", help="Id of a job, or the start of one (4 digits or more).")
 ]
+DaemonName = Annotated[
+    str | None, typer.Option("--name", metavar="NAME", help="Default: host and process id.")
+]
+LeaseSeconds = Annotated[
+    float,
+    typer.Option(
+        "--lease-seconds",
+        min=1.0,
+        max=3600.0,
+        metavar="S",
+        help="How long others of its kind wait before they take over from a silent one.",
+    ),
+]

@@ -9,6 +9,7 @@ import typer
 from warrener.services.cli import options
 from warrener.services.cli.failures import DONE, UNREACHABLE
 from warrener.services.cli.session import Session
+from warrener.services.shares import LEASE_SECONDS
 
 _EXAMPLES = """Examples:
 
@@ -29,20 +30,8 @@ def projector(
     once: Annotated[
         bool, typer.Option("--once", help="Bring the read models up to the log, and end.")
     ] = False,
-    name: Annotated[
-        str | None,
-        typer.Option("--name", metavar="NAME", help="Default: host and process id."),
-    ] = None,
-    lease_seconds: Annotated[
-        float,
-        typer.Option(
-            "--lease-seconds",
-            min=1.0,
-            max=3600.0,
-            metavar="S",
-            help="How long other projectors wait before they take over from a silent one.",
-        ),
-    ] = 6.0,
+    name: options.DaemonName = None,
+    lease_seconds: options.LeaseSeconds = LEASE_SECONDS,
     store: options.Store = None,
     log: options.Log = None,
 ) -> None:

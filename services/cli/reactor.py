@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from warrener.services.cli import options
 from warrener.services.cli.failures import DONE
 from warrener.services.cli.session import Session
+from warrener.services.shares import LEASE_SECONDS
 
 _EXAMPLES = """Examples:
 
@@ -24,20 +23,8 @@ def register(app: typer.Typer) -> None:
 
 def reactor(
     *,
-    name: Annotated[
-        str | None,
-        typer.Option("--name", metavar="NAME", help="Default: host and process id."),
-    ] = None,
-    lease_seconds: Annotated[
-        float,
-        typer.Option(
-            "--lease-seconds",
-            min=1.0,
-            max=3600.0,
-            metavar="S",
-            help="How long another reactor waits before it takes over from a silent one.",
-        ),
-    ] = 6.0,
+    name: options.DaemonName = None,
+    lease_seconds: options.LeaseSeconds = LEASE_SECONDS,
     broker: options.Broker = None,
     store: options.Store = None,
     log: options.Log = None,

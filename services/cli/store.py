@@ -89,12 +89,12 @@ def rebuild_views(*, store: options.Store = None, as_json: options.AsJson = Fals
 
     The present ones are in use until the new ones take their place.
     """
-    from warrener.services import wiring, wiring_store
+    from warrener.services import wiring
     from warrener.services.cli.progress import working
     from warrener.services.rebuild import rebuild
 
     session = Session(as_json=as_json, store=store)
-    with wiring_store.opened_logs(session.settings.store_url) as logs:
+    with session.logs() as logs:
         views = wiring.open_views(session.settings.views_url)
         try:
             with working(session.output, "events", "reading the log") as report:

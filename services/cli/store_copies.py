@@ -65,13 +65,15 @@ def restore(
 ) -> None:
     """Fill an empty store from a backup; what was open in it goes out to workers again."""
     from warrener.services import store_restore, wiring, wiring_store
+    from warrener.services.backup_check import partitions_of
     from warrener.services.cli.progress import working
     from warrener.services.commits import parts_of
 
     session = Session(as_json=as_json, store=store)
     output, settings = session.output, session.settings
+    wiring_store.make_store(settings.store_url, partitions_of(file))
     with (
-        wiring_store.opened_logs(settings.store_url, create=True) as logs,
+        wiring_store.opened_logs(settings.store_url, create=False) as logs,
         working(output, "bytes", "checking, then restoring") as report,
     ):
         done = store_restore.restore(parts_of(logs), file, report)

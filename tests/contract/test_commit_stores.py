@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.events import run_of, stream_id
+from support.mongo import fresh_mongo_url
 
 from warrener.adapters.memory_events import MemoryEventStore
+from warrener.adapters.mongo_events import MongoRecorder
 from warrener.adapters.sqlite_events import open_sqlite
 from warrener.domain.errors import Conflict
 from warrener.domain.ports import EventStore
@@ -23,6 +25,7 @@ from warrener.services.logs import LogSet
 AT = datetime(2030, 1, 1, tzinfo=UTC)
 STORES: dict[str, Callable[[Path], EventStore]] = {
     "memory": lambda _folder: MemoryEventStore(),
+    "mongo": lambda _folder: EventLog(MongoRecorder(fresh_mongo_url())),
     "sqlite": lambda folder: EventLog(open_sqlite(str(folder / "log.db"))),
     "sqlite-memory": lambda _folder: EventLog(open_sqlite("sqlite:///:memory:")),
 }

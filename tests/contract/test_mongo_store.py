@@ -243,6 +243,20 @@ def test_open_jobs_are_summed_up_so_that_few_commits_are_read(
     fresh.close()
 
 
+def test_a_writer_that_begins_far_behind_sums_up_what_others_wrote(
+    log: EventLog, mongo_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in range(1, 31):
+        log.commit([recorded(1, version)], {})
+    monkeypatch.setattr(mongo_open_roots, "FOLD_EVENTS", 10)
+    late = MongoRecorder(mongo_url)
+
+    EventLog(late).commit([recorded(1, 31)], {})
+
+    assert MongoRecorder(mongo_url)._roots.floor() == 31
+    late.close()
+
+
 def test_the_sum_of_open_jobs_never_goes_back(
     mongo_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

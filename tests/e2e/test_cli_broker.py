@@ -44,6 +44,15 @@ def test_info_lists_the_queues_of_orders(cli: Cli, broker_url: str) -> None:
     assert {"warrener.orders.default", "warrener.orders.fetch"} <= set(names)
 
 
+def test_each_partition_has_an_inbox_and_a_queue_of_results(cli: Cli, broker_url: str) -> None:
+    done = cli("broker", "declare", "--partitions", "3", "--json", "--broker", broker_url)
+
+    assert done.code == 0
+    names = {queue["queue"] for queue in done.lines if queue["exists"]}
+    wanted = {f"warrener.{kind}.{number}" for kind in ("inbox", "results") for number in range(3)}
+    assert wanted <= names
+
+
 def test_doctor_fails_and_advises_where_the_broker_is_unreachable(cli: Cli) -> None:
     (check,) = broker_checks(cli, "amqp://guest:hidden@127.0.0.1:1")
 

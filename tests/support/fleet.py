@@ -16,8 +16,9 @@ from warrener.domain.topology import topology
 from warrener.services.client import Client
 from warrener.services.endpoints import Registry
 from warrener.services.logs import LogSet
-from warrener.services.reactor_daemon import Identity, ReactorDaemon
+from warrener.services.reactor_daemon import ReactorDaemon
 from warrener.services.runners import InlineRunner
+from warrener.services.shares import Identity
 from warrener.services.turn import Chance
 from warrener.services.worker import Worker
 

@@ -152,10 +152,59 @@ def test_the_same_process_goes_on_once_the_event_is_no_fault_any_more() -> None:
     models[:] = READ_MODELS
     run(folding, later(RETRY_SECONDS_FIRST - 1))
     before = views.positions()["jobs"]
-    run(folding, later(RETRY_SECONDS_FIRST))
+    with capture_logs() as logs:
+        run(folding, later(RETRY_SECONDS_FIRST))
 
     assert before == POISON - 1
+    assert [entry["event"] for entry in logs] == ["read_model.goes_on"]
     assert views.positions()["jobs"] == history.store.head()
+    assert views.stopped() == []
+
+
+def test_what_goes_on_under_somebody_else_is_followed_at_once() -> None:
+    history, job, _ = half_done_report()
+    models = with_fault_in("jobs")
+    views = MemoryViewStore()
+    folding = Folding(history.store, views, models=models)
+    run(folding)
+    catch_up(history.store, views)
+    history.fail_job(job)
+
+    models[:] = READ_MODELS
+    folding.look_again()
+    run(folding)
+
+    assert views.positions() == dict.fromkeys(NAMES, history.store.head())
+
+
+def test_a_process_that_is_new_tries_the_event_in_the_way_alone() -> None:
+    history, *_ = half_done_report()
+    views, sizes = MemoryViewStore(), []
+    run(Folding(history.store, views, models=with_fault_in("jobs")))
+    models = with_fault_in("jobs")
+
+    def fold(batch: Sequence[Positioned], loaded: Documents) -> Documents:
+        sizes.append(len(batch))
+        return faulty(batch, loaded)
+
+    faulty = models[0].fold
+    models[0] = msgspec.structs.replace(models[0], fold=fold)
+    run(Folding(history.store, views, models=models), size=100)
+
+    assert sizes == [1]
+
+
+def test_what_stopped_in_a_log_that_is_gone_is_forgotten_with_it() -> None:
+    history, *_ = half_done_report()
+    views = MemoryViewStore()
+    folding = Folding(history.store, views, models=with_fault_in("jobs"))
+    run(folding)
+    del history.store.log[5:]
+
+    folding.look_again()
+    run(folding)
+
+    assert views.positions() == dict.fromkeys(NAMES, 5)
     assert views.stopped() == []
 
 
@@ -258,6 +307,26 @@ def test_views_that_another_moved_on_are_looked_at_again() -> None:
 
     assert not folding.turn(START, 2)
     assert folding.position == history.store.head()
+
+
+def test_views_that_were_built_anew_meanwhile_are_gone_on_with() -> None:
+    history, job, _ = half_done_report()
+    views = MemoryViewStore()
+    folding = Folding(history.store, views)
+    run(folding)
+    fresh = views.fresh()
+    catch_up(history.store, fresh)
+    views.switch(fresh)
+    history.fail_job(job)
+
+    with pytest.raises(Conflict):
+        folding.turn(START, 9)
+    run(folding)
+
+    plain = MemoryViewStore()
+    catch_up(history.store, plain)
+    assert views.tables() == plain.tables()
+    assert views.positions() == plain.positions()
 
 
 def test_a_log_that_grows_between_two_questions_is_not_taken_for_another_one() -> None:

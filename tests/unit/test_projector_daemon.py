@@ -21,7 +21,8 @@ from warrener.projections.ports import Documents
 from warrener.projections.views import JOBS
 from warrener.services.logs import LogSet
 from warrener.services.projector import catch_up
-from warrener.services.projector_daemon import Identity, ProjectorDaemon
+from warrener.services.projector_daemon import ProjectorDaemon
+from warrener.services.shares import Identity
 
 
 class Site:

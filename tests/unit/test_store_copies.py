@@ -312,6 +312,28 @@ def test_a_killed_restore_does_not_go_on_with_another_backup(
     restore([copy], file)
 
 
+def test_a_restore_that_was_killed_at_once_does_not_go_on_with_another_epoch(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy, source = memory_part(), memory_part()
+    fill(source, (2, 2, 2))
+    source.commits.set_epoch(7)
+    saved([source], tmp_path / "other")
+
+    def die(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(copy.commits, "insert_commit", die)
+        with pytest.raises(Killed):
+            restore([copy], file)
+    with pytest.raises(UsageError, match="another backup was being restored"):
+        restore([copy], tmp_path / "other")
+
+    assert copy.log.head() == 0
+    restore([copy], file)
+
+
 # --- files that are not what they should be -----------------------------------------------------
 
 

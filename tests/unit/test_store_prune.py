@@ -10,16 +10,19 @@ from uuid import UUID
 import msgspec
 import pytest
 from support.driving import Driver
+from support.mongo import fresh_mongo_url
 from support.pruning import BIG, LEAF, Kept, work
 from support.stores import commits_of, memory_part
 
 from warrener.adapters.memory_events import MemoryEventStore
 from warrener.adapters.memory_views import MemoryViewStore
+from warrener.adapters.mongo_events import MongoRecorder
+from warrener.adapters.mongo_views import MongoViewStore
 from warrener.adapters.sqlite_events import open_sqlite
 from warrener.adapters.sqlite_views import SqliteViewStore
 from warrener.domain import ids
-from warrener.domain.errors import PrunedJob, UnknownJob, UsageError
-from warrener.domain.events import EventPruned
+from warrener.domain.errors import Conflict, PrunedJob, UnknownJob, UsageError
+from warrener.domain.events import EventPruned, JobRerun, JobSucceeded, Recorded
 from warrener.domain.messages import CancelJob, RerunJob, RetryJob
 from warrener.projections.control_views import ACTIONS
 from warrener.services import prune_apply, store_prune
@@ -28,7 +31,7 @@ from warrener.services.commits import Part, parts_of
 from warrener.services.event_log import EventLog
 from warrener.services.logs import LogSet
 from warrener.services.outcomes import outcome
-from warrener.services.projector import catch_up
+from warrener.services.projector import apply_batch, catch_up
 from warrener.services.pruned import PrunedJob as Found
 from warrener.services.pruned import find_pruned, pruned_history
 from warrener.services.store_backup import backup
@@ -36,10 +39,13 @@ from warrener.services.store_restore import restore
 from warrener.services.store_verify import Damage, verify_part
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "mongo", "sqlite"])
 def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
     if request.param == "memory":
         made = Kept()
+    elif request.param == "mongo":
+        url = fresh_mongo_url()
+        made = Kept(EventLog(MongoRecorder(url)), MongoViewStore(url))
     else:
         log = EventLog(open_sqlite(str(tmp_path / "jobs.db")))
         made = Kept(log, SqliteViewStore(str(tmp_path / "views.db")))
@@ -292,6 +298,8 @@ def test_commands_about_a_pruned_job_say_where_it_is(kept: Kept, tmp_path: Path)
             reason = kept.driver.command(command)
             assert reason is not None
             assert f"job {each} was pruned into the archive one" in reason
+        told = kept.driver.controller.recover([each], kept.driver.now)
+        assert "was pruned" in told[each]
         with pytest.raises(PrunedJob, match="warrener history"):
             outcome(kept.driver.store, each)
         with pytest.raises(PrunedJob, match="warrener history"):
@@ -499,6 +507,91 @@ def test_a_tree_that_begins_anew_while_it_is_archived_stays(
     kept.driver.succeed(kept.driver.order("work"))
     assert kept.driver.job(job).state == "succeeded"
     assert damages(kept) == []
+
+
+def test_a_tree_that_begins_anew_while_it_is_removed_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not every store can keep others from writing: then it is seen that they have."""
+    monkeypatch.setattr(prune_apply, "EVENTS_AT_ONCE", 2)
+    for turn in range(1, 5):
+        kept = Kept()
+        job = kept.leaf("a", fails=True)
+        kept.wait(40)
+        before = commits_of(part(kept))
+        replace, calls = kept.driver.store.replace_rows, []  # type: ignore[attr-defined]
+        late = Recorded(
+            job,
+            1 + list(kept.driver.store.stream(job))[-1].originator_version,
+            JobRerun(
+                at=kept.driver.now, cause="t", generation=2, step="work", steps=("work",), key="k"
+            ),
+        )
+
+        def write_too(rows: Any, turn: int = turn, kept: Kept = kept, late: Any = late) -> None:
+            calls.append(rows)  # noqa: B023
+            if len(calls) == turn:  # noqa: B023
+                kept.driver.store.commit([late], {})
+            replace(rows)  # noqa: B023
+
+        with monkeypatch.context() as patch:
+            patch.setattr(kept.driver.store, "replace_rows", write_too)
+            done = kept.prune(tmp_path, name=f"{turn}")
+
+        assert len(calls) >= turn
+        assert (done.trees, done.left) == (0, 1)
+        assert commits_of(part(kept))[: len(before)] == before
+        assert damages(kept) == []
+
+
+def test_what_was_read_before_a_prune_is_not_folded_after_it(kept: Kept, tmp_path: Path) -> None:
+    """A projector may have read the events of a tree when its documents are forgotten."""
+    kept.tree("a")
+    kept.wait(40)
+    batch, positions = kept.driver.store.read(0, 1_000), kept.views.positions()
+
+    kept.prune(tmp_path)
+    with pytest.raises(Conflict):
+        apply_batch(kept.views, batch, positions)
+
+    assert jobs(kept) == set()
+
+
+def child_begun_anew(kept: Kept) -> tuple[UUID, UUID, int]:
+    """Return an ended tree, a child in it that was begun anew, and the child's next version."""
+    job = kept.tree("a")
+    child = kept.children(job)[0]
+    kept.wait(20)
+    version = 1 + list(kept.driver.store.stream(child))[-1].originator_version
+    again = JobRerun(
+        at=kept.driver.now, cause="t", generation=2, step="work", steps=("work",), key="k"
+    )
+    kept.driver.store.commit([Recorded(child, version, again)], {})
+    return job, child, version + 1
+
+
+def test_a_tree_stays_as_long_as_a_part_of_it_is_open(kept: Kept, tmp_path: Path) -> None:
+    job, child, version = child_begun_anew(kept)
+    kept.wait(40)
+
+    assert kept.prune(tmp_path).trees == 0
+
+    end = JobSucceeded(at=kept.driver.now, cause="t")
+    kept.driver.store.commit([Recorded(child, version, end)], {})
+    assert not is_pruned(kept, job)
+
+
+def test_a_tree_is_as_old_as_what_happened_last_in_it(kept: Kept, tmp_path: Path) -> None:
+    job, child, version = child_begun_anew(kept)
+    end = JobSucceeded(at=kept.driver.now, cause="t")
+    kept.driver.store.commit([Recorded(child, version, end)], {})
+    kept.wait(15)
+
+    assert kept.prune(tmp_path).trees == 0
+    kept.wait(30)
+    assert kept.prune(tmp_path).trees == 1
+
+    assert is_pruned(kept, job)
 
 
 def test_an_archive_that_does_not_have_what_the_store_has_removes_nothing(
