@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
+from threading import Event
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -117,6 +120,39 @@ def test_nobody_sees_what_is_being_built(opened: Opener) -> None:
     for each in (views, others):
         assert each.positions() == folded(newer).positions()
         assert [found.job for found in each.find_jobs(JobFilter())] != [job]
+
+
+def test_whoever_asks_during_a_switch_gets_a_whole_answer(opened: Opener) -> None:
+    history, job, child = half_done_report()
+    views, others = opened(), opened()
+    catch_up(history.store, views)
+    answers: list[tuple[Any, ...]] = []
+    enough, done = Event(), Event()
+
+    def ask() -> tuple[Any, ...]:
+        jobs = [view.job for view in others.find_jobs(JobFilter(roots_only=False))]
+        steps = sorted(step.path for step in others.named_steps(job))
+        return jobs, steps, others.positions()
+
+    def ask_on() -> None:
+        while not done.is_set():
+            answers.append(ask())
+            if len(answers) >= 20:
+                enough.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(ask_on)
+        try:
+            for _ in range(3):
+                rebuild(LogSet([history.store]), views)
+            while not enough.is_set() and not asking.done():
+                rebuild(LogSet([history.store]), views)
+        finally:
+            done.set()
+        asking.result()
+
+    expected = ([child, job], ["load", "parts", "sub"], folded(history).positions())
+    assert [answer for answer in answers if answer != expected] == []
 
 
 def test_a_rebuild_that_breaks_off_leaves_the_live_ones_alone(opened: Opener) -> None:
