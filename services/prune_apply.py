@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
@@ -50,7 +50,7 @@ def apply_archive(
     Each tree is pruned at once, while nobody else writes its log; one that has changed stays.
     """
     done = Applied()
-    blobs: dict[int, set[str]] = {}
+    blobs: dict[int, dict[str, int]] = {}  # by partition: names, and a tree that has each
     with reading(path) as file:
         reader = ArchiveReader(path, file)
         places = reader.trees()
@@ -60,14 +60,14 @@ def apply_archive(
             if _prune_tree(reader, at, header, part):
                 _forget(views, header.jobs)
                 names = (line.name for line in reader.tree(at) if isinstance(line, BlobLine))
-                blobs.setdefault(header.partition, set()).update(names)
+                blobs.setdefault(header.partition, {}).update(dict.fromkeys(names, at))
                 done.trees, done.jobs = done.trees + 1, done.jobs + len(header.jobs)
                 done.events += header.events
             else:
                 done.left += 1
             if on_progress is not None:
                 on_progress(number, len(places))
-    done.blobs = sum(_sweep(parts[number], names) for number, names in blobs.items())
+        done.blobs = sum(_sweep(reader, parts[each], names) for each, names in blobs.items())
     return done
 
 
@@ -191,16 +191,24 @@ def _forget(views: ViewStore | None, jobs: Sequence[UUID]) -> None:
             views.forget_jobs(some)
 
 
-def _sweep(part: Part, names: set[str]) -> int:
-    """Delete those blobs that no event needs any more; return how many."""
-    left = set(names)
+def _sweep(reader: ArchiveReader, part: Part, names: Mapping[str, int]) -> int:
+    """Delete those blobs that no event needs any more; return how many.
+
+    What is needed by then, because others could write meanwhile after all, is put back.
+    """
+    unneeded = set(names)
     head = part.log.head()
-    _keep_needed(part, left, 0, head)  # most of the log, while others may write
+    _keep_needed(part, unneeded, 0, head)  # most of the log, while others may write
     with part.alone():
-        _keep_needed(part, left, head, part.log.head())
-        there = [name for name in left if _is_there(part, name)]
-        part.commits.delete_blobs(there)
-    return len(there)
+        _keep_needed(part, unneeded, head, part.log.head())
+        gone = {name for name in unneeded if _is_there(part, name)}
+        part.commits.delete_blobs(gone)
+    still = set(gone)
+    _keep_needed(part, still, head, part.log.head())
+    for name in gone - still:
+        lines = (line for line in reader.tree(names[name]) if isinstance(line, BlobLine))
+        part.commits.insert_blobs({line.name: line.data for line in lines if line.name == name})
+    return len(still)
 
 
 def _keep_needed(part: Part, names: set[str], after: int, until: int) -> None:

@@ -12,7 +12,7 @@ import pytest
 from support.driving import Driver
 from support.mongo import fresh_mongo_url
 from support.pruning import BIG, LEAF, Kept, work
-from support.stores import commits_of, memory_part
+from support.stores import commits_of, memory_part, with_blob
 
 from warrener.adapters.memory_events import MemoryEventStore
 from warrener.adapters.memory_views import MemoryViewStore
@@ -256,6 +256,27 @@ def test_what_needs_a_value_while_it_is_removed_keeps_it(
             kept.leaf("b", BIG)
 
     monkeypatch.setattr(prune_apply, "_keep_needed", write_between)
+
+    assert kept.prune(tmp_path).blobs == 0
+
+    assert len(blobs(kept)) == 1
+    assert damages(kept) == []
+
+
+def test_what_needs_a_value_at_the_moment_it_is_removed_gets_it_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Kept()
+    kept.leaf("a", BIG)
+    kept.wait(40)
+    delete = kept.driver.store.delete_blobs  # type: ignore[attr-defined]
+
+    def write_first(names: Any) -> None:
+        event, _ = with_blob(77, 1, f'"{BIG}"'.encode())
+        kept.driver.store.commit([event], {})  # by somebody who saw that the value is there
+        delete(names)
+
+    monkeypatch.setattr(kept.driver.store, "delete_blobs", write_first)
 
     assert kept.prune(tmp_path).blobs == 0
 
