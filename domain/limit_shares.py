@@ -137,7 +137,9 @@ def balance(
     left = min(left, float(max(0, ask.total - _granted(parts.values()))))
     if not parts and (not ask.fill or left >= ask.total):
         return None, Share(units, tokens)
-    changed = Entry(parts, ask.total, ask.fill, left, max(entry.at, now), tickets)
+    changed = Entry(parts, ask.total, ask.fill, left, entry.at, tickets)
+    if changed != entry:
+        changed = replace(changed, at=max(entry.at, now))
     return changed, Share(units, tokens)
 
 
