@@ -116,7 +116,8 @@ class EventMapper(Mapper[UUID]):
             reason = str(error) if known else f"{type(error).__name__}: {error}"
             raise StoredDataError(
                 f"event {stored_event.originator_version} of stream {stored_event.originator_id}"
-                f" ({stored_event.topic!r}) cannot be read: {reason}"
+                f" ({stored_event.topic!r}) cannot be read: {reason}",
+                event=stored_event.topic.partition(":")[0],
             ) from error
         originator_id = stored_event.originator_id
         stream = originator_id if isinstance(originator_id, UUID) else UUID(originator_id)

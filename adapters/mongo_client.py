@@ -44,7 +44,8 @@ _ALWAYS: Final[dict[str, Any]] = {
     "uuidRepresentation": "standard",
 }
 _DENIED: Final = (13, 18, 8000)  # Unauthorized, AuthenticationFailed, AtlasError
-_LOST: Final = (errors.ConnectionFailure, errors.WTimeoutError, errors.ExecutionTimeout)
+_DUPLICATE: Final = 11_000
+_LOST: Final = (errors.ConnectionFailure, errors.WriteConcernError, errors.ExecutionTimeout)
 
 
 class _Shared:
@@ -225,10 +226,12 @@ def plain(error: Exception) -> str:
 
 
 def _of_bulk(error: errors.BulkWriteError) -> persistence.PersistenceError:
-    details = error.details or {}
-    first: Document = next(iter(details.get("writeErrors", [])), {})
-    text = first.get("errmsg") or plain(error)
-    if first.get("code") in (11000, 11001):
+    """Return what became of several documents; each that is there already counts as taken."""
+    details: Document = dict(error.details or {})
+    refused = details.get("writeErrors", [])
+    text = refused[0].get("errmsg", "") if refused else plain(error)
+    taken = refused and all(each.get("code") == _DUPLICATE for each in refused)
+    if taken and not details.get("writeConcernErrors"):
         return persistence.IntegrityError(text)
     return persistence.OperationalError(text)
 
@@ -237,3 +240,10 @@ def _of_failure(error: errors.OperationFailure) -> persistence.PersistenceError:
     if error.code in _DENIED:
         return persistence.ProgrammingError(plain(error))
     return persistence.OperationalError(plain(error))
+
+
+def taken_fields(error: persistence.IntegrityError) -> frozenset[str]:
+    """Return the fields of the unique key that a write was refused for."""
+    cause = error.__cause__
+    details = getattr(cause, "details", None) or {}
+    return frozenset(details.get("keyPattern", ()))

@@ -63,7 +63,8 @@ class SqliteCommits:
                 (after_position,),
             ).fetchone()
             found = db.execute(
-                "SELECT last, link FROM log_commits WHERE last > ? ORDER BY last LIMIT ?",
+                "SELECT last, CAST(link AS BLOB) FROM log_commits WHERE last > ?"
+                " ORDER BY last LIMIT ?",
                 (after_position, limit + 1),
             ).fetchall()
             before = start[0] if start else 0
@@ -156,11 +157,20 @@ class SqliteCommits:
 
 
 def _rows(db: sqlite3.Connection, after: int, last: int) -> list[tuple[Any, ...]]:
-    return db.execute(
-        "SELECT position, originator_id, originator_version, topic, state FROM log_events"
+    """Return events with their positions, and columns that somebody changed as what they must be.
+
+    SQLite keeps any type in any column.
+    """
+    found = db.execute(
+        "SELECT position, CAST(originator_id AS BLOB), CAST(originator_version AS INTEGER),"
+        " CAST(topic AS BLOB), CAST(state AS BLOB) FROM log_events"
         " WHERE position > ? AND position <= ? ORDER BY position",
         (after, last),
-    ).fetchall()
+    )
+    return [
+        (position, stream, version, topic.decode(errors="backslashreplace"), state)
+        for position, stream, version, topic, state in found
+    ]
 
 
 def _grouped(
@@ -179,7 +189,7 @@ def _grouped(
     for last, made in found:
         own = by_last[last]
         first = own[0][0] if own else before + 1
-        commits.append(StoredCommit(first, tuple(stored_row(row[1:]) for row in own), bytes(made)))
+        commits.append(StoredCommit(first, tuple(stored_row(row[1:]) for row in own), made))
         before = last
     return commits
 

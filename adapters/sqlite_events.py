@@ -211,7 +211,8 @@ class SqliteRecorder(SqliteAggregateRecorder, SqliteCommits, ProcessRecorder):
 
     def select_blob(self, name: str) -> bytes | None:
         """Return a blob by its name, None if there is none."""
-        data: bytes | None = self._value("SELECT data FROM log_blobs WHERE name = ?", name)
+        sql = "SELECT CAST(data AS BLOB) FROM log_blobs WHERE name = ?"
+        data: bytes | None = self._value(sql, name)
         return data
 
     def insert_tracking(self, tracking: Tracking) -> None:

@@ -73,9 +73,9 @@ def prepare(file: SqliteFile, *, create: bool) -> None:
 
 
 def stored_row(row: tuple[Any, ...]) -> StoredRow:
-    """Return an event from its four columns."""
+    """Return an event from its four columns, of their proper types."""
     stream, version, topic, state = row
-    return StoredRow(_stream(stream), version, topic, bytes(state))
+    return StoredRow(_stream(stream), version, topic, state)
 
 
 def linked_row(stored: StoredEvent) -> StoredRow:

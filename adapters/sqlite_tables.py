@@ -34,7 +34,7 @@ from warrener.projections.views import (
     View,
 )
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -169,8 +169,6 @@ TABLES: Final[dict[str, Table]] = {
 }
 
 SCHEMA: Final = """
-CREATE TABLE view_schema (version INTEGER NOT NULL);
-
 CREATE TABLE view_positions (
     model TEXT NOT NULL, partition INTEGER NOT NULL, position INTEGER NOT NULL,
     PRIMARY KEY (model, partition)

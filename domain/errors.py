@@ -58,6 +58,10 @@ class UnknownJob(UsageError):
     """No job has this id in the store."""
 
 
+class PrunedJob(UnknownJob):
+    """The job was pruned: what is left of it is in an archive."""
+
+
 class ExpressionError(WarrenerError):
     """An expression failed on the values it was given; the step fails with `expression-error`."""
 
@@ -83,7 +87,14 @@ class Conflict(WarrenerError):
 
 
 class StoredDataError(WarrenerError):
-    """Something read from the store is not what this version of Warrener can have written."""
+    """Something read from the store is not what this version of Warrener can have written.
+
+    Of an event, `event` is the name of its type, without the version.
+    """
+
+    def __init__(self, message: str, *, event: str = "") -> None:
+        super().__init__(message)
+        self.event = event
 
 
 class NotificationError(WarrenerError):

@@ -110,6 +110,7 @@ def _requested(positioned: Positioned, event: UserActionRequested) -> ActionView
         form=event.form,
         job=event.job,
         path=event.path,
+        shared=event.shared,
         opened_at=event.at,
     )
 

@@ -35,6 +35,7 @@ class ActionView(View, kw_only=True):
     by: str = ""  # who answered
     data: Payload | None = None
     reason: str = ""  # why it was withdrawn
+    shared: bool = True  # all steps that name the cause wait for the same answer
     reminders: int = 0
 
     @property

@@ -76,13 +76,15 @@ class ViewStore(Protocol):
     """Keeps the documents.
 
     Obligations: `save` writes the documents of a batch and the new position of their read model in
-    the log of a partition in one atomic write; a store that cannot do so writes tables and
+    the log of a partition in one atomic write. It raises `Conflict` and writes nothing if the
+    position is not the one that the batch started from. A store that cannot do so writes tables and
     documents in the order given and the position last (the projections bear a batch that is found
-    half written). It raises
-    `Conflict` and writes nothing if the position is not the one that the batch started from.
+    half written), and none of them over a document that is not the one that was loaded: there it
+    stops with `Conflict`.
     Documents come back as they were saved, and changing a returned one changes nothing stored.
     A document belongs to the partition that it was saved for last; definitions are everybody's.
-    Every query is answered by an index. Opening a store whose layout is an older one empties it.
+    Every query is answered by an index. Opening a store whose layout is an older one empties it;
+    one whose layout is newer is refused with `StoredDataError`.
     """
 
     def positions(self, partition: int = 0) -> dict[str, int]:
@@ -94,10 +96,18 @@ class ViewStore(Protocol):
         ...
 
     def save(
-        self, model: str, after: int, position: int, changes: Documents, partition: int = 0
+        self,
+        model: str,
+        after: int,
+        position: int,
+        changes: Documents,
+        partition: int = 0,
+        *,
+        loaded: Documents | None = None,
     ) -> None:
         """Write a batch of one read model that leads from position `after` to `position`.
 
+        `loaded` are the documents that it was folded from; what is not among them was not there.
         What `stop` said of the model in this partition is over once `position` has reached it.
         """
         ...
@@ -119,8 +129,35 @@ class ViewStore(Protocol):
         """
         ...
 
+    def forget_jobs(self, jobs: Sequence[UUID]) -> None:
+        """Forget what is kept of jobs that were pruned: they, their steps, attempts and history.
+
+        Positions stay, and what jobs share: definitions, requests for people, limits. Their events
+        tell nothing of them any more, so they do not come back. Jobs that are not known are passed
+        over, so that it may be done again; `jobs` are some hundreds at most. They are forgotten in
+        what is being built, too.
+        """
+        ...
+
     def reset(self) -> None:
-        """Forget all documents, positions and stopped models."""
+        """Forget all documents, positions and stopped models, as a `switch` to nothing does."""
+        ...
+
+    def fresh(self) -> ViewStore:
+        """Begin the next generation: return an empty store that no query sees until `switch`.
+
+        What was left of a rebuild that broke off is forgotten. One that still runs hears of it by
+        `Conflict` when it saves. Close the store without switching to give the rebuild up.
+        """
+        ...
+
+    def switch(self, fresh: ViewStore) -> None:
+        """Put what the store that `fresh` returned has in the place of all documents and positions.
+
+        Queries and `positions` of every process see it from now on, all at once. Whoever has read
+        positions before gets `Conflict` when he saves. Raises `Conflict` if another rebuild has
+        begun. The store that was returned is of no more use.
+        """
         ...
 
     def find_jobs(self, wanted: JobFilter) -> Sequence[JobView]:

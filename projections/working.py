@@ -160,15 +160,19 @@ class Working:
 
         What counts comes before what it counts (jobs before steps, steps before those of the jobs
         that they started, fan-outs before their items), so a batch that was half written is counted
-        once when it is applied again.
+        once when it is applied again. Where that leaves a choice, new documents come together: some
+        stores write many of a kind at once.
         """
+        known = self._loaded.get(JOBS, {})
+        jobs = sorted(self._changed[JOBS].items(), key=lambda entry: entry[0] not in known)
         steps: Mapping[Any, StepView] = self._changed[STEPS]
         ordered = sorted(steps.items(), key=lambda entry: self._depth(entry[1]))
-        return {**self._changed, STEPS: dict(ordered)}
+        return {**self._changed, JOBS: dict(jobs), STEPS: dict(ordered)}
 
-    def _depth(self, step: StepView) -> tuple[int, bool]:
+    def _depth(self, step: StepView) -> tuple[int, bool, bool]:
         owner = self.peek_job(step.job)
-        return len(owner.above) if owner else 0, step.is_item
+        is_new = step.key not in self._loaded.get(STEPS, {})
+        return len(owner.above) if owner else 0, step.is_item, is_new
 
     def _peek(self, table: str, key: Any) -> Any:
         changed = self._changed[table].get(key)

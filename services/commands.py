@@ -28,6 +28,7 @@ from warrener.domain.messages import (
 from warrener.domain.states import JOB_ENDED, JOB_MOVES
 from warrener.services import endings, fan_outs, reruns, user_actions, waits
 from warrener.services.active_job import ActiveJob
+from warrener.services.logs import refuse_pruned
 
 if TYPE_CHECKING:
     from warrener.services.turn import Turn
@@ -50,6 +51,7 @@ def _active(turn: Turn, job: UUID) -> ActiveJob:
 def job_of(turn: Turn, job: UUID) -> Job:
     """Return the state of a job, be it active or not."""
     known = turn.batch.left.get(job)
+    refuse_pruned(job, turn.memory.store.last(job) if known is None else None)
     found = known or jobs.project(None, turn.memory.store.stream(job))
     if found is None or found.submitted_at is None:
         raise UnknownJob(f"no job {job} in the store")

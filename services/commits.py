@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
@@ -145,6 +146,18 @@ def each_commit(commits: CommitStore, after: int, until: int) -> Iterator[Stored
         if not page or max(page[-1].last, page[-1].first) <= after:
             return
         after = max(page[-1].last, page[-1].first)
+
+
+def last_commit(part: Part) -> StoredCommit | None:
+    """Return the newest commit of a partition, None if there is none."""
+    head, width = part.log.head(), 1
+    while head:
+        after = max(0, head - width)
+        newest = deque(each_commit(part.commits, after, head), maxlen=1)
+        if newest or not after:
+            return newest[0] if newest else None
+        width *= 8
+    return None
 
 
 def _part(number: int, log: EventStore) -> Part:

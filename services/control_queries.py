@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from warrener.domain.errors import UsageError
 from warrener.domain.payloads import Payload
 from warrener.projections.control_views import (
@@ -37,9 +39,18 @@ class ControlQueries:
         self._value = value
 
     def actions(self, cause: str | None, state: str | None, limit: int) -> list[ActionLine]:
-        """Return requests for people, the newest first."""
+        """Return requests for people, the newest first.
+
+        Of open ones about the same cause, one for each partition that has steps waiting for it, the
+        newest stands for all: one answer goes to them all.
+        """
         wanted = ActionFilter(state=state, subject=cause, limit=limit)
-        return [self._line(view) for view in self._views.find_actions(wanted)]
+        lines: dict[object, ActionLine] = {}
+        for view in self._views.find_actions(wanted):
+            same = view.subject if view.shared and view.state == "open" else view.request
+            line = self._line(view)
+            lines[same] = _together(lines[same], line) if same in lines else line
+        return list(lines.values())
 
     def find_action(self, text: str) -> ActionLine:
         """Return the request with this id or start of one, or the open one about this cause."""
@@ -112,6 +123,19 @@ class ControlQueries:
         if not newest:
             return "none is open"
         return f"open are {_listed(view.request for view in newest)}"
+
+
+def _together(newer: ActionLine, older: ActionLine) -> ActionLine:
+    """Return one line for two requests that one answer goes to."""
+    return msgspec.structs.replace(
+        newer,
+        steps=newer.steps + older.steps,
+        jobs=newer.jobs + older.jobs,
+        waiting=(*newer.waiting, *older.waiting)[:WAITERS_NAMED_MAX],
+        opened_at=min(newer.opened_at, older.opened_at),
+        expires_at=min(filter(None, (newer.expires_at, older.expires_at)), default=None),
+        reminders=max(newer.reminders, older.reminders),
+    )
 
 
 def _limit(view: LimitView) -> LimitLine:

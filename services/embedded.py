@@ -15,6 +15,7 @@ from warrener.domain.messages import DEFAULT_QUEUE, Command, Steering, SubmitJob
 from warrener.domain.ports import Broker, Clock, EventStore, Outgoing
 from warrener.domain.topology import inbox_queue, results_queue
 from warrener.services.controller import Controller
+from warrener.services.logs import refuse_pruned
 from warrener.services.outcomes import Outcome, outcome, so_far
 from warrener.services.people import awaited
 from warrener.services.reactor import Reactor
@@ -94,6 +95,7 @@ class Embedded:
     def resume(self, job: UUID) -> None:
         """Go on with a root job where the log stands."""
         first = next(iter(self._store.stream(job)), None)
+        refuse_pruned(job, first)
         if first is None or not isinstance(first.event, JobSubmitted):
             raise UnknownJob(f"no job {job} in the store")
         if first.event.parent is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from uuid import UUID
 
-from warrener.domain.errors import StoredDataError, UnknownJob
-from warrener.domain.events import JobSubmitted
+from warrener.domain.errors import PrunedJob, StoredDataError, UnknownJob
+from warrener.domain.events import EventPruned, JobSubmitted, Recorded
 from warrener.domain.partitions import Logs, partition_of
 from warrener.domain.ports import EventStore
 
@@ -93,9 +93,19 @@ def each_log(logs: Logs) -> Iterator[EventStore]:
     return (logs.log(partition) for partition in range(logs.count))
 
 
+def refuse_pruned(job: UUID, first: Recorded | None) -> None:
+    """Raise `PrunedJob` if this event of a job says that it is in an archive."""
+    if first is not None and isinstance(first.event, EventPruned):
+        raise PrunedJob(
+            f"job {job} was pruned into the archive {first.event.archive}:"
+            f" warrener history {job} reads it back"
+        )
+
+
 def root_of(store: EventStore, job: UUID) -> UUID:
     """Return the root above a job, itself if it is one; raises `UnknownJob`."""
     first = next(iter(store.stream(job)), None)
+    refuse_pruned(job, first)
     if first is None or not isinstance(first.event, JobSubmitted):
         raise UnknownJob(f"no job {job} in the store")
     return first.event.root

@@ -14,6 +14,7 @@ from warrener.domain.events import Error, JobEnded, JobSubmitted, Recorded
 from warrener.domain.ports import EventStore
 from warrener.domain.states import JOB_ENDED
 from warrener.services.active_job import read_payload
+from warrener.services.logs import refuse_pruned
 from warrener.services.people import Awaited
 
 
@@ -45,6 +46,7 @@ def outcome(store: EventStore, job: UUID) -> Outcome:
 def so_far(store: EventStore, job: UUID, waiting: tuple[Awaited, ...] = ()) -> Outcome:
     """Return how a job stands, from the log; `waiting` is what it waits for."""
     events = list(store.stream(job))
+    refuse_pruned(job, next(iter(events), None))
     state = jobs.project(None, events)
     if state is None or not isinstance(events[0].event, JobSubmitted):
         raise UnknownJob(f"no job {job} in the store")

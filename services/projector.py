@@ -1,13 +1,17 @@
-"""Brings the read models up to the log, in bounded batches."""
+"""Brings the read models up to the log, in bounded batches, each read model for itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 
 from warrener.domain.errors import Conflict
+from warrener.domain.partitions import Logs
 from warrener.domain.ports import EventStore, Positioned
-from warrener.projections.apply import READ_MODELS, ReadModel
+from warrener.projections.apply import READ_MODELS
 from warrener.projections.ports import ViewStore
+from warrener.services.folding import Folding, fold_into
+from warrener.services.logs import each_log
 
 BATCH_EVENTS_MAX = 2_000
 CONFLICTS_MAX = 20
@@ -21,51 +25,48 @@ def catch_up(
     on_progress: Progress | None = None,
     batch_size: int = BATCH_EVENTS_MAX,
 ) -> int:
-    """Fold everything that the log holds now into the read models; return the position reached.
+    """Fold everything that the log of a partition holds now; return the position reached.
 
     Another process may do the same at the same time: the one that comes second looks again.
-    Views that are ahead of the log belong to another log and are built anew.
+    Views of the partition that are ahead of its log belong to another log and are built anew. A
+    read model that cannot be brought past an event is left behind, and says so; see `Folding`.
     """
-    head = store.head()
-    position, conflicts = _lowest(store, views), 0
-    while position < head:
-        batch = store.read(position, min(batch_size, head - position))
-        if not batch:
-            break
+    folding = Folding(store, views, partition_of_log(store))
+    head, conflicts, more = store.head(), 0, True
+    while more:
         try:
-            apply_batch(views, batch, views.positions())
+            more = folding.turn(datetime.now(UTC), batch_size, head)
         except Conflict:
             conflicts += 1
             if conflicts > CONFLICTS_MAX:
                 raise
-        position = _lowest(store, views)
-        if on_progress is not None:
-            on_progress(position, head)
-    return position
+        if more and on_progress is not None:
+            on_progress(folding.position, head)
+    return folding.position
+
+
+def catch_up_all(
+    logs: Logs,
+    views: ViewStore,
+    on_progress: Progress | None = None,
+    batch_size: int = BATCH_EVENTS_MAX,
+) -> tuple[int, ...]:
+    """Do so for the logs of all partitions; return the positions reached, by partition."""
+    return tuple(catch_up(log, views, on_progress, batch_size) for log in each_log(logs))
 
 
 def apply_batch(
     views: ViewStore, batch: Sequence[Positioned], positions: Mapping[str, int]
 ) -> None:
-    """Fold a batch into every read model that has not seen all of it."""
+    """Fold a batch into every read model that has not seen all of it; faults of theirs come out."""
     for model in READ_MODELS:
         after = positions.get(model.name, 0)
         fresh = [each for each in batch if each.position > after]
         if fresh and fresh[0].position == after + 1:  # else the views were emptied just now
-            _apply(views, model, fresh, after)
+            fold_into(views, model, fresh, after)
 
 
-def _apply(views: ViewStore, model: ReadModel, batch: Sequence[Positioned], after: int) -> None:
-    loaded = dict(views.load(model.wanted(batch)))
-    for table, found in views.load(model.wanted_then(loaded)).items():
-        loaded[table] = {**loaded.get(table, {}), **found}
-    views.save(model.name, after, batch[-1].position, model.fold(batch, loaded))
-
-
-def _lowest(store: EventStore, views: ViewStore) -> int:
-    """Return the position that every read model has reached."""
-    positions = views.positions()
-    if max(positions.values(), default=0) > store.head():
-        views.reset()
-        return 0
-    return min(positions.get(model.name, 0) for model in READ_MODELS)
+def partition_of_log(store: EventStore) -> int:
+    """Return the partition that a log is of; one that does not know is the only one."""
+    partition: int = getattr(store, "partition", 0)
+    return partition

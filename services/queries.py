@@ -7,6 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from warrener.domain.definition.model import JobDefinition
+from warrener.domain.errors import UnknownJob
 from warrener.domain.ids import split_path
 from warrener.domain.partitions import Logs
 from warrener.projections import views as documents
@@ -14,7 +15,7 @@ from warrener.projections.ports import JobFilter, ViewStore
 from warrener.projections.views import JobView
 from warrener.services.control_queries import ControlQueries
 from warrener.services.control_shapes import ActionLine, Fleet, LimitLine
-from warrener.services.logs import each_log
+from warrener.services.logs import each_log, refuse_pruned
 from warrener.services.places import Place, Places
 from warrener.services.projector import catch_up
 from warrener.services.shapes import (
@@ -199,7 +200,21 @@ class Queries:
     def locate(self, text: str) -> Place:
         """Return job and path of what `resolve` finds."""
         self.refresh()
-        return self._places.locate(text)
+        try:
+            return self._places.locate(text)
+        except UnknownJob:
+            self._refuse_pruned(text)
+            raise
+
+    def _refuse_pruned(self, text: str) -> None:
+        """Raise `PrunedJob` if this is, or begins with, the whole id of a job in an archive."""
+        try:
+            job = UUID(text.partition("/")[0].strip())
+        except ValueError:
+            return
+        partition = self._logs.find(job)
+        if partition is not None:
+            refuse_pruned(job, self._logs.log(partition).last(job))
 
     def refresh(self) -> None:
         """Bring the read models up to the log, unless a projector does."""

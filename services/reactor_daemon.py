@@ -130,7 +130,7 @@ class ReactorDaemon:
         self._look_after_leases()
         if self._board is None:
             return
-        self._board.pump(POLL_SECONDS)
+        self._board.pump(0.0 if self._board.waiting else POLL_SECONDS)
         self._windows.begin_round()
         epochs = self._share.held
         for partition, reactor in list(self._reactors.items()):

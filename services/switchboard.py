@@ -37,9 +37,8 @@ class Switchboard:
         return any(line.waiting for line in self.lines)
 
     def pump(self, timeout_seconds: float = 0.0) -> None:
-        """Take what the channel has; waits up to the timeout if no line has anything yet."""
-        wait = 0.0 if self.waiting else timeout_seconds
-        poll = self.channel.poll(DELIVERIES_MAX, wait)
+        """Take what the channel has; waits up to the timeout if it has nothing yet."""
+        poll = self.channel.poll(DELIVERIES_MAX, timeout_seconds)
         for number in poll.confirmed:
             line, batch = self._batches.pop(number, (None, 0))
             if line is not None:
@@ -150,7 +149,7 @@ class Line:
     def poll(self, count_max: int, timeout_seconds: float = 0.0) -> Poll:
         """Return deliveries and confirmations; without a timeout only what was pumped already."""
         self._open_channel()
-        if not self.waiting and timeout_seconds > 0:
+        if timeout_seconds > 0 and not self._has_for(count_max):
             self._board.pump(timeout_seconds)
         count = min(count_max, len(self.deliveries))
         deliveries = [self.deliveries.popleft() for _ in range(count)]
@@ -173,6 +172,10 @@ class Line:
         """Leave; what is not acknowledged goes back to its queues."""
         if self in self._board.lines:
             self._board.hang_up(self)
+
+    def _has_for(self, count_max: int) -> bool:
+        """Say whether a poll of so many deliveries has something to return."""
+        return bool((count_max and self.deliveries) or self.confirmed or self.lost)
 
     def _open_channel(self) -> Channel:
         if self not in self._board.lines:

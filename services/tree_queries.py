@@ -97,22 +97,28 @@ class TreeQueries:
         return self._views.history(job=only, root=root, after=after, limit=PAGE_EVENTS)
 
     def _history_line(self, positioned: Positioned, top: UUID) -> HistoryLine:
-        recorded = positioned.recorded
-        event = recorded.event
-        is_step = isinstance(event, StepEvent)
-        job = event.job if isinstance(event, StepEvent) else recorded.originator_id
-        path = event.path if isinstance(event, StepEvent) else ""
-        return HistoryLine(
-            position=positioned.position,
-            stream="step" if is_step else "job",
-            id=recorded.originator_id,
-            path=self._path(job, top, path),
-            version=recorded.originator_version,
-            type=type(event).__name__,
-            at=format_time(event.at),
-            cause=event.cause,
-            data=event_data(event),
-        )
+        event = positioned.recorded.event
+        own = event.job if isinstance(event, StepEvent) else positioned.recorded.originator_id
+        return history_line(positioned, self._places.path(own, top))
+
+
+def history_line(positioned: Positioned, above: str) -> HistoryLine:
+    """Return an event as users see it; `above` is where its job is below the one asked for."""
+    recorded = positioned.recorded
+    event = recorded.event
+    is_step = isinstance(event, StepEvent)
+    path = event.path if isinstance(event, StepEvent) else ""
+    return HistoryLine(
+        position=positioned.position,
+        stream="step" if is_step else "job",
+        id=recorded.originator_id,
+        path=_joined(above, path),
+        version=recorded.originator_version,
+        type=type(event).__name__,
+        at=format_time(event.at),
+        cause=event.cause,
+        data=event_data(event),
+    )
 
 
 def _read(log: EventStore, positions: Sequence[int]) -> Iterator[Positioned]:

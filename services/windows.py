@@ -63,6 +63,6 @@ class SharedWindows:
         A slot has up to two orders out: one that runs and one that waits for it.
         """
         others = [flow for number, flow in self._flows.items() if number != partition]
-        rivals = sum(1 for flow in others if flow.held_back(queue))
+        rivals = sum(1 for flow in others if flow.held_back(queue) or flow.out(queue))
         taken = sum(flow.out(queue) for flow in others)
         return max(-(-slots // (1 + rivals)), slots - -(-taken // 2))

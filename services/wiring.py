@@ -53,22 +53,27 @@ TOKENS_AT_ONCE = 256
 INLINE_ORDERS = 32  # how many short orders may share a commit where they run one by one
 
 
-def open_logs(url: str, *, create: bool = True) -> Logs:
+def open_logs(url: str, *, create: bool = True, whole: bool = True) -> Logs:
     """Open the logs of a store; without `create` one that is not there is refused.
 
-    The default store is made in any case: asking what it holds must not be an error.
+    The default store is made in any case: asking what it holds must not be an error. With `whole`
+    a store that was not restored to its end is refused.
     """
     from warrener.services.logs import LogSet
+    from warrener.services.store_epoch import check_whole
 
-    if store_kind(url) != "mongodb":
-        return LogSet([open_store(url, create=create)])
-    from warrener.adapters.mongo_logs import open_logs as open_mongo
+    if store_kind(url) == "mongodb":
+        from warrener.adapters.mongo_logs import open_logs as open_mongo
+        from warrener.services.event_log import EventLog
 
-    from warrener.services.event_log import EventLog
-
-    opened = open_mongo(url, create=create)
-    stores = [EventLog(opened.recorder(each), each) for each in range(opened.count)]
-    return LogSet(stores, find=opened.find, close=opened.close)
+        opened = open_mongo(url, create=create)
+        stores = [EventLog(opened.recorder(each), each) for each in range(opened.count)]
+        logs = LogSet(stores, find=opened.find, close=opened.close)
+    else:
+        logs = LogSet([open_store(url, create=create)])
+    if whole:
+        check_whole(logs)
+    return logs
 
 
 def open_store(url: str, *, create: bool = True) -> EventStore:
@@ -82,9 +87,9 @@ def open_store(url: str, *, create: bool = True) -> EventStore:
 def open_views(url: str, *, create: bool = True) -> ViewStore:
     """Open the read models."""
     if store_kind(url, "views") == "mongodb":
-        from warrener.adapters.mongo_views import open_mongo_views
+        from warrener.adapters.mongo_views import MongoViewStore
 
-        return open_mongo_views(url)
+        return MongoViewStore(url)
     from warrener.adapters.sqlite_views import SqliteViewStore
 
     return SqliteViewStore(_prepared(sqlite_path(url, "views"), create))

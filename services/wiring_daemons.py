@@ -1,4 +1,4 @@
-"""The wiring of the daemons: reactor, worker and notifier, put together from their parts."""
+"""The wiring of the daemons: reactor, projector, notifier and worker, made from their parts."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from warrener.services.wiring import (
     open_clock,
     open_leases,
     open_positions,
+    open_views,
     process_name,
 )
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from warrener.domain.partitions import Logs
     from warrener.domain.ports import Clock
     from warrener.services.notifier import NotifierDaemon
+    from warrener.services.projector_daemon import ProjectorDaemon
     from warrener.services.reactor_daemon import ReactorDaemon
     from warrener.services.runners import Runner
     from warrener.services.worker_daemon import WorkerDaemon, WorkerOptions
@@ -67,6 +69,37 @@ def open_reactor(
         )
     finally:
         leases.close()
+
+
+@contextmanager
+def open_projector(
+    settings: Settings,
+    logs: Logs,
+    *,
+    name: str | None = None,
+    lease_seconds: float = 6.0,
+    on_ready: Callable[[], None] = lambda: None,
+    on_turn: Callable[[], None] = lambda: None,
+) -> Iterator[ProjectorDaemon]:
+    """Put a projector daemon together over logs that are open already."""
+    from warrener.services.projector_daemon import Identity, ProjectorDaemon
+
+    if "memory" in (store_kind(settings.store_url), store_kind(settings.views_url, "views")):
+        raise UsageError("a projector needs a store that others use: --store sqlite:///...")
+    with ExitStack() as stack:
+        views = open_views(settings.views_url)
+        stack.callback(views.close)
+        leases = open_leases(settings.store_url, "projector")
+        stack.callback(leases.close)
+        yield ProjectorDaemon(
+            Identity(name or process_name(), lease_seconds),
+            logs,
+            views,
+            leases,
+            clock=open_clock(),
+            on_ready=on_ready,
+            on_turn=on_turn,
+        )
 
 
 @contextmanager

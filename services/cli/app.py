@@ -22,8 +22,10 @@ from warrener.services.cli import (
     history,
     jobs,
     notifier,
+    projector,
     reactor,
     steer,
+    store,
     submit,
     tuning,
     why,
@@ -102,7 +104,9 @@ for _family in (
     reactor,
     worker,
     notifier,
+    projector,
     broker,
+    store,
     doctor,
 ):
     _family.register(app)

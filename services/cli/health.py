@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -17,8 +18,20 @@ from typing import Final, Literal
 import msgspec
 
 from warrener.domain.errors import WarrenerError
+from warrener.domain.partitions import Logs
 from warrener.services import wiring
-from warrener.services.settings import MEMORY, MEMORY_BROKER, Settings, data_folder, sqlite_path
+from warrener.services.cli.health_views import findings
+from warrener.services.lag import lag
+from warrener.services.logs import each_log
+from warrener.services.settings import (
+    MEMORY,
+    MEMORY_BROKER,
+    Settings,
+    data_folder,
+    redacted_url,
+    sqlite_path,
+    store_kind,
+)
 
 State = Literal["ok", "warning", "failed"]
 
@@ -40,11 +53,8 @@ class Check(msgspec.Struct, frozen=True):
 
 def examine(settings: Settings) -> list[Check]:
     """Run every check."""
-    path = sqlite_path(settings.store_url)
     found = [_python(), _packages(), _settings(settings), _terminal()]
-    if path != MEMORY:
-        found += [_try("disk", lambda: _disk(_folder(path))), _try("fsync", lambda: _fsync(path))]
-    return [*found, *_store(settings, path), *_broker(settings.broker_url)]
+    return [*found, *_store(settings), *_broker(settings.broker_url)]
 
 
 def _broker(url: str) -> list[Check]:
@@ -125,32 +135,50 @@ def _fsync(path: str) -> Check:
     return Check("fsync", "ok", detail)
 
 
-def _store(settings: Settings, path: str) -> list[Check]:
-    if path != MEMORY and not Path(path).exists():
+def _store(settings: Settings) -> list[Check]:
+    """Look at the store, and where it is a file at the disk that it is on."""
+    if store_kind(settings.store_url) == "mongodb":
+        return _opened(settings, redacted_url(settings.store_url))
+    path = sqlite_path(settings.store_url)
+    if path == MEMORY:
+        return _opened(settings, path)
+    disk = [_try("disk", lambda: _disk(_folder(path))), _try("fsync", lambda: _fsync(path))]
+    return [*disk, *(_file(path) or _opened(settings, path))]
+
+
+def _file(path: str) -> list[Check]:
+    """Say what keeps the file of a store from being opened, if anything does."""
+    if not Path(path).exists():
         if not Path(path).parent.is_dir() and Path(path).parent != data_folder():
             advice = f"mkdir -p {Path(path).parent}"
             return [Check("store", "failed", f"the folder of {path} does not exist", advice)]
         return [Check("store", "ok", f"{path} does not exist yet", "the first run makes it")]
-    if path != MEMORY and not os.access(path, os.W_OK):
+    if not os.access(path, os.W_OK):
         return [Check("store", "failed", f"{path} cannot be written", "check its permissions")]
+    return []
+
+
+def _opened(settings: Settings, name: str) -> list[Check]:
     try:
-        return _open_store(settings, path)
+        return _open_store(settings, name)
     except WarrenerError as error:
-        advice = "check the file and its permissions, or take another --store"
+        advice = "check the store and its permissions, or take another --store"
         return [Check("store", "failed", str(error), advice)]
 
 
-def _open_store(settings: Settings, path: str) -> list[Check]:
-    store = wiring.open_store(settings.store_url)
+def _open_store(settings: Settings, name: str) -> list[Check]:
+    logs = wiring.open_logs(settings.store_url, create=False)
     try:
-        head = store.head()
-        newest = store.read(head - 1, 1) if head else []
-        found = [Check("store", "ok", f"{path}: {head} events")]
+        heads = [(log, log.head()) for log in each_log(logs)]
+        newest = [log.read(head - 1, 1)[0].recorded.event.at for log, head in heads if head]
+        events = sum(head for _, head in heads)
+        places = f" in {logs.count} partitions" if logs.count > 1 else ""
+        found = [Check("store", "ok", f"{name}: {events} events{places}")]
         if newest:
-            found.append(_clock(newest[0].recorded.event.at))
-        return [*found, _views(settings, head)]
+            found.append(_clock(max(newest)))
+        return [*found, *_views(settings, logs)]
     finally:
-        store.close()
+        logs.close()
 
 
 def _clock(newest: datetime) -> Check:
@@ -161,15 +189,15 @@ def _clock(newest: datetime) -> Check:
     return Check("clock", "ok", f"the newest event is from {newest:%Y-%m-%d %H:%M:%S}Z")
 
 
-def _views(settings: Settings, head: int) -> Check:
-    views = wiring.open_views(settings.views_url)
-    try:
-        behind = head - min(views.positions().values(), default=0)
-    finally:
-        views.close()
-    if behind:
-        return Check("views", "ok", f"{behind} events behind", "the next query catches up")
-    return Check("views", "ok", "up to date")
+def _views(settings: Settings, logs: Logs) -> list[Check]:
+    now = datetime.now(UTC)
+    with ExitStack() as stack:
+        views = wiring.open_views(settings.views_url)
+        stack.callback(views.close)
+        leases = wiring.open_leases(settings.store_url, "projector")
+        stack.callback(leases.close)
+        found, projectors = lag(logs, views, now), len(leases.members(now))
+    return [Check("views", *each) for each in findings(found, projectors)]
 
 
 def _folder(path: str) -> Path:

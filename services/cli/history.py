@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
@@ -17,6 +18,7 @@ from warrener.services.cli.session import Session, job_named
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from warrener.domain.partitions import Logs
     from warrener.services.queries import Queries
     from warrener.services.shapes import HistoryLine
 
@@ -40,20 +42,58 @@ def history(
     follow: Annotated[
         bool, typer.Option("--follow", help="Go on with new events until the job has ended.")
     ] = False,
+    archive: Annotated[
+        Path | None,
+        typer.Option(
+            "--archive",
+            metavar="FILE",
+            help="Where a pruned job is, if its archive was moved.",
+            show_default=False,
+        ),
+    ] = None,
     store: options.Store = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Print every event, with its position in the log, its time and its cause."""
+    """Print every event, with its position in the log, its time and its cause.
+
+    That of a pruned job is read back from its archive.
+    """
     session = Session(as_json=as_json, store=store)
-    output = session.output
-    with session.queries() as queries:
-        found = job_named(queries, job)
-        lines = _followed(queries, found, tree) if follow else queries.history(found, tree=tree)
+    with session.logs() as logs, session.queries(logs) as queries:
+        lines = _lines(logs, queries, job, tree, follow) if archive is None else None
+        if lines is None:
+            lines = _pruned(logs, job, tree, archive)
         for line in lines:
             if as_json:
-                output.json(line)
+                session.output.json(line)
             else:
-                output.show(_line(line))
+                session.output.show(_line(line))
+
+
+def _lines(
+    logs: Logs, queries: Queries, job: str, tree: bool, follow: bool
+) -> Iterator[HistoryLine] | None:
+    """Return the events of a job in the store, None if it was pruned."""
+    from warrener.domain.errors import UnknownJob
+    from warrener.services.pruned import find_pruned
+
+    try:
+        found = job_named(queries, job)
+    except UnknownJob:
+        if find_pruned(logs, job) is not None:
+            return None
+        raise
+    return _followed(queries, found, tree) if follow else queries.history(found, tree=tree)
+
+
+def _pruned(logs: Logs, job: str, tree: bool, archive: Path | None) -> Iterator[HistoryLine]:
+    from warrener.domain.errors import UnknownJob
+    from warrener.services.pruned import find_pruned, pruned_history
+
+    found = find_pruned(logs, job, archive)
+    if found is None:
+        raise UnknownJob(f"{archive} does not have a job {job}")
+    return pruned_history(logs, found, tree=tree)
 
 
 def _followed(queries: Queries, job: UUID, tree: bool) -> Iterator[HistoryLine]:

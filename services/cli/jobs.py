@@ -13,6 +13,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from warrener.services.cli import job_notes, options, values
+from warrener.services.cli.attempts import show_attempts
 from warrener.services.cli.output import (
     Output,
     counts_text,
@@ -42,7 +43,9 @@ warrener show 5f2c71e0
 
 warrener show 5f2c71e0 --tree
 
-warrener show 5f2c71e0/merge --json"""
+warrener show 5f2c71e0/merge --json
+
+warrener show 5f2c71e0/merge --attempts"""
 
 
 def _filter(name: str, metavar: str, text: str) -> Any:
@@ -118,6 +121,12 @@ def show(
         typer.Argument(metavar="JOB", help="A job's id or the start of one, or a step: JOB/STEP."),
     ],
     tree: Annotated[bool, typer.Option("--tree", help="The jobs that it started, too.")] = False,
+    attempts: Annotated[
+        bool,
+        typer.Option(
+            "--attempts", help="Instead: all attempts of the step, or of the job by time."
+        ),
+    ] = False,
     store: options.Store = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -125,7 +134,10 @@ def show(
     session = Session(as_json=as_json, store=store)
     with session.queries() as queries:
         place = queries.locate(job)
-        if place.path is not None:
+        if attempts:
+            with session.views() as views:
+                show_attempts(session.output, views, place, tree=tree)
+        elif place.path is not None:
             _show_step(session.output, queries.step(place, whole=as_json))
         elif as_json:
             session.output.json(_document(queries, place.job, tree))

@@ -50,6 +50,26 @@ def catching_up(output: Output) -> Iterator[Callable[[int, int], None] | None]:
         yield report
 
 
+@contextmanager
+def working(output: Output, unit: str, note: str) -> Iterator[Callable[[int, int], None]]:
+    """Give what takes how much of a long work is done; shown to people only."""
+    if not output.as_json and output.err.is_terminal:
+        with _bar(output, unit) as bar:
+            task = bar.add_task("", total=None, note=note)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+        return
+    began = said = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now - said >= LINE_SECONDS:
+            said = now
+            output.note(f"{duration(now - began)}: {note}, {done} of {total} {unit}")
+
+    yield report
+
+
 def _bar(output: Output, unit: str) -> Bar:
     return Bar(
         SpinnerColumn(),

@@ -19,6 +19,7 @@ from warrener.domain.ports import EventStore
 from warrener.services.active_job import read_payload
 from warrener.services.cli.parts import part_of, recorded_steps
 from warrener.services.cli.values import RESERVED
+from warrener.services.logs import refuse_pruned
 from warrener.services.sources import Module, Work, load, load_modules
 from warrener.services.submission import Part, Source, submission
 
@@ -102,6 +103,7 @@ def resumed_task(store: EventStore, job: UUID, request: Request, work: Work | No
 def _submitted(store: EventStore, job: UUID) -> JobSubmitted:
     """Return the first event of a job."""
     first = next(iter(store.stream(job)), None)
+    refuse_pruned(job, first)
     if first is None or not isinstance(first.event, JobSubmitted):
         raise UnknownJob(f"no job has the id {job}")
     return first.event

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from warrener.domain.partitions import Logs
+    from warrener.projections.ports import ViewStore
     from warrener.services.queries import Queries
     from warrener.services.steering_calls import SteeringCalls
 
@@ -78,6 +79,17 @@ class Session:
                 queries = wiring.open_queries(self.settings, opened, report)
                 found = stack.enter_context(queries)
             yield found
+
+    @contextmanager
+    def views(self) -> Iterator[ViewStore]:
+        """Open the read models as they are; whoever opened `queries` has brought them up."""
+        from warrener.services import wiring
+
+        views = wiring.open_views(self.settings.views_url)
+        try:
+            yield views
+        finally:
+            views.close()
 
     @contextmanager
     def steering(self) -> Iterator[SteeringCalls]:

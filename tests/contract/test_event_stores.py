@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.events import recorded, run_of, stream_id
+from support.mongo import fresh_mongo_url
 
 from warrener.adapters.memory_events import MemoryEventStore
+from warrener.adapters.mongo_events import MongoRecorder
 from warrener.adapters.sqlite_events import open_sqlite
 from warrener.domain.errors import Conflict, StoredDataError
 from warrener.domain.events import JobRerun, JobSubmitted, JobSucceeded, Parent, Recorded
@@ -23,6 +25,7 @@ AT = datetime(2030, 1, 1, tzinfo=UTC)
 STORES: dict[str, Callable[[Path], EventStore]] = {
     "memory": lambda _folder: MemoryEventStore(),
     "sqlite": lambda folder: EventLog(open_sqlite(str(folder / "log.db"))),
+    "mongo": lambda _folder: EventLog(MongoRecorder(fresh_mongo_url())),
     "sqlite-memory": lambda _folder: EventLog(open_sqlite("sqlite:///:memory:")),
 }
 

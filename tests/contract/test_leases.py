@@ -8,14 +8,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from support.mongo import fresh_mongo_url
 
 from warrener.adapters.memory_leases import MemoryLeases
+from warrener.adapters.mongo_leases import MongoLeases
 from warrener.adapters.sqlite_leases import SqliteLeases
 from warrener.domain.ports import Lease, Leases
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 LEASES: dict[str, Callable[[Path], Leases]] = {
     "memory": lambda _folder: MemoryLeases(),
+    "mongo": lambda _folder: MongoLeases(fresh_mongo_url()),
     "sqlite": lambda folder: SqliteLeases(str(folder / "log.db")),
 }
 

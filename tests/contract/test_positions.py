@@ -6,14 +6,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.mongo import fresh_mongo_url
 
 from warrener.adapters.memory_positions import MemoryPositions
+from warrener.adapters.mongo_positions import MongoPositions
 from warrener.adapters.sqlite_positions import SqlitePositions
 from warrener.domain.errors import StoreUnavailable
 from warrener.domain.notices import Positions
 
 POSITIONS: dict[str, Callable[[Path], Positions]] = {
     "memory": lambda _folder: MemoryPositions(),
+    "mongo": lambda _folder: MongoPositions(fresh_mongo_url()),
     "sqlite": lambda folder: SqlitePositions(str(folder / "log.db")),
 }
 

@@ -73,7 +73,7 @@ def test_the_events_of_an_old_store_get_their_links_when_it_is_opened(
         firsts.append(commit.first)
     assert firsts == [1, 5, 9]
     assert list(part.log.stream(stream_id(1))) == run_of(1, 1, 10, "old")
-    assert (part.log.published(), part.log.blob("b")) == (4, "blob")
+    assert (part.log.published(), part.log.blob("b")) == (4, b"blob")
     assert list(part.log.open_roots()) == [stream_id(1)]
     part.log.close()
 

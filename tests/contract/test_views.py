@@ -1,9 +1,9 @@
-"""What every `ViewStore` owes. A new one is one more entry in `STORES`."""
+"""What every `ViewStore` owes. A new one is one more in `support.view_stores`."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,15 @@ from uuid import UUID
 
 import pytest
 from support.histories import REPORT, START, History, definition, finish_report, half_done_report
+from support.view_stores import VIEW_STORES, view_store_opener
 
-from warrener.adapters import sqlite_views
+from warrener.adapters import sqlite_generations
 from warrener.adapters.memory_views import MemoryViewStore
 from warrener.adapters.sqlite_queries import job_query
+from warrener.adapters.sqlite_tables import SCHEMA_VERSION
 from warrener.adapters.sqlite_views import SqliteViewStore
 from warrener.domain.definition.model import Rate
-from warrener.domain.errors import Conflict, StoreUnavailable
+from warrener.domain.errors import Conflict, StoredDataError, StoreUnavailable
 from warrener.projections.attempt_views import ATTEMPTS, TRACKS, AttemptView
 from warrener.projections.control_views import ACTIONS, FLEET, LIMITS
 from warrener.projections.ports import (
@@ -31,15 +33,10 @@ from warrener.projections.ports import (
 from warrener.projections.views import DEFINITIONS, HISTORY, JOBS, STEPS, StepView
 from warrener.services.projector import catch_up
 
-STORES: dict[str, Callable[[Path], ViewStore]] = {
-    "memory": lambda _folder: MemoryViewStore(),
-    "sqlite": lambda folder: SqliteViewStore(str(folder / "views.db")),
-}
 
-
-@pytest.fixture(params=sorted(STORES))
-def views(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ViewStore]:
-    store = STORES[request.param](tmp_path)
+@pytest.fixture(params=VIEW_STORES)
+def views(request: pytest.FixtureRequest) -> Iterator[ViewStore]:
+    store = view_store_opener(request.param, request)()
     yield store
     store.close()
 
@@ -383,6 +380,34 @@ def test_a_partition_that_somebody_works_on_is_not_forgotten(views: ViewStore) -
     assert list(views.load({STEPS: [step.key]})[STEPS]) == [step.key]
 
 
+def test_pruned_jobs_are_forgotten_and_the_others_stay(views: ViewStore) -> None:
+    history, job, child = half_done_report()
+    history.submit(definition("other"), key="other", labels={"team": "red"})
+    catch_up(history.store, views)
+    everything = MemoryViewStore()
+    catch_up(history.store, everything)
+    kept = {
+        table: {
+            key: view
+            for key, view in documents.items()
+            if getattr(view, "job", None) not in {job, child} or table == ACTIONS
+        }
+        for table, documents in everything.tables().items()
+    }
+
+    for _ in range(2):
+        views.forget_jobs([job, child, UUID(int=7)])
+
+    keys = {table: list(documents) for table, documents in everything.tables().items()}
+    assert views.load(keys) == kept
+    assert len(jobs_of(views, JobFilter(labels={"team": "red"}))) == 1
+    assert len(kept[JOBS]) == 1
+    assert views.positions() == everything.positions()
+    assert views.history(job=job, root=None, after=0, limit=9) == []
+    assert views.history(job=None, root=job, after=0, limit=9) == []
+    assert views.children(job, None, 9) == []
+
+
 def step_of(views: ViewStore, job: UUID, path: str) -> StepView:
     found: StepView = views.load({STEPS: [(job, path)]})[STEPS][job, path]
     return found
@@ -514,13 +539,16 @@ def test_views_of_an_older_layout_are_dropped_and_other_tables_left_alone(
     catch_up(history.store, old)
     old.close()
 
-    monkeypatch.setattr(sqlite_views, "SCHEMA_VERSION", sqlite_views.SCHEMA_VERSION + 1)
-    new = SqliteViewStore(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite_generations, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+        new = SqliteViewStore(path)
 
     assert new.positions() == {}
     catch_up(history.store, new)
     assert new.load({JOBS: [job]})[JOBS][job].state == "running"
     assert log.execute("SELECT position FROM stored_events").fetchall() == [(7,)]
+    with pytest.raises(StoredDataError, match="newer version"):
+        SqliteViewStore(path)
 
 
 def test_views_can_be_read_while_another_process_writes_to_the_file(tmp_path: Path) -> None:

@@ -53,6 +53,20 @@ def job(cli: Cli) -> str:
     return found
 
 
+def test_show_gives_the_attempts_of_a_step_and_of_a_tree_by_time(cli: Cli, job: str) -> None:
+    step = cli("show", f"{job}/sub[0]/first", "--attempts", "--json", *STORE).lines
+    tree = cli("show", job, "--attempts", "--tree", "--json", *STORE).lines
+    told = cli("show", job, "--attempts", "--tree", *STORE)
+
+    (attempt,) = step
+    assert (attempt["path"], attempt["attempt"], attempt["outcome"]) == ("first", 1, "succeeded")
+    assert {each["kind"] for each in tree} == {"attempt", "job", "for_each"}
+    assert [each["begun_at"] for each in tree] == sorted(each["begun_at"] for each in tree)
+    assert len(tree) == 7  # the fan-out, its two sub-jobs, and two calls in each
+    assert told.code == 0
+    assert f"{attempt['job'][:8]}/first" in told.out
+
+
 def test_show_has_the_fixed_shape(cli: Cli, job: str) -> None:
     shown = cli("show", job, "--json", *STORE).json
 

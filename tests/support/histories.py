@@ -53,8 +53,8 @@ def definition(name: str = "report", version: int = 1, **steps: Any) -> JobDefin
 class History(Waits):
     """Writes events; each takes a second."""
 
-    def __init__(self) -> None:
-        self.store = ListEventStore()
+    def __init__(self, partition: int = 0) -> None:
+        self.store = ListEventStore(partition)
         self.now = START
         self._versions: dict[UUID, int] = {}
         self._jobs: dict[UUID, JobSubmitted] = {}

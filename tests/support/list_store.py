@@ -12,14 +12,15 @@ from warrener.domain.ports import Positioned
 class ListEventStore:
     """An `EventStore` over a list."""
 
-    def __init__(self) -> None:
+    def __init__(self, partition: int = 0) -> None:
+        self.partition = partition
         self.log: list[Positioned] = []
         self.blobs: dict[str, bytes] = {}
         self.reads = 0
 
     def commit(self, events: Sequence[Recorded], blobs: Mapping[str, bytes]) -> int:
         for recorded in events:
-            self.log.append(Positioned(len(self.log) + 1, recorded))
+            self.log.append(Positioned(len(self.log) + 1, recorded, self.partition))
         self.blobs.update(blobs)
         return len(self.log)
 

@@ -1,16 +1,19 @@
 """A process that writes to a log, and says after each commit what it was promised.
 
-    python log_writer.py PATH STREAM COMMITS [NAME]
+    python log_writer.py PLACE STREAM COMMITS [NAME [PARTITION...]]
 
-Commits carry three events of the stream and one of a stream of its own per commit, all with the
-name (of the stream if none is given). Each line on stdout is one acknowledged commit: its last
-position and the last version of the stream. It begins when its stdin is closed, so that several
-can begin at once. A writer that comes too late for a version goes on from the newest.
+The place is the path of a SQLite file or the URL of a MongoDB, whose partitions are written in
+turn, so many commits in each. Commits carry three events of the stream and one of a stream of its
+own per commit, all with the name (of the stream if none is given). Each line on stdout is one
+acknowledged commit: its last position, the last version of the stream, and the partition if one is
+given. It begins when its stdin is closed, so that several can begin at once. A writer that comes
+too late for a version goes on from the newest.
 """
 
 from __future__ import annotations
 
 import sys
+from itertools import cycle, islice
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -24,21 +27,35 @@ from warrener.services.event_log import EventLog
 EVENTS_PER_COMMIT = 4
 
 
-def main(path: str, stream: int, commits: int, name: str) -> None:
+def main(place: str, stream: int, commits: int, name: str, partitions: list[int]) -> None:
     sys.stdin.read()
-    log = EventLog(open_sqlite(path))
-    version = newest(log, stream)
-    while commits:
-        own = recorded(stream * 1_000_000 + version, 1, name)
-        try:
-            position = log.commit([*run_of(stream, version + 1, version + 3, name), own], {})
-        except Conflict:
-            version = newest(log, stream)
-            continue
-        version += 3
-        commits -= 1
-        print(position, version, flush=True)
-    log.close()
+    logs = {partition: open_log(place, partition) for partition in partitions or [0]}
+    versions = {partition: newest(log, stream) for partition, log in logs.items()}
+    for partition in islice(cycle(logs), commits * len(logs)):
+        log, shown = logs[partition], [partition] if partitions else []
+        while (position := write(log, stream, versions[partition], name)) is None:
+            versions[partition] = newest(log, stream)
+        versions[partition] += 3
+        print(position, versions[partition], *shown, flush=True)
+    for log in logs.values():
+        log.close()
+
+
+def open_log(place: str, partition: int) -> EventLog:
+    if not place.startswith("mongodb:"):
+        return EventLog(open_sqlite(place))
+    from warrener.adapters.mongo_events import MongoRecorder
+
+    return EventLog(MongoRecorder(place, partition), partition)
+
+
+def write(log: EventLog, stream: int, version: int, name: str) -> int | None:
+    """Return the position of a commit, None if somebody else has taken the version."""
+    own = recorded(stream * 1_000_000 + version, 1, name)
+    try:
+        return log.commit([*run_of(stream, version + 1, version + 3, name), own], {})
+    except Conflict:
+        return None
 
 
 def newest(log: EventLog, stream: int) -> int:
@@ -47,5 +64,5 @@ def newest(log: EventLog, stream: int) -> int:
 
 
 if __name__ == "__main__":
-    place, number, count, *names = sys.argv[1:]
-    main(place, int(number), int(count), names[0] if names else number)
+    place, number, count, *rest = sys.argv[1:]
+    main(place, int(number), int(count), *(rest[:1] or [number]), [*map(int, rest[1:])])

@@ -37,14 +37,19 @@ class ExternalMongo:
 
     def __init__(self, url: str) -> None:
         self._parts = urlsplit(url)
+        self._given: set[str] = set()
 
     def url(self, database: str = "test", options: str = "") -> str:
         """Return the URL of a database, with more options such as `appName=x`."""
+        self._given.add(database)
         query = "&".join(part for part in (self._parts.query, options) if part)
         return self._parts._replace(path=f"/{database}", query=query).geturl()
 
     def stop(self) -> None:
-        """Leave it as it is."""
+        """Leave it as it was."""
+        with MongoClient[dict[str, object]](self._parts.geturl()) as client:
+            for database in self._given:
+                client.drop_database(database)
 
 
 class PrivateMongo:

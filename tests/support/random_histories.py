@@ -39,9 +39,9 @@ ACTIONS = (*STEP_ACTIONS * 5, *JOB_ACTIONS)  # most of them about steps
 class RandomHistory:
     """Plays actions on a tree of reports and keeps the state of every step of this generation."""
 
-    def __init__(self) -> None:
-        self.history = History()
-        self.jobs = [self.history.submit(LONG)]
+    def __init__(self, partition: int = 0) -> None:
+        self.history = History(partition)
+        self.jobs = [self.history.submit(LONG, key=f"k{partition}")]
         self.parents: dict[UUID, UUID | None] = {self.jobs[0]: None}
         self.starters: dict[UUID, tuple[UUID, str]] = {}
         self.states: dict[tuple[UUID, str], str] = {}
@@ -296,9 +296,9 @@ class RandomHistory:
         return job is not None and (job == top or self._is_below(self.parents[job], top))
 
 
-def played(actions: list[tuple[str, int]]) -> RandomHistory:
+def played(actions: list[tuple[str, int]], partition: int = 0) -> RandomHistory:
     """Return what becomes of the actions, each with a number that picks job and step."""
-    world = RandomHistory()
+    world = RandomHistory(partition)
     for action, pick in actions:
         world.play(action, pick)
     return world

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -12,7 +12,10 @@ CHUNK_BYTES = 64 * 1024
 
 
 class Relay:
-    """Passes on what comes to its own port of 127.0.0.1; `url` is the server's with that port."""
+    """Passes on what comes to its own port of 127.0.0.1; `url` is the server's with that port.
+
+    `lose` makes it cut connections at requests that have some bytes in them.
+    """
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -22,8 +25,10 @@ class Relay:
         port = self._listener.getsockname()[1]
         self.url = parts._replace(netloc=f"{user}{at}127.0.0.1:{port}").geturl()
         self.connections = 0  # so far
+        self.lost = 0  # how many requests were cut off
         self._open: list[socket.socket] = []
         self._lock = Lock()
+        self._marks: list[tuple[bytes, bool]] = []
 
     def __enter__(self) -> Self:
         Thread(target=self._accept, daemon=True).start()
@@ -41,6 +46,21 @@ class Relay:
                     end.shutdown(socket.SHUT_RDWR)
             self._open.clear()
 
+    def lose(self, mark: bytes, times: int = 1, *, request: bool = False) -> None:
+        """Lose the answers to the next requests with these bytes, or the requests themselves."""
+        with self._lock:
+            self._marks += [(mark, request)] * times
+
+    def _fate(self, chunk: bytes) -> tuple[bool, bool]:
+        """Return whether a request is lost, and whether its answer is."""
+        with self._lock:
+            for entry in self._marks:
+                if entry[0] in chunk:
+                    self._marks.remove(entry)
+                    self.lost += 1
+                    return entry[1], not entry[1]
+        return False, False
+
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
@@ -49,14 +69,29 @@ class Relay:
                 with self._lock:
                     self.connections += 1
                     self._open += [client, server]
-                for source, sink in ((client, server), (server, client)):
-                    Thread(target=_pass_on, args=(source, sink), daemon=True).start()
+                deaf = Event()  # the client is to hear no more
+                for pass_on in (self._ask, self._answer):
+                    Thread(target=pass_on, args=(client, server, deaf), daemon=True).start()
+
+    def _ask(self, client: socket.socket, server: socket.socket, deaf: Event) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := client.recv(CHUNK_BYTES):
+                request_lost, answer_lost = self._fate(chunk)
+                if request_lost:
+                    break
+                if answer_lost:
+                    deaf.set()
+                server.sendall(chunk)
+        _shut(client, server)
+
+    def _answer(self, client: socket.socket, server: socket.socket, deaf: Event) -> None:
+        with contextlib.suppress(OSError):
+            while (chunk := server.recv(CHUNK_BYTES)) and not deaf.is_set():
+                client.sendall(chunk)
+        _shut(client, server)
 
 
-def _pass_on(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while chunk := source.recv(CHUNK_BYTES):
-            sink.sendall(chunk)
-    for end in (source, sink):
+def _shut(*ends: socket.socket) -> None:
+    for end in ends:
         with contextlib.suppress(OSError):
             end.shutdown(socket.SHUT_RDWR)

@@ -11,15 +11,17 @@ from support.fleet import Fleet
 from support.log_checks import eventually
 
 from warrener import UserActionRequired, current_step, endpoint
+from warrener.adapters.memory_views import MemoryViewStore
 from warrener.domain import ids
 from warrener.domain.control_events import LimitChanged, UserActionAnswered, UserActionRequested
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import UsageError
 from warrener.domain.events import JobSubmitted
 from warrener.domain.partitions import partition_of
-from warrener.domain.step_events import StepReleased
+from warrener.domain.step_events import StepParked, StepReleased
 from warrener.services.endpoints import Registry
 from warrener.services.logs import each_log, log_of_job
+from warrener.services.queries import Queries
 from warrener.services.steering import StoreSteering
 from warrener.services.submission import Source, submission
 from warrener.services.turn import Chance
@@ -198,3 +200,21 @@ def test_two_reactors_share_the_partitions_and_the_one_that_is_left_takes_all():
 
 def holders(fleet: Fleet) -> list[str]:
     return [lease.holder for lease in fleet.leases.all().values()]
+
+
+def test_open_requests_of_several_partitions_about_one_cause_are_one_line():
+    with Fleet(REGISTRY, partitions=PARTITIONS) as fleet:
+        fleet.reactor()
+        fleet.worker()
+        client = fleet.client()
+        for key in keys_of_every_partition(2):
+            client.send(submission(Source(job(ASKING)), {}, key=key))
+        eventually(lambda: len(all_events(fleet, StepParked)) == 2 * PARTITIONS)
+        queries = Queries(fleet.logs, MemoryViewStore())
+
+        (line,) = queries.actions()
+
+        assert (line.cause, line.steps, line.jobs) == ("account:1", 8, 8)
+        assert queries.find_action("account:1").request == line.request
+        assert client.answer(line.request, 1)
+        eventually(lambda: queries.actions() == [])

@@ -9,21 +9,32 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.histories import History, half_done_report
+from support.histories import START, History, half_done_report
+from support.list_store import ListEventStore
 from support.random_histories import ACTIONS, ITEMS, RandomHistory, played
 from support.scale import scaled
 
 from warrener.adapters.codec import TOPICS
 from warrener.adapters.memory_views import MemoryViewStore
 from warrener.domain import events
+from warrener.domain.errors import StoreUnavailable
 from warrener.domain.events import FanOut
-from warrener.domain.step_events import StepCancelled
+from warrener.domain.step_events import (
+    StepCancelled,
+    StepEvent,
+    StepProgressed,
+    StepReleased,
+    StepStarted,
+)
 from warrener.projections.apply import READ_MODELS
+from warrener.projections.attempt_views import ATTEMPTS, AttemptView
 from warrener.projections.control_views import ACTIONS as REQUESTS
 from warrener.projections.ports import Documents
 from warrener.projections.views import JOBS, STEPS, JobView, StepView
+from warrener.services.folding import Folding
 from warrener.services.projector import apply_batch, catch_up
 
+MODELS = [model.name for model in READ_MODELS]
 histories = st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 400)), max_size=100)
 
 
@@ -89,12 +100,13 @@ def test_who_waits_for_a_request_is_exactly_who_was_parked_in_this_generation(
     histories,
     st.integers(1, 40),
     st.lists(st.none() | st.integers(0, 12), min_size=1, max_size=12),
+    st.sampled_from(MODELS),
 )
 def test_a_batch_that_was_half_written_is_counted_once(
-    actions: list[tuple[str, int]], size: int, written: list[int | None]
+    actions: list[tuple[str, int]], size: int, written: list[int | None], model: str
 ) -> None:
     history = played(actions).history
-    views = HalfWriting(written)
+    views = HalfWriting(written, model)
 
     while views.halves:
         catch_up_until_it_breaks(history, views, size)
@@ -103,26 +115,36 @@ def test_a_batch_that_was_half_written_is_counted_once(
     assert contents(views) == contents(folded_at_once(history))
 
 
-class PowerCut(Exception):
+class PowerCut(StoreUnavailable):
     pass
 
 
 class HalfWriting(MemoryViewStore):
     """Writes only the first so many documents of a batch and not their position; None: all."""
 
-    def __init__(self, halves: list[int | None]) -> None:
+    def __init__(self, halves: list[int | None], model: str = "jobs") -> None:
         super().__init__()
         self.halves = list(halves)
+        self._model = model
 
-    def save(self, model: str, after: int, position: int, changes: Documents) -> None:
-        left = self.halves.pop() if self.halves and model == "jobs" else None
+    def save(
+        self,
+        model: str,
+        after: int,
+        position: int,
+        changes: Documents,
+        partition: int = 0,
+        *,
+        loaded: Documents | None = None,
+    ) -> None:
+        left = self.halves.pop() if self.halves and model == self._model else None
         if left is None:
-            return super().save(model, after, position, changes)
+            return super().save(model, after, position, changes, partition)
         part = {}
         for table, views in changes.items():
             part[table] = dict(list(views.items())[:left])
             left -= len(part[table])
-        super().save(model, after, after, part)
+        super().save(model, after, after, part, partition)
         raise PowerCut
 
 
@@ -134,8 +156,9 @@ def catch_up_until_it_breaks(history: History, views: HalfWriting, size: int) ->
         pass
 
 
+@pytest.mark.parametrize("model", ["jobs", "attempts"])
 @pytest.mark.parametrize("written", range(14))
-def test_two_new_generations_in_one_batch_that_was_half_written(written: int) -> None:
+def test_two_new_generations_in_one_batch_that_was_half_written(written: int, model: str) -> None:
     history, job, _ = half_done_report()
     before = history.store.head()
     history.rerun(job, ["parts"])
@@ -145,12 +168,90 @@ def test_two_new_generations_in_one_batch_that_was_half_written(written: int) ->
     history.release(job, "parts[0]", attempt=2)
     history.step(job, "parts[0]", StepCancelled)
     history.rerun(job, ["parts"], generation=3)
-    views = HalfWriting([written, None])  # the last one goes first
+    views = HalfWriting([written, None], model)  # the last one goes first
 
     catch_up_until_it_breaks(history, views, before)
     catch_up(history.store, views)
 
     assert contents(views) == contents(folded_at_once(history))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(histories, min_size=2, max_size=3),
+    st.lists(st.tuples(st.integers(0, 2), st.integers(1, 60)), max_size=20),
+)
+def test_partitions_folded_by_turns_are_each_as_if_folded_alone(
+    worlds: list[list[tuple[str, int]]], turns: list[tuple[int, int]]
+) -> None:
+    logs = [played(actions, at).history.store for at, actions in enumerate(worlds)]
+    views, foldings = MemoryViewStore(), {}
+
+    for at, size in turns:
+        log = logs[at % len(logs)]
+        foldings.setdefault(log.partition, Folding(log, views, log.partition)).turn(START, size)
+    for log in logs:
+        catch_up(log, views, batch_size=7)
+
+    alone = MemoryViewStore()
+    expected: dict[str, dict[Any, Any]] = {table: {} for table in views.tables()}
+    for log in logs:
+        alone.reset()
+        catch_up(log, alone)
+        assert views.positions(log.partition) == alone.positions(log.partition)
+        for table, found in alone.tables().items():
+            expected[table].update(found)
+    assert views.tables() == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(histories, histories, st.integers(1, 60))
+def test_a_partition_of_another_log_is_built_anew_and_the_others_stay(
+    one: list[tuple[str, int]], two: list[tuple[str, int]], size: int
+) -> None:
+    kept, gone = played(one, 0).history, played([*two, ("child", 0)], 1).history
+    views = MemoryViewStore()
+    for log in (kept.store, gone.store):
+        catch_up(log, views)
+    before = folded_at_once(kept)
+    restored = ListEventStore(1)
+    restored.log = gone.store.log[: len(gone.store.log) // 2]
+
+    catch_up(restored, views, batch_size=size)
+    catch_up(kept.store, views)
+
+    expected = MemoryViewStore()
+    catch_up(kept.store, expected)
+    catch_up(restored, expected)
+    assert views.tables() == expected.tables()
+    assert views.positions(0) == before.positions(0)
+    assert views.positions(1) == expected.positions(1)
+
+
+@settings(max_examples=150, deadline=None)
+@given(histories)
+def test_every_attempt_that_went_out_is_kept_and_ends_with_its_step(
+    actions: list[tuple[str, int]],
+) -> None:
+    world = played(actions)
+
+    views = folded_at_once(world.history)
+
+    kept: dict[Any, AttemptView] = dict(views.tables()[ATTEMPTS])  # type: ignore[arg-type]
+    newest: dict[Any, events.Event] = {}
+    for each in world.history.store.log:
+        event = each.recorded.event
+        key = (
+            getattr(event, "job", None),
+            getattr(event, "path", ""),
+            getattr(event, "attempt", 0),
+        )
+        if isinstance(event, StepReleased) or (isinstance(event, StepEvent) and key in newest):
+            newest[key] = event
+    assert {key for key in kept if key[2]} == set(newest)
+    for key, event in newest.items():
+        is_out = isinstance(event, StepReleased | StepStarted | StepProgressed)
+        assert (kept[key].outcome is None) == is_out, key
 
 
 def test_a_projection_leaves_the_documents_it_was_given_alone() -> None:
@@ -205,7 +306,8 @@ def test_long_histories_are_counted_step_by_step_and_folded_the_same_from_halves
         world = of_seed(seed)
         chosen = Random(seed)
         halves = [chosen.choice((None, chosen.randrange(20))) for _ in range(40)]
-        views, broken = folded_at_once(world.history), HalfWriting(halves)
+        views = folded_at_once(world.history)
+        broken = HalfWriting(halves, ("jobs", "attempts")[seed % 2])
 
         while broken.halves:
             catch_up_until_it_breaks(world.history, broken, chosen.randrange(2, 80))

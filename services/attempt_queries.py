@@ -1,0 +1,133 @@
+"""What users ask about attempts: those of a step, and what a chart over time is drawn from.
+
+Whoever asks brings the read models up to the log first, or has a projector that does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from uuid import UUID
+
+from warrener.projections.attempt_views import AttemptView
+from warrener.projections.ports import ViewStore
+from warrener.services.shapes import Shape, Time, format_time, optional_time
+
+PAGE_SIZE = 500
+
+
+class Attempt(Shape, frozen=True, kw_only=True):
+    """One attempt of a step, or of number 0 what the step waited for without one.
+
+    `kind` is attempt, for_each, job, wait or sleep. `outcome` is None while it is under way, then
+    succeeded, failed, timed_out, retry, parked, cancelled or skipped. `begun_at` is when the order
+    went out or the wait began; `seconds_waited` is from being ready, or released where that is not
+    known, to the start. `due` is when the next attempt may go out.
+    """
+
+    job: UUID
+    path: str
+    attempt: int
+    root: UUID
+    kind: str
+    generation: int
+    outcome: str | None
+    ready_at: Time | None
+    begun_at: Time
+    started_at: Time | None
+    ended_at: Time | None
+    seconds_waited: float | None
+    seconds_ran: float | None
+    endpoint: str
+    queue: str
+    worker: str | None
+    error_code: str
+    error_message: str
+    due: Time | None
+    until: Time | None
+    request: UUID | None
+    signal: str | None
+    child: UUID | None
+
+    @classmethod
+    def of(cls, view: AttemptView) -> Attempt:
+        """Return the shape of a document."""
+        return cls(
+            job=view.job,
+            path=view.path,
+            attempt=view.attempt,
+            root=view.root,
+            kind=view.kind,
+            generation=view.generation,
+            outcome=view.outcome,
+            ready_at=optional_time(view.ready_at),
+            begun_at=format_time(view.begun_at),
+            started_at=optional_time(view.started_at),
+            ended_at=optional_time(view.ended_at),
+            seconds_waited=view.seconds_waited,
+            seconds_ran=view.seconds_ran,
+            endpoint=view.endpoint,
+            queue=view.queue,
+            worker=view.worker,
+            error_code=view.error_code,
+            error_message=view.error_message,
+            due=optional_time(view.due),
+            until=optional_time(view.until),
+            request=view.request,
+            signal=view.signal,
+            child=view.child,
+        )
+
+
+class TimelinePage(Shape, frozen=True, kw_only=True):
+    """Some attempts in order of the time at which they began; `last` goes on after them."""
+
+    attempts: tuple[Attempt, ...]
+    last: Attempt | None  # give it for `after`; None at the end
+
+
+def attempts_of_step(
+    views: ViewStore, job: UUID, path: str, *, after: int = -1, limit: int = 100
+) -> list[Attempt]:
+    """Return attempts of a step or item by number, those after number `after`."""
+    return [Attempt.of(view) for view in views.attempts(job, path, after=after, limit=limit)]
+
+
+def timeline(
+    views: ViewStore,
+    *,
+    job: UUID | None = None,
+    root: UUID | None = None,
+    after: Attempt | None = None,
+    limit: int = PAGE_SIZE,
+) -> TimelinePage:
+    """Return a page of what happened when: in one job, or in the tree under a root job.
+
+    A page is full unless it is the last one; what begins later comes on later pages.
+    """
+    place = None if after is None else _place(after)
+    found = views.timeline(job=job, root=root, after=place, limit=limit)
+    shaped = tuple(Attempt.of(view) for view in found)
+    return TimelinePage(attempts=shaped, last=shaped[-1] if len(shaped) == limit else None)
+
+
+def whole_timeline(
+    views: ViewStore, *, job: UUID | None = None, root: UUID | None = None
+) -> Iterator[Attempt]:
+    """Yield all of it, page by page."""
+    page = timeline(views, job=job, root=root)
+    yield from page.attempts
+    while page.last is not None:
+        page = timeline(views, job=job, root=root, after=page.last)
+        yield from page.attempts
+
+
+def _place(attempt: Attempt) -> AttemptView:
+    """Return a document that is at the place of an attempt."""
+    return AttemptView(
+        job=attempt.job,
+        path=attempt.path,
+        attempt=attempt.attempt,
+        root=attempt.root,
+        begun_at=datetime.fromisoformat(attempt.begun_at),
+    )
