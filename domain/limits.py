@@ -101,9 +101,12 @@ class Limits:
         known = (claim.held for claim in claims if claim.held in self._states)
         self._to_look_at.update(dict.fromkeys(known))
 
-    def changed(self, name: str) -> None:
-        """People have set a limit anew."""
+    def changed(self, name: str, at: datetime) -> None:
+        """People have set a limit anew; up to then its buckets were filled as it was before."""
         known = dict.fromkeys(held for held in self._states if held.name == name)
+        for state in map(self._states.__getitem__, known):
+            if state.limit.rate is not None and state.bucket is not None:
+                state.refill(at, self._quiet_since)
         self._to_look_at.update(known)
         if self._shared:
             self._lacking.update(known)

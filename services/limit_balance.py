@@ -56,10 +56,10 @@ class LimitBalance:
             self._begin(self._shares, partition, epoch, reactor)
         elif _is_due(asked.all_at, now, BALANCE_SECONDS):
             asked.all_at = asked.lacking_at = now
-            self._ask(self._shares, partition, epoch, limits, limits.asks(now))
+            self._ask(partition, epoch, reactor, limits.asks(now))
         elif limits.lacking and _is_due(asked.lacking_at, now, LACKING_SECONDS):
             asked.lacking_at = now
-            self._ask(self._shares, partition, epoch, limits, limits.asks(now, lacking=True))
+            self._ask(partition, epoch, reactor, limits.asks(now, lacking=True))
 
     def forget(self, partition: int) -> None:
         """A partition is no longer worked on here."""
@@ -75,21 +75,22 @@ class LimitBalance:
         asks = limits.asks(now)
         for key, entry in shares.of(partition).items():
             asks.setdefault(key, Ask(entry.total, fill=entry.fill))
-        if self._ask(shares, partition, epoch, limits, asks):
+        if self._ask(partition, epoch, reactor, asks):
             self._asked[partition] = _Asked(limits, now, now)
 
-    def _ask(
-        self,
-        shares: LimitShares,
-        partition: int,
-        epoch: int,
-        limits: Limits,
-        asks: dict[ShareKey, Ask],
-    ) -> bool:
-        """Say whether there was an answer for all that was asked for."""
+    def _ask(self, partition: int, epoch: int, reactor: Reactor, asks: dict[ShareKey, Ask]) -> bool:
+        """Say whether there was an answer for all that was asked for.
+
+        What is held must be all that is out: nothing may land in the log behind our back.
+        """
         if not asks:
             return True
-        granted = shares.balance(partition, epoch, asks, self._clock.now().timestamp())
+        assert self._shares is not None
+        limits = reactor.controller.memory.limits
+        reactor.settle()
+        if reactor.controller.memory.limits is not limits:
+            return False  # loaded again: it holds something else now
+        granted = self._shares.balance(partition, epoch, asks, self._clock.now().timestamp())
         limits.accept(asks, granted, self._clock.now())
         return len(granted) == len(asks)
 

@@ -147,7 +147,7 @@ class WorkingSet:
         """People have set a limit; return the version of the event in the limit's stream."""
         version = self.next_version(ids.limit_id(change.name))
         self._limit_changes[change.name] = change
-        self.limits.changed(change.name)
+        self.limits.changed(change.name, change.at)
         return version
 
     def next_version(self, stream: UUID) -> int:

@@ -50,6 +50,7 @@ class World:
                 self._step(recorded.originator_id, event)
             elif isinstance(event, LimitChanged):
                 self.changes[event.name] = event
+                self._limits.changed(event.name, event.at)
 
     def queue(self, queue: str) -> list[Out]:
         """Return the orders of a queue that are out."""

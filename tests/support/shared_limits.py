@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from support.world import START, SimulatedWorker
@@ -23,6 +24,7 @@ from warrener.domain.definition.model import JobDefinition, Rate
 from warrener.domain.errors import Conflict, StoreUnavailable
 from warrener.domain.events import Recorded
 from warrener.domain.flow import Flow
+from warrener.domain.ids import job_id
 from warrener.domain.limit_shares import Ask, Entry, Share, ShareKey
 from warrener.domain.messages import ChangeLimit, RunStep
 from warrener.domain.ports import Outgoing
@@ -87,23 +89,31 @@ class Ledger:
                 raise Exceeded(f"{held}: {tokens} tokens")
 
     def _refill(self, held: Held, at: datetime) -> float:
-        rate, burst = self._most(held.name, "rate"), float(self._most(held.name, "burst") or 1)
+        rate, bursts = self._most(held.name, "rate"), self._known(held.name, "burst")
+        burst = float(max(bursts))
+        if rate is None or min(bursts) < burst:  # no rate for somebody, or buckets that do not fit
+            self._buckets.pop(held, None)
+            return burst
         tokens, since = self._buckets.get(held, (burst, at))
         passed = max(0.0, (at - since).total_seconds())
-        tokens = min(burst, tokens + passed * (rate or 0.0))
-        self._buckets[held] = (tokens, max(at, since))
-        return tokens
+        self._buckets[held] = (min(burst, tokens + passed * rate), max(at, since))
+        return self._buckets[held][0]
 
     def _most(self, name: str, what: str) -> Any:
-        """Return the highest of what partitions know, a rate in tokens a second."""
+        """Return the highest of what partitions know, None if one of them knows no bound."""
+        values = self._known(name, what)
+        return None if None in values else max(values)
+
+    def _known(self, name: str, what: str) -> list[Any]:
+        """Return what each partition knows, a rate in tokens a second."""
         values = [self._defined[name].get(what)] * len(self._changes)
         for place, changes in enumerate(self._changes):
             change = changes.get(name)
             changed = None if change is None else getattr(change, what)
             values[place] = values[place] if changed is None else changed
         if what == "rate":
-            values = [None if value is None else _per_second(value) for value in values]
-        return None if values[0] is None else max(values)
+            return [None if value is None else _per_second(value) for value in values]
+        return [value or 1 for value in values] if what == "burst" else values
 
 
 def _per_second(rate: Rate | Sequence[float]) -> float:
@@ -117,10 +127,14 @@ class CountedLog(MemoryEventStore):
     ledger: Ledger
 
     def commit(
-        self, events: Sequence[Recorded], blobs: Mapping[str, bytes], published: int = 0
+        self,
+        events: Sequence[Recorded],
+        blobs: Mapping[str, bytes],
+        published: int = 0,
+        after: int | None = None,
     ) -> int:
         before = self.head()
-        position = super().commit(events, blobs, published)
+        position = super().commit(events, blobs, published, after)
         if self.head() > before:
             self.ledger.committed(self.partition, events)
         return position
@@ -158,6 +172,7 @@ class Side:
         self.log.ledger = world.ledger
         self.store = FaultyEventStore(self.log, world.random, world.faults)
         self.epoch = 0
+        self.woken = False  # while one that was frozen ends its turn
         self.reactor: Reactor
         self.balance: LimitBalance
         self.begin()
@@ -199,6 +214,7 @@ class Side:
             busy = True
         if self.epoch != before:  # somebody took over meanwhile
             reactor.close()
+            self.woken = False
         return busy
 
     def crash(self) -> None:
@@ -211,13 +227,14 @@ class Side:
         """Crash, or freeze for so long that somebody else takes over and works for a while."""
         world = self.world
         world.points(point)
-        if point == "before-commit" and not world.freezing and world.random.random() < world.freeze:
-            world.freezing = True
+        may_freeze = point == "before-commit" and world.awake and not self.woken
+        if may_freeze and world.random.random() < world.freeze:
+            world.awake = False
             world.frozen += 1
             self.begin()
             for _ in range(world.random.randint(1, 30)):
                 world.step()
-            world.freezing = False
+            world.awake = self.woken = True
 
 
 class SharedLimits:
@@ -234,7 +251,7 @@ class SharedLimits:
     ) -> None:
         self.random = Random(seed)
         self.faults, self.limits, self.freeze = faults, limits, freeze
-        self.freezing = False
+        self.awake = True
         self.frozen = self.crashes = 0
         self.clock = VirtualClock(START)
         self.broker = FaultyBroker(MemoryBroker(), self.clock, self.random, faults)
@@ -245,6 +262,7 @@ class SharedLimits:
         self.client = self.broker.channel()
         self.client.declare(orders_queue("default"))
         self.sides: list[Side] = []
+        self.submitted: list[tuple[Side, UUID]] = []
         for partition in range(partitions):
             self.sides.append(Side(self, partition))
         self.workers = [SimulatedWorker(self, _answer, f"w{n}") for n in range(4)]
@@ -262,6 +280,7 @@ class SharedLimits:
         definition = msgspec.convert({"job": "limited", "steps": made}, JobDefinition)
         body = msgspec.json.encode(submission(Source(definition), {}, key=key))
         self.client.publish([Outgoing(inbox_queue(partition), body, f"submit/{key}")])
+        self.submitted.append((self.sides[partition], job_id(key)))
 
     def change(self, **changes: Any) -> None:
         """Change a limit: partitions hear of it at different times."""
@@ -291,10 +310,16 @@ class SharedLimits:
         for turn in range(TURNS_MAX):
             if turn == faulty_turns:
                 self.heal()
-            if turn >= faulty_turns and not any(list(log.open_roots()) for log in self.logs()):
+            if turn >= faulty_turns and self.is_done():
                 return
             self.step()
         raise AssertionError(f"not done after {TURNS_MAX} turns: {self.shares.all()}")
+
+    def is_done(self) -> bool:
+        """Say whether all that was submitted is in a log, and has ended."""
+        if any(side.log.last(job) is None for side, job in self.submitted):
+            return False
+        return not any(list(log.open_roots()) for log in self.logs())
 
     def heal(self) -> None:
         """End all faults; what was lost is sent again."""
