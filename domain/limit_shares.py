@@ -121,7 +121,8 @@ def balance(
 
     Who asks with an older epoch than was there before gets nothing and changes nothing.
     """
-    entry = entry or Entry(total=ask.total, fill=ask.fill, left=float(ask.total), at=now)
+    full = float(ask.total) if ask.fill else 0.0
+    entry = entry or Entry(total=ask.total, fill=ask.fill, left=full, at=now)
     known = entry.parts.get(partition, Part(epoch))
     if known.epoch > epoch:
         return entry, Share()
