@@ -50,6 +50,7 @@ TOPICS: dict[str, type[Event]] = {
     "UserActionWithdrawn:1": control_events.UserActionWithdrawn,
     "LimitChanged:1": control_events.LimitChanged,
     "FleetChanged:1": control_events.FleetChanged,
+    "LogTaken:1": control_events.LogTaken,
     "EventPruned:1": events.EventPruned,
 }
 

@@ -203,14 +203,18 @@ class FaultyEventStore:
         self._faults = faults
 
     def commit(
-        self, events: Sequence[Recorded], blobs: Mapping[str, bytes], published: int = 0
+        self,
+        events: Sequence[Recorded],
+        blobs: Mapping[str, bytes],
+        published: int = 0,
+        after: int | None = None,
     ) -> int:
         """Append the events, or fail in one of three ways."""
         if self._random.random() < self._faults.store_down:
             raise StoreUnavailable("the store is down")
         if self._random.random() < self._faults.conflict:
             raise Conflict("somebody else was first")
-        position = self._store.commit(events, blobs, published)
+        position = self._store.commit(events, blobs, published, after)
         if self._random.random() < self._faults.outcome_unknown:
             raise StoreUnavailable("the connection was lost; whether it was written is not known")
         return position

@@ -162,18 +162,24 @@ class MemoryEventStore(_Commits):
         self.mapper = mapper or EventMapper()
 
     def commit(
-        self, events: Sequence[Recorded], blobs: Mapping[str, bytes], published: int = 0
+        self,
+        events: Sequence[Recorded],
+        blobs: Mapping[str, bytes],
+        published: int = 0,
+        after: int | None = None,
     ) -> int:
         """Append the events with their blobs; return the position of the last one.
 
         Raises `Conflict` if a version is taken or the one before is missing, unless these very
-        events were committed before.
+        events were committed before, and if the log does not end at `after`.
         """
         stored = list(map(self.mapper.to_stored_event, events))
         with self._lock:
             refused = self._refused_at(stored)
             if refused is not None:
                 return self._position_of(stored, stored[refused])
+            if stored and after not in (None, len(self._log)):
+                raise Conflict(f"the log ends at {len(self._log)} and not at {after}")
             self._published = max(self._published, published)
             self._blobs.update(blobs)
             if stored:

@@ -55,7 +55,7 @@ class Tip(msgspec.Struct, frozen=True):
 
 
 class Draft(msgspec.Struct, frozen=True):
-    """A commit that is to be written, wherever the log ends by then."""
+    """A commit that is to be written, wherever the log ends by then, or `after` a position only."""
 
     id: ObjectId
     rows: tuple[StoredRow, ...]
@@ -63,6 +63,7 @@ class Draft(msgspec.Struct, frozen=True):
     outbox: int = 0
     tracking: Tracking | None = None
     link: bytes | None = None  # of a commit that comes from elsewhere
+    after: int | None = None
 
     def at(self, partition: int, tip: Tip) -> Document:
         """Return the document that follows a tip.

@@ -110,14 +110,15 @@ class MongoRecorder(MongoPartition, ProcessRecorder):
         opened: Sequence[UUID] = (),
         ended: Sequence[UUID] = (),
         published: int = 0,
+        after: int | None = None,
         **_kwargs: Any,
     ) -> Sequence[int]:
         """Write blobs, then the events with all else in one document; return the positions.
 
         `opened` are root jobs that the events submit, `ended` jobs that they end; `published` is
         the place of the outbox, which only rises. Raises `IntegrityError` if a version is taken or
-        skips its predecessor, `DataError` if the commit is too large, and `OperationalError` if it
-        is not known whether it is written.
+        skips its predecessor or the log does not end at `after`, `DataError` if the commit is too
+        large, and `OperationalError` if it is not known whether it is written.
         """
         rows = [row_of(stored) for stored in stored_events]
         self._versions.check(rows)
@@ -132,7 +133,9 @@ class MongoRecorder(MongoPartition, ProcessRecorder):
             if published:
                 self.raise_published(published)
             return []
-        last = self.append(replace(commit, outbox=published, tracking=tracking), opened, ended)
+        last = self.append(
+            replace(commit, outbox=published, tracking=tracking, after=after), opened, ended
+        )
         for listener in tuple(self._listeners):
             listener.set()
         return list(range(last - len(rows) + 1, last + 1))

@@ -75,8 +75,9 @@ class MongoWriter:
     def append(self, draft: Draft) -> int:
         """Write a commit; return the position of its last event.
 
-        Raises `IntegrityError` if a version of it is taken or, while `alone`, if somebody else has
-        written; and `OperationalError` if it is not known whether it is written.
+        Raises `IntegrityError` if a version of it is taken, if the log does not end where it is to
+        go or, while `alone`, if somebody else has written; and `OperationalError` if it is not
+        known whether it is written.
         """
         with self._turn():
             attempt = Patience(self._commit_seconds)
@@ -112,8 +113,10 @@ class MongoWriter:
         if attempt.unsure and (found := self._find(draft)) is not None:
             self._tip = found
             return found.position
-        if self._tip is None:
+        if self._tip is None or draft.after not in (None, self._tip.position):
             self._tip = self.tip()
+        if draft.after not in (None, self._tip.position):
+            raise IntegrityError(f"the log ends at {self._tip.position} and not at {draft.after}")
         document = draft.at(self._partition, self._tip)
         try:
             with self._database.using() as db:

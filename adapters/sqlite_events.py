@@ -140,12 +140,14 @@ class SqliteRecorder(SqliteAggregateRecorder, SqliteCommits, ProcessRecorder):
         opened: Sequence[UUID] = (),
         ended: Sequence[UUID] = (),
         published: int = 0,
+        after: int | None = None,
         **_kwargs: Any,
     ) -> Sequence[int]:
         """Write events, blobs and a reader's place in one transaction; return the positions.
 
         `opened` are root jobs that the events submit, `ended` jobs that they end; `published` is
-        the place of the outbox, which only rises.
+        the place of the outbox, which only rises. Events that are to go `after` another position
+        than the last one are refused with an `IntegrityError`.
         """
         with self.file.writing() as db:
             if blobs:
@@ -153,6 +155,8 @@ class SqliteRecorder(SqliteAggregateRecorder, SqliteCommits, ProcessRecorder):
             if tracking is not None:
                 _insert_tracking(db, tracking)
             last = self._insert_rows(db, stored_events) if stored_events else 0
+            if stored_events and after not in (None, last - len(stored_events)):
+                raise IntegrityError(f"the log does not end at position {after}")
             if published:
                 db.execute(_RAISE_TRACKING, (OUTBOX, published))
             note_roots(db, last, opened, ended)

@@ -71,3 +71,10 @@ class FleetChanged(Event, frozen=True, kw_only=True, omit_defaults=True):
 
     slots: dict[str, int] = msgspec.field(default_factory=dict)
     endpoints: tuple[str, ...] = ()
+
+
+# --- the log itself: one stream in each partition ----------------------------------------------
+
+
+class LogTaken(Event, frozen=True, kw_only=True):
+    """A reactor goes on with this log from here: what others decided before is not written."""

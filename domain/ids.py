@@ -30,6 +30,7 @@ def limit_id(name: str) -> UUID:
 
 
 FLEET_ID = uuid5(NAMESPACE, "fleet")
+WRITERS_ID = uuid5(NAMESPACE, "writers")
 
 
 def step_id(job: UUID, path: str) -> UUID:

@@ -6,22 +6,19 @@ end of its attempt; tokens are taken by the order and come back with time alone.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
 from warrener.domain.control_events import LimitChanged
 from warrener.domain.definition.model import Limit
-from warrener.domain.flow import Ready
+from warrener.domain.limit_shares import Ask, Share, ShareKey
+from warrener.domain.limit_state import LimitState, Waiter
 from warrener.domain.step_events import Held
 
 STATES_KEPT_MIN = 10_000  # so many limits with different keys are kept without looking at them
-TICK_SECONDS = 0.001
-LOOK_AHEAD_SECONDS_MAX = 365 * 86_400.0  # a bucket that fills more slowly is looked at again then
-_HAIR = 1e-6  # what rounding may take from a whole token
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -31,27 +28,6 @@ class Claim(msgspec.Struct, frozen=True):
     held: Held
 
 
-class Waiter(msgspec.Struct, frozen=True):
-    """A ready step that a limit holds back, and the queue that it is for."""
-
-    queue: str
-    ready: Ready
-
-
-class _Bucket(msgspec.Struct):
-    tokens: float
-    at: datetime
-
-
-class _State(msgspec.Struct):
-    """What is known of one limit with one key."""
-
-    limit: Limit
-    holders: dict[UUID, None] = {}
-    bucket: _Bucket | None = None
-    waiters: deque[Waiter] = msgspec.field(default_factory=deque)
-
-
 class Limits:
     """All limits of a controller. `changes` gives what people set for a name, if anything."""
 
@@ -59,23 +35,29 @@ class Limits:
         self,
         changes: Callable[[str], LimitChanged | None],
         quiet_since: datetime | None = None,
+        *,
+        shared: bool = False,
     ) -> None:
         """Begin with nothing out.
 
         No order can have gone out after `quiet_since` (None: none ever did): what went out before
-        is forgotten, so that buckets are taken to have been empty then.
+        is forgotten, so that buckets are taken to have been empty then. What is `shared` with
+        other partitions lets nothing out before `accept` says what of it is ours.
         """
         self._changes = changes
         self._quiet_since = quiet_since
-        self._states: dict[Held, _State] = {}
+        self._shared = shared
+        self._states: dict[Held, LimitState] = {}
         self._held_by: dict[UUID, tuple[Held, ...]] = {}
         self._to_look_at: dict[Held, None] = {}
         self._look_at_size = STATES_KEPT_MIN
+        self._to_ask: dict[Held, None] = {}  # shared ones in use, or granted to us
+        self._lacking: dict[Held, None] = {}  # those of them that somebody waits for
 
     def blocker(self, claims: Sequence[Claim], now: datetime) -> Held | None:
         """Return the first limit that lets nothing through now."""
-        for claim in claims:
-            if self._room(self._state(claim, now), now) < 1:
+        for claim in self._in_order(claims):
+            if self._state(claim, now).room(now, self._quiet_since) < 1:
                 return claim.held
         return None
 
@@ -83,18 +65,23 @@ class Limits:
         """Let a step through; what it holds is given back by `give_back`."""
         for claim in claims:
             state = self._state(claim, now)
-            if self._limit(state).rate is not None:
-                self._refill(state, now).tokens -= 1
+            state.used = True
+            state.fresh.clear()
+            if state.limit.rate is not None:
+                state.refill(now, self._quiet_since).tokens -= 1
         helds = tuple(claim.held for claim in claims)
         self.hold(step, helds)
         return helds
 
-    def hold(self, step: UUID, helds: tuple[Held, ...]) -> None:
-        """Note that a step is out and holds slots of these limits."""
+    def hold(self, step: UUID, helds: tuple[Held, ...], defined: Iterable[Limit] = ()) -> None:
+        """Note that a step is out and holds slots of these limits, which were defined so."""
         if helds:
             self._held_by[step] = helds
+        limits = {limit.name: limit for limit in defined}
         for held in helds:
-            state = self._states.setdefault(held, _State(Limit(name=held.name)))
+            state = self._states.get(held)
+            if state is None:
+                state = self._add(held, limits.get(held.name, Limit(name=held.name)))
             state.holders[step] = None
 
     def give_back(self, step: UUID) -> None:
@@ -105,13 +92,24 @@ class Limits:
 
     def wait(self, blocker: Held, waiter: Waiter, claims: Sequence[Claim]) -> None:
         """Keep a step until a limit has room for it; others of its limits may have more now."""
-        self._states[blocker].waiters.append(waiter)
+        state = self._states[blocker]
+        if self._shared:
+            waiter = self._passing(blocker, waiter, claims)
+            if not state.waiters or state.lacks:
+                self._lacking[blocker] = None
+        state.waiters.append(waiter)
         known = (claim.held for claim in claims if claim.held in self._states)
         self._to_look_at.update(dict.fromkeys(known))
 
-    def changed(self, name: str) -> None:
-        """People have set a limit anew."""
-        self._to_look_at.update(dict.fromkeys(held for held in self._states if held.name == name))
+    def changed(self, name: str, at: datetime) -> None:
+        """People have set a limit anew; up to then its buckets were filled as it was before."""
+        known = dict.fromkeys(held for held in self._states if held.name == name)
+        for state in map(self._states.__getitem__, known):
+            if state.limit.rate is not None and state.bucket is not None:
+                state.refill(at, self._quiet_since)
+        self._to_look_at.update(known)
+        if self._shared:
+            self._lacking.update(known)
 
     def freed(self, now: datetime, has_room: Callable[[str], bool]) -> Iterator[Waiter]:
         """Yield those whose turn it is to try again, while their queue has room for them.
@@ -120,13 +118,16 @@ class Limits:
         come.
         """
         for held in list(self._to_look_at):
-            state = self._states[held]
-            room = max(0.0, self._room(state, now))
+            state = self._current(held)
+            room = max(0.0, state.room(now, self._quiet_since))
             count = int(min(room, float(len(state.waiters))))
             while count and has_room(state.waiters[0].queue):
                 count -= 1
-                yield state.waiters.popleft()
-            if not state.waiters or (room < 1 and self._limit(state).rate is None):
+                waiter = state.waiters.popleft()
+                for passed in waiter.passed:
+                    self._states[passed].passed -= 1
+                yield waiter
+            if not state.waiters or (room < 1 and state.limit.rate is None):
                 del self._to_look_at[held]
 
     def waiting(self) -> int:
@@ -134,76 +135,105 @@ class Limits:
         return sum(len(state.waiters) for state in self._states.values())
 
     def next_due(self, now: datetime, has_room: Callable[[str], bool]) -> datetime | None:
-        """Return when time will give room to somebody who waits, and whose queue has room."""
-        states = (self._states[held] for held in self._to_look_at)
+        """Return when time will give room to somebody who waits, and whose queue has room.
+
+        That is now if more was granted since others were let through.
+        """
+        states = (self._current(held) for held in self._to_look_at)
         waiting = [state for state in states if state.waiters and has_room(state.waiters[0].queue)]
-        times = [self._room_at(state, now) for state in waiting]
+        if self._shared and any(state.room(now, self._quiet_since) >= 1 for state in waiting):
+            return now
+        times = [state.room_at(now, self._quiet_since) for state in waiting]
         return min((at for at in times if at is not None), default=None)
 
-    def _state(self, claim: Claim, now: datetime) -> _State:
+    # --- sharing with other partitions -----------------------------------------------------------
+
+    @property
+    def lacking(self) -> bool:
+        """Say whether somebody waits for more of a shared limit, and that was not asked for yet."""
+        return bool(self._lacking)
+
+    def asks(self, now: datetime, *, lacking: bool = False) -> dict[ShareKey, Ask]:
+        """Return what to ask for of all shared limits in use, or of those that are lacking only."""
+        found: dict[ShareKey, Ask] = {}
+        for held in list(self._lacking if lacking else self._to_ask):
+            state = self._current(held)
+            for unit, ask in state.asks(now).items():
+                found[ShareKey(held, unit)] = ask
+            state.used = False
+            if not state.in_use:
+                del self._to_ask[held]
+        self._lacking.clear()
+        return found
+
+    def accept(
+        self, asked: Mapping[ShareKey, Ask], shares: Mapping[ShareKey, Share], now: datetime
+    ) -> None:
+        """Take what was granted of what was asked for; `now` is after that."""
+        known = {key: share for key, share in shares.items() if key.held in self._states}
+        for key, share in known.items():
+            state = self._current(key.held)
+            if state.accept(key.unit, share, asked[key].total, now):
+                self._to_look_at[key.held] = None
+            if state.waiters and state.lacks:
+                self._lacking[key.held] = None
+
+    def _in_order(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """Return claims in the order in which all ask for them, so that nobody waits in a ring."""
+        if not self._shared or len(claims) < 2:
+            return claims
+        return sorted(claims, key=lambda claim: (claim.held.name, claim.held.key))
+
+    def _passing(self, blocker: Held, waiter: Waiter, claims: Sequence[Claim]) -> Waiter:
+        """Return a waiter with those limits that had room for it: it wants them, too."""
+        helds = [claim.held for claim in self._in_order(claims)]
+        passed = tuple(helds[: helds.index(blocker)])
+        for held in passed:
+            self._states[held].passed += 1
+        return msgspec.structs.replace(waiter, passed=passed) if passed else waiter
+
+    # --- states ----------------------------------------------------------------------------------
+
+    def _state(self, claim: Claim, now: datetime) -> LimitState:
         state = self._states.get(claim.held)
         if state is None:
             self._forget_idle(now)
-            state = self._states[claim.held] = _State(claim.limit)
-        state.limit = claim.limit
+            return self._add(claim.held, claim.limit)
+        state.defined = claim.limit
+        return self._current(claim.held)
+
+    def _add(self, held: Held, defined: Limit) -> LimitState:
+        self._states[held] = LimitState(defined, defined, grants={} if self._shared else None)
+        return self._current(held)
+
+    def _current(self, held: Held) -> LimitState:
+        """Return a limit as people have set it, else as its definition says."""
+        state = self._states[held]
+        change = self._changes(state.defined.name)
+        state.limit = state.defined if change is None else changed(state.defined, change)
+        if self._shared and held not in self._to_ask:
+            self._to_ask[held] = None
         return state
 
     def _forget_idle(self, now: datetime) -> None:
         """Forget limits that nobody holds or waits for, once there are twice as many as before."""
         if len(self._states) >= self._look_at_size:
-            idle = [held for held, state in self._states.items() if self._is_idle(state, now)]
+            idle = [held for held in self._states if self._is_idle(held, now)]
             for held in idle:
                 del self._states[held]
                 self._to_look_at.pop(held, None)
+                self._lacking.pop(held, None)
             self._look_at_size = max(STATES_KEPT_MIN, 2 * len(self._states))
 
-    def _is_idle(self, state: _State, now: datetime) -> bool:
+    def _is_idle(self, held: Held, now: datetime) -> bool:
         """Say whether nothing is lost if a limit is forgotten."""
-        if state.holders or state.waiters:
-            return False
-        if state.bucket is None or self._limit(state).rate is None:
+        state = self._states[held]
+        if self._shared or state.holders or state.waiters:
+            return self._shared and not state.wanted and held not in self._to_ask
+        state = self._current(held)
+        if state.bucket is None or state.limit.rate is None:
             return state.bucket is None
-        return self._refill(state, now).tokens >= float(self._limit(state).burst or 1)
-
-    def _limit(self, state: _State) -> Limit:
-        """Return a limit as people have set it, else as its definition says."""
-        change = self._changes(state.limit.name)
-        return state.limit if change is None else changed(state.limit, change)
-
-    def _room(self, state: _State, now: datetime) -> float:
-        """Return how many more orders a limit lets through now."""
-        limit = self._limit(state)
-        room = float("inf") if limit.slots is None else float(limit.slots - len(state.holders))
-        if limit.rate is not None:
-            room = min(room, self._refill(state, now).tokens + _HAIR)
-        return room
-
-    def _refill(self, state: _State, now: datetime) -> _Bucket:
-        limit = self._limit(state)
-        rate, burst = limit.rate, float(limit.burst or 1)
-        assert rate is not None
-        if state.bucket is None:
-            state.bucket = _Bucket(burst, now)
-            if self._quiet_since is not None:
-                state.bucket = _Bucket(0.0, min(self._quiet_since, now))
-        bucket = state.bucket
-        passed = max(0.0, (now - bucket.at).total_seconds())
-        tokens = bucket.tokens + passed * rate.count / rate.seconds
-        bucket.tokens, bucket.at = min(burst, tokens), max(now, bucket.at)
-        return bucket
-
-    def _room_at(self, state: _State, now: datetime) -> datetime | None:
-        """Return when a bucket has a token for somebody who waits, and for no slot."""
-        limit = self._limit(state)
-        rate = limit.rate
-        full = limit.slots is not None and len(state.holders) >= limit.slots
-        if rate is None or full or not state.waiters:
-            return None
-        missing = 1.0 - _HAIR - self._refill(state, now).tokens
-        if missing <= 0:
-            return now
-        wait_seconds = max(missing * rate.seconds / rate.count, TICK_SECONDS)
-        return now + timedelta(seconds=min(wait_seconds, LOOK_AHEAD_SECONDS_MAX))
+        return state.refill(now, self._quiet_since).tokens >= float(state.burst)
 
 
 def changed(limit: Limit, change: LimitChanged) -> Limit:

@@ -196,10 +196,16 @@ class EventStore(Protocol):
     """
 
     def commit(
-        self, events: Sequence[Recorded], blobs: Mapping[str, bytes], published: int = 0
+        self,
+        events: Sequence[Recorded],
+        blobs: Mapping[str, bytes],
+        published: int = 0,
+        after: int | None = None,
     ) -> int:
         """Append the events with their blobs; return the position of the last one.
 
+        With `after` that raises `Conflict`, too, if by then the log does not end at this position:
+        what was decided by a log that ended there is not written behind anything else.
         `published` is the position up to which everything that follows from the log was sent; with
         it alone the log stays as it is.
         """

@@ -54,16 +54,19 @@ class Controller:
         *,
         fleet: Fleet | None = None,
         announces: bool = True,
+        shares_limits: bool = False,
     ) -> None:
         """Begin with no job in memory; `reply_to` is the queue that workers report to.
 
-        `fleet` hears what workers announce; without `announces` no events are published.
+        `fleet` hears what workers announce; without `announces` no events are published; with
+        `shares_limits` limits let out only what they are told to, as `services.limit_balance` does.
         """
         self._store = store
         self._new_flow = new_flow
         self._chance = chance
         self._reply_to = reply_to
         self._announces = announces
+        self._shares_limits = shares_limits
         self._epoch = store.epoch()
         self.fleet = fleet or Fleet()
         self.waiters = Waiters(store)
@@ -72,7 +75,7 @@ class Controller:
 
     def forget(self) -> None:
         """Throw away everything in memory, as after a conflict; `recover` loads it again."""
-        self.memory = WorkingSet(self._store)
+        self.memory = WorkingSet(self._store, shares_limits=self._shares_limits)
         self.flow = self._new_flow()
         self.outbox = Outbox(
             self.memory,

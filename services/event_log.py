@@ -31,7 +31,8 @@ class LogRecorder(Protocol):
     Obligations: `insert_events` takes `blobs` (name -> bytes), `opened` and `ended` (ids of jobs)
     and `published`, and writes them with the events in one durable transaction; it returns
     positions that rise without gaps in the order of commits; it raises `IntegrityError` and writes
-    nothing if a version is taken or skips its predecessor.
+    nothing if a version is taken or skips its predecessor, or if events are to go `after` another
+    position than the last one.
     """
 
     @property
@@ -112,19 +113,29 @@ class EventLog:
         return self._log
 
     def commit(
-        self, events: Sequence[Recorded], blobs: Mapping[str, bytes], published: int = 0
+        self,
+        events: Sequence[Recorded],
+        blobs: Mapping[str, bytes],
+        published: int = 0,
+        after: int | None = None,
     ) -> int:
         """Append the events with their blobs; return the position of the last one.
 
-        Raises `Conflict` if a version is taken or the one before is missing, and
-        `StoreUnavailable` if it is not known to be written; committing the same again is safe.
+        Raises `Conflict` if a version is taken or the one before is missing, or if the log does not
+        end at `after`, and `StoreUnavailable` if it is not known to be written; committing the same
+        again is safe.
         """
         stored = [self._encode(recorded) for recorded in events]
         opened, ended = roots_of(events)
         with _translated():
             try:
                 positions = self._recorder.insert_events(
-                    stored, blobs=blobs, opened=opened, ended=ended, published=published
+                    stored,
+                    blobs=blobs,
+                    opened=opened,
+                    ended=ended,
+                    published=published,
+                    after=after,
                 )
             except IntegrityError as error:
                 found = self._find(stored)

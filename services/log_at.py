@@ -30,6 +30,7 @@ class LogAt:
         events: Sequence[Recorded],  # noqa: ARG002
         blobs: Mapping[str, bytes],  # noqa: ARG002
         published: int = 0,  # noqa: ARG002
+        after: int | None = None,  # noqa: ARG002
     ) -> int:
         """Refuse: what was is not changed."""
         raise Conflict(f"the log as it was at position {self._position} takes no events")

@@ -13,6 +13,8 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from warrener.domain import ids
+from warrener.domain.control_events import LogTaken
 from warrener.domain.errors import Conflict, StoredDataError, WarrenerError
 from warrener.domain.events import roots_of
 from warrener.domain.ids import message_id
@@ -83,7 +85,7 @@ class Reactor:
         self._batches = 0
         self._sent: dict[int, Sent] = {}  # by number, in order
         self._published = store.published()
-        self._overtaken = False
+        self._settled = False  # nothing of ours is in the log since it was loaded
         self._last_position = store.head()
         self._inboxes = frozenset(inboxes)
         for inbox in inboxes:
@@ -108,6 +110,25 @@ class Reactor:
         self._load_again()
         if self._published == 0 and self._store.epoch():
             self._publish(self.controller.outbox.open_orders(), [], self._store.head())
+
+    def settle(self) -> None:
+        """See to it that from now on nothing lands in the log that is not known here.
+
+        A reactor that was here before may still be writing what it decided by an older state: once
+        something of ours is in the log, that is refused. Loads again if it was faster.
+        """
+        for _ in range(CONFLICTS_MAX):
+            if self._settled:
+                return
+            batch = Batch(self._clock.now())
+            version = self.controller.memory.next_version(ids.WRITERS_ID)
+            batch.append(ids.WRITERS_ID, version, LogTaken(at=batch.now, cause="take-over"))
+            try:
+                self._publish([], [], self._commit(batch))
+            except Conflict:
+                self._load_again()
+        if not self._settled:
+            raise Conflict(f"the log grew {CONFLICTS_MAX} times in a row: who else writes here?")
 
     @property
     def idle(self) -> bool:
@@ -149,9 +170,6 @@ class Reactor:
         for delivery, _ in messages:
             if delivery.queue == POISON:
                 self._channel.reject(delivery.tag, requeue=False, reason="delivered too often")
-        if self._overtaken:
-            log.warning("log.overtaken", reason="another reactor has written to this log")
-            self._load_again()
         return batch
 
     def look_at_log(self) -> None:
@@ -277,11 +295,10 @@ class Reactor:
         events = batch.events
         if not events:
             return self._last_position
-        expected = self._last_position + len(events)
-        position = self._store.commit(events, batch.blobs, self._published)
-        self._overtaken = self._exclusive and position != expected
-        self._last_position = position
-        return position
+        after = self._last_position if self._exclusive else None
+        self._last_position = self._store.commit(events, batch.blobs, self._published, after)
+        self._settled = True
+        return self._last_position
 
     def _load_again(self) -> None:
         """Throw away what is in memory and load it from the log, with the jobs of others.
@@ -289,7 +306,7 @@ class Reactor:
         Somebody who still writes meanwhile would leave us with parts from before and after it.
         """
         for _ in range(LOADS_MAX):
-            self._overtaken = False
+            self._settled = False
             self._last_position = self._store.head()
             self.controller.forget()
             roots = list(self._store.open_roots() if self._exclusive else self._roots)

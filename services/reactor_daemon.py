@@ -16,6 +16,7 @@ import structlog
 from warrener.domain.errors import BrokerUnavailable, Conflict, StoreUnavailable
 from warrener.domain.fleet import Fleet
 from warrener.domain.flow import Flow
+from warrener.domain.limit_shares import LimitShares
 from warrener.domain.messages import CallWorkers
 from warrener.domain.partitions import Logs
 from warrener.domain.ports import Broker, Channel, Clock, Leases, Notice
@@ -28,6 +29,7 @@ from warrener.domain.topology import (
     results_queue,
 )
 from warrener.services.controller import Controller
+from warrener.services.limit_balance import LimitBalance
 from warrener.services.reactor import Reactor
 from warrener.services.routing import Router
 from warrener.services.shares import Identity, PartitionShare
@@ -56,10 +58,14 @@ class ReactorDaemon:
         *,
         clock: Clock,
         chance: Chance,
+        limit_shares: LimitShares | None = None,
         on_ready: Callable[[], None] = lambda: None,
         on_turn: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take the parts. `on_ready` is called once it stands by, `on_turn` now and then."""
+        """Take the parts; several partitions need `limit_shares`.
+
+        `on_ready` is called once it stands by, `on_turn` now and then.
+        """
         self.identity = identity
         self._logs = logs
         self._broker = broker
@@ -74,6 +80,7 @@ class ReactorDaemon:
         self._board: Switchboard | None = None
         self._reactors: dict[int, Reactor] = {}
         self._windows = SharedWindows()
+        self._balance = LimitBalance(limit_shares, logs.count, clock)
         self._next_status: datetime | None = None
         self._log = log.bind(reactor=identity.name)
 
@@ -118,8 +125,10 @@ class ReactorDaemon:
             return
         self._board.pump(0.0 if self._board.waiting else POLL_SECONDS)
         self._windows.begin_round()
+        epochs = self._share.held
         for partition, reactor in list(self._reactors.items()):
             if self._share.holds(partition, self._clock.now()):
+                self._balance.look_after(partition, epochs[partition], reactor)
                 reactor.turn()
         self._tell()
 
@@ -162,6 +171,7 @@ class ReactorDaemon:
             self._chance,
             results_queue(partition),
             fleet=fleet,
+            shares_limits=self._balance.shared,
         )
         reactor = Reactor(
             controller,
@@ -195,6 +205,7 @@ class ReactorDaemon:
     def _leave(self, partition: int) -> None:
         reactor = self._reactors.pop(partition, None)
         self._windows.remove(partition)
+        self._balance.forget(partition)
         if reactor is not None:
             reactor.close()
 
@@ -208,6 +219,7 @@ class ReactorDaemon:
         """Close the channel with all that hangs on it; leases are kept until they run out."""
         self._reactors.clear()
         self._windows.clear()
+        self._balance.clear()
         board, self._board = self._board, None
         if board is not None:
             board.close()

@@ -107,7 +107,8 @@ class Recovery:
             self._children.append(step.child)
         elif step.state in OUT:
             self._flow.released(step.queue)
-            self._memory.limits.hold(step_id, step.limits)
+            defined = active.plan.at(path).definition.limits
+            self._memory.limits.hold(step_id, step.limits, defined)
             if step.started_at is not None:  # what it said since is not known: patience anew
                 self._memory.heard[step_id] = self._now
         elif step.state == "ready":

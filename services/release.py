@@ -10,7 +10,8 @@ from warrener.domain import ids
 from warrener.domain.errors import ExpressionError, PayloadError
 from warrener.domain.flow import Ready
 from warrener.domain.graph import value_error
-from warrener.domain.limits import Claim, Waiter
+from warrener.domain.limit_state import Waiter
+from warrener.domain.limits import Claim
 from warrener.domain.step import Step
 from warrener.domain.step_events import Held, StepReleased
 from warrener.services.active_job import ActiveJob

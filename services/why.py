@@ -104,9 +104,12 @@ class LogPast:
         leases: Callable[[], Leases] | None = None,
         on_progress: Progress | None = None,
         partition: int = 0,
+        *,
+        partitions: int = 1,
     ) -> None:
-        """Take the log of a partition; `leases` tells who works on it now."""
+        """Take the log of one of the partitions; `leases` tells who works on it now."""
         self._partition = partition
+        self.partitions = partitions
         self.log = LogAt(store, moment.position)
         self.now = moment.now
         self.stream = self.log.stream

@@ -27,6 +27,7 @@ from warrener.services.settings import (
 
 if TYPE_CHECKING:
     from warrener.domain.broker_admin import BrokerAdmin
+    from warrener.domain.limit_shares import LimitShares
     from warrener.domain.notices import Positions
     from warrener.domain.partitions import Logs
     from warrener.domain.ports import Broker, Clock, EventStore, Leases
@@ -127,6 +128,15 @@ def open_leases(url: str, role: str = "reactor") -> Leases:
     from warrener.adapters.sqlite_leases import SqliteLeases
 
     return SqliteLeases(sqlite_path(url), role)
+
+
+def open_limit_shares(url: str) -> LimitShares | None:
+    """Open what partitions share limits by; None where a store has one partition only."""
+    if store_kind(url) != "mongodb":
+        return None
+    from warrener.adapters.mongo_limit_shares import MongoLimitShares
+
+    return MongoLimitShares(url)
 
 
 def open_positions(url: str) -> Positions:

@@ -23,6 +23,7 @@ from warrener.services.wiring import (
     open_chance,
     open_clock,
     open_leases,
+    open_limit_shares,
     open_positions,
     open_views,
     process_name,
@@ -55,8 +56,12 @@ def open_reactor(
     """Put a reactor daemon together over logs that are open already."""
     from warrener.services.reactor_daemon import ReactorDaemon
 
-    leases = open_leases(settings.store_url)
-    try:
+    with ExitStack() as stack:
+        leases = open_leases(settings.store_url)
+        stack.callback(leases.close)
+        shares = open_limit_shares(settings.store_url) if logs.count > 1 else None
+        if shares is not None:
+            stack.callback(shares.close)
         yield ReactorDaemon(
             Identity(name or process_name(), lease_seconds=lease_seconds),
             logs,
@@ -64,11 +69,10 @@ def open_reactor(
             open_broker(settings.broker_url, lease_seconds),  # a frozen one lets go about then
             clock=open_clock(),
             chance=open_chance(),
+            limit_shares=shares,
             on_ready=on_ready,
             on_turn=on_turn,
         )
-    finally:
-        leases.close()
 
 
 @contextmanager

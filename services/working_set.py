@@ -19,7 +19,8 @@ from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import StoredDataError
 from warrener.domain.events import DefinitionStored
 from warrener.domain.job_state import Job
-from warrener.domain.limits import Limits, Waiter
+from warrener.domain.limit_state import Waiter
+from warrener.domain.limits import Limits
 from warrener.domain.plan import Plan, build_plan
 from warrener.domain.ports import EventStore
 from warrener.domain.states import STEP_ENDED
@@ -34,8 +35,8 @@ LIMITS_KNOWN_MAX = 10_000
 class WorkingSet:
     """Jobs, steps and timers in memory."""
 
-    def __init__(self, store: EventStore) -> None:
-        """Begin empty."""
+    def __init__(self, store: EventStore, *, shares_limits: bool = False) -> None:
+        """Begin empty; `shares_limits` says that other partitions come under the same limits."""
         self.store = store
         self.jobs: dict[UUID, ActiveJob] = {}
         self.steps: dict[UUID, Step] = {}  # begun and not ended
@@ -46,7 +47,7 @@ class WorkingSet:
         self.held: dict[UUID, list[Waiter]] = {}  # paused job -> ready steps that came up meanwhile
         self.requests = Requests()
         self.orphans: list[UUID] = []  # steps that wait for a request that is open no longer
-        self.limits = Limits(self.limit_change, _last_time(store))
+        self.limits = Limits(self.limit_change, _last_time(store), shared=shares_limits)
         self._limit_changes: dict[str, LimitChanged | None] = {}
         self._versions: dict[UUID, int] = {}  # of streams that only we write
         self._timers: list[tuple[datetime, UUID]] = []
@@ -146,7 +147,7 @@ class WorkingSet:
         """People have set a limit; return the version of the event in the limit's stream."""
         version = self.next_version(ids.limit_id(change.name))
         self._limit_changes[change.name] = change
-        self.limits.changed(change.name)
+        self.limits.changed(change.name, change.at)
         return version
 
     def next_version(self, stream: UUID) -> int:

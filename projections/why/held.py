@@ -119,7 +119,7 @@ class Closer:
         full = self._world.blocker(self._past.now) if self._claims else None
         if full is not None:
             return self._limited(full)
-        return self._windowed() or self._by_reactor()
+        return self._windowed() or self._shared() or self._by_reactor()
 
     def _all_claims(self) -> list[Claim]:
         limits = self._tale.planned(self._path).definition.limits
@@ -164,9 +164,40 @@ class Closer:
         return self._of(
             kind="rate",
             until=until,
-            says=f"waits for a token: {self._named(claim)} lets {_rate(limit.rate)} go out,"
-            f" the next at {moment(until)}",
+            says=f"waits for a token: {self._named(claim)} lets {_rate(limit.rate)} go out"
+            f"{self._of_all()}, the next {'not before' if self._several else 'at'} {moment(until)}",
             release=f"the time {moment(until)}",
+        )
+
+    @property
+    def _several(self) -> bool:
+        return self._past.partitions > 1
+
+    def _of_all(self) -> str:
+        """Say that a limit is not for this partition alone."""
+        return f" of all {self._past.partitions} partitions together" if self._several else ""
+
+    def _shared(self) -> Look | None:
+        """Look at limits that other partitions have a part of, None if there are none.
+
+        What is out in others is not in this log: it may be all that there is.
+        """
+        if not self._claims or not self._several:
+            return None
+        claim = self._claims[0]
+        limit, here = self._changed(claim), len(self._world.holders(claim.held))
+        if limit.rate is not None:
+            bound = f"lets {_rate(limit.rate)} go out{self._of_all()}"
+        else:
+            bound = f"has {limit.slots} slots for all {self._past.partitions} partitions together"
+        if limit.slots is not None:
+            bound += f", and {here} of its {limit.slots} slots are taken in this one"
+        return self._of(
+            kind="limit" if limit.rate is None else "rate",
+            says=f"is ready and may wait for its share: {self._named(claim)} {bound}; what goes out"
+            " in the others is not known here",
+            release="its share, soon after attempts have ended in whatever partition, or:"
+            f" warrener limits {claim.held.name}",
         )
 
     def _full(self, claim: Claim, slots: int, holders: Sequence[Out]) -> Look:

@@ -26,6 +26,11 @@ class Past(Protocol):
         """Return the time of the last event."""
         ...
 
+    @property
+    def partitions(self) -> int:
+        """Return how many partitions the store has; only one of them is looked at."""
+        ...
+
     def stream(self, stream: UUID) -> Iterable[Recorded]:
         """Return the events of one stream in order of version."""
         ...

@@ -14,7 +14,8 @@ import msgspec
 from warrener.domain.control_events import LimitChanged
 from warrener.domain.events import Event
 from warrener.domain.flow import Ready
-from warrener.domain.limits import Claim, Limits, Waiter
+from warrener.domain.limit_state import Waiter
+from warrener.domain.limits import Claim, Limits
 from warrener.domain.ports import Positioned
 from warrener.domain.step_events import Held, StepEvent, StepProgressed, StepReleased, StepStarted
 
@@ -49,6 +50,7 @@ class World:
                 self._step(recorded.originator_id, event)
             elif isinstance(event, LimitChanged):
                 self.changes[event.name] = event
+                self._limits.changed(event.name, event.at)
 
     def queue(self, queue: str) -> list[Out]:
         """Return the orders of a queue that are out."""

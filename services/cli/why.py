@@ -87,7 +87,7 @@ def _answer(session: Session, logs: Logs, what: str, when: tuple[str | None, dat
     moment = moment_at(store, None if at is None else _time(at, now), now)
     leases = (lambda: wiring.open_leases(session.settings.store_url)) if at is None else None
     with catching_up(session.output) as report:
-        past = LogPast(store, moment, leases, report, partition)
+        past = LogPast(store, moment, leases, report, partition, partitions=logs.count)
         return ask(past, locate(past, job, path if slash else None))
 
 

@@ -283,3 +283,26 @@ def test_the_place_of_the_outbox_only_rises(store: EventStore) -> None:
     store.commit(run_of(2, 2, 2), {})
 
     assert (store.published(), store.head()) == (3, 5)
+
+
+def test_a_commit_for_a_place_that_is_taken_is_refused_though_its_versions_are_free(
+    store: EventStore,
+) -> None:
+    assert store.commit([recorded(1, 1)], {}, after=0) == 1
+    store.commit([recorded(2, 1)], {})
+
+    with pytest.raises(Conflict):
+        store.commit([recorded(3, 1)], {"b": b"x"}, 1, after=1)
+    with pytest.raises(Conflict):
+        store.commit([recorded(3, 1)], {}, after=3)
+
+    assert (store.head(), store.published()) == (2, 0)
+    assert store.commit([recorded(3, 1)], {}, after=2) == 3
+
+
+def test_a_commit_for_its_place_that_is_there_already_is_found(store: EventStore) -> None:
+    events = [recorded(1, 1), recorded(1, 2)]
+    store.commit(events, {}, after=0)
+    store.commit([recorded(2, 1)], {}, after=2)
+
+    assert store.commit(events, {}, after=0) == 2

@@ -53,11 +53,15 @@ class WatchedLog(MemoryEventStore):
     promises: Promises
 
     def commit(
-        self, events: Sequence[Recorded], blobs: Mapping[str, bytes], published: int = 0
+        self,
+        events: Sequence[Recorded],
+        blobs: Mapping[str, bytes],
+        published: int = 0,
+        after: int | None = None,
     ) -> int:
         """Append the events."""
         before = self.head()
-        position = super().commit(events, blobs, published)
+        position = super().commit(events, blobs, published, after)
         if self.head() > before:
             self.promises.committed(self.head() - before)
         return position

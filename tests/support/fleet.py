@@ -11,6 +11,7 @@ from warrener.adapters.clock import SystemClock
 from warrener.adapters.memory import MemoryBroker
 from warrener.adapters.memory_events import MemoryEventStore
 from warrener.adapters.memory_leases import MemoryLeases
+from warrener.adapters.memory_limit_shares import MemoryLimitShares
 from warrener.domain.ports import Broker, EventStore
 from warrener.domain.topology import topology
 from warrener.services.client import Client
@@ -37,6 +38,7 @@ class Fleet:
         self.store: EventStore = self.stores[0]
         self.logs = LogSet(self.stores)
         self.leases = MemoryLeases()
+        self.limit_shares = MemoryLimitShares()
         self.clock = SystemClock()
         self._ends: list[Callable[[], None]] = []
         declarer = self.broker.channel()
@@ -60,6 +62,7 @@ class Fleet:
             self.broker,
             clock=self.clock,
             chance=Chance(lambda: secrets.token_hex(16), lambda: 0.0),
+            limit_shares=self.limit_shares,
         )
         self._run(daemon.run, daemon.stop)
         return daemon

@@ -45,7 +45,11 @@ class RivalStore(MemoryEventStore):
         self.rival: Callable[[], object] = lambda: None
 
     def commit(
-        self, events: Sequence[Recorded], blobs: Mapping[str, bytes], published: int = 0
+        self,
+        events: Sequence[Recorded],
+        blobs: Mapping[str, bytes],
+        published: int = 0,
+        after: int | None = None,
     ) -> int:
         if self.rivals:
             self.rivals -= 1
@@ -54,7 +58,7 @@ class RivalStore(MemoryEventStore):
                 self.rival()
             finally:
                 self.rivals = rivals
-        return super().commit(events, blobs, published)
+        return super().commit(events, blobs, published, after)
 
 
 def definition(document: dict[str, Any] = CHAIN) -> JobDefinition:

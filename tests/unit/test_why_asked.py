@@ -16,12 +16,16 @@ from warrener.adapters.memory_events import MemoryEventStore
 from warrener.adapters.memory_leases import MemoryLeases
 from warrener.domain import ids
 from warrener.domain.errors import Conflict, StoreUnavailable, UnknownJob, UsageError
+from warrener.domain.flow import Flow
 from warrener.domain.messages import PauseJob, SignalJob
 from warrener.domain.ports import EventStore, Positioned
 from warrener.domain.step_events import StepReleased
 from warrener.projections.why.explain import LOOKS_MAX
 from warrener.projections.why.model import Place
+from warrener.services.controller import Controller
 from warrener.services.log_at import LogAt
+from warrener.services.shapes import Waiting
+from warrener.services.turn import Chance
 from warrener.services.why import LogPast, ask, moment_at, unreadable
 
 
@@ -252,6 +256,42 @@ def test_the_pass_over_the_log_begins_with_the_oldest_job_that_is_open() -> None
 
     assert seen[0].recorded.originator_id == job
     assert old not in {each.recorded.originator_id for each in seen}
+
+
+def of_three_partitions(driver: Estate, job: UUID, path: str) -> Waiting:
+    moment = moment_at(driver.store, None, driver.now)
+    waiting = ask(LogPast(driver.store, moment, partitions=3), Place(job, path)).waiting
+    assert waiting is not None
+    return waiting
+
+
+def test_of_a_limit_that_partitions_share_nothing_is_said_about_what_is_not_known() -> None:
+    driver = Estate()
+    chance = Chance(token=lambda: "0" * 32, jitter=lambda: 0.5)
+    driver.controller = Controller(
+        driver.store, lambda: Flow(lambda _: 9), chance, "results", shares_limits=True
+    )
+    job = driver.begin({"a": {**CALL, "limits": [{"name": "api", "slots": 4}]}})
+
+    assert not driver.orders
+    waiting = of_three_partitions(driver, job, "a")
+
+    assert waiting.kind == "limit"
+    assert (
+        "is ready and may wait for its share: limit api has 4 slots for all 3" in waiting.sentence
+    )
+    assert "0 of its 4 slots are taken in this one" in waiting.sentence
+    assert "nothing holds it back" not in waiting.sentence
+
+
+def test_the_next_token_of_a_rate_that_partitions_share_may_come_later() -> None:
+    driver = Estate()
+    limits = [{"name": "api", "rate": [1, 10]}]
+    job = driver.begin({"a": {**CALL, "limits": limits}, "b": {**CALL, "limits": limits}})
+
+    sentence = of_three_partitions(driver, job, "b").sentence
+
+    assert "lets 1 in 10 s go out of all 3 partitions together, the next not before" in sentence
 
 
 def test_a_limit_that_was_changed_before_the_oldest_open_job_counts() -> None:
