@@ -283,3 +283,11 @@ def test_the_place_of_the_outbox_only_rises(store: EventStore) -> None:
     store.commit(run_of(2, 2, 2), {})
 
     assert (store.published(), store.head()) == (3, 5)
+
+
+def test_commits_that_do_not_say_the_place_of_the_outbox_leave_it(store: EventStore) -> None:
+    store.commit(run_of(1, 1, 3), {}, published=2)
+    store.commit(run_of(1, 4, 4), {}, published=1)
+    store.commit(run_of(1, 5, 5), {})
+
+    assert store.published() == 2
