@@ -306,3 +306,11 @@ def test_a_commit_for_its_place_that_is_there_already_is_found(store: EventStore
     store.commit([recorded(2, 1)], {}, after=2)
 
     assert store.commit(events, {}, after=0) == 2
+
+
+def test_commits_that_do_not_say_the_place_of_the_outbox_leave_it(store: EventStore) -> None:
+    store.commit(run_of(1, 1, 3), {}, published=2)
+    store.commit(run_of(1, 4, 4), {}, published=1)
+    store.commit(run_of(1, 5, 5), {})
+
+    assert store.published() == 2
