@@ -29,7 +29,7 @@ from warrener.domain.topology import (
     results_queue,
 )
 from warrener.services.controller import Controller
-from warrener.services.limit_balance import LimitBalance
+from warrener.services.limit_balance import SOON_SECONDS, LimitBalance
 from warrener.services.reactor import Reactor
 from warrener.services.routing import Router
 from warrener.services.shares import Identity, PartitionShare
@@ -123,7 +123,8 @@ class ReactorDaemon:
         self._look_after_leases()
         if self._board is None:
             return
-        self._board.pump(0.0 if self._board.waiting else POLL_SECONDS)
+        patience = SOON_SECONDS if self._balance.ask_soon else POLL_SECONDS
+        self._board.pump(0.0 if self._board.waiting else patience)
         self._windows.begin_round()
         epochs = self._share.held
         for partition, reactor in list(self._reactors.items()):
