@@ -64,8 +64,9 @@ class Part(msgspec.Struct, frozen=True):
     """What the store knows of one partition.
 
     `total` is how many units there are as far as it knows; the lowest that anybody knows counts,
-    for a change reaches partitions one after the other. `ticket` orders those who want more than there is, `since` is when a turn began with a unit that does not go round, in
-    seconds, 0 without one.
+    for a change reaches partitions one after the other. `ticket` orders those who want more than
+    there is, `since` is when a turn began with a unit that does not go round, in seconds, 0 without
+    one.
     """
 
     epoch: int

@@ -42,6 +42,10 @@ from warrener.services.waiters import Waiters, reply
 from warrener.services.working_set import WorkingSet
 
 
+def _nothing() -> None:
+    """Do nothing."""
+
+
 class Controller:
     """Decides for the jobs it has been given."""
 
@@ -55,12 +59,15 @@ class Controller:
         fleet: Fleet | None = None,
         announces: bool = True,
         shares_limits: bool = False,
+        while_loading: Callable[[], None] = _nothing,
     ) -> None:
         """Begin with no job in memory; `reply_to` is the queue that workers report to.
 
         `fleet` hears what workers announce; without `announces` no events are published; with
         `shares_limits` limits let out only what they are told to, as `services.limit_balance` does.
+        `while_loading` is called after each tree that is loaded, since that may take long.
         """
+        self._while_loading = while_loading
         self._store = store
         self._new_flow = new_flow
         self._chance = chance
@@ -96,6 +103,7 @@ class Controller:
             except (StoredDataError, UnknownJob) as error:
                 self.memory.drop_tree(root)
                 unreadable[root] = str(error)
+            self._while_loading()
         return unreadable
 
     def next_due(self, now: datetime) -> datetime | None:

@@ -232,10 +232,18 @@ class Reactor:
         router = self._router
         if router is None:
             return messages
-        others = [each for each in messages if not router.is_mine(each[1])]
-        for delivery, message in others:
-            self._publish(router.handed_on(delivery, message), [delivery.tag], self._published)
-        return [each for each in messages if each not in others] if others else messages
+        mine: list[tuple[Delivery, InboxMessage]] = []
+        handed_on: list[Outgoing] = []
+        tags: list[int] = []
+        for delivery, message in messages:
+            if router.is_mine(message):
+                mine.append((delivery, message))
+            else:
+                handed_on += router.handed_on(delivery, message)
+                tags.append(delivery.tag)
+        if handed_on:
+            self._publish(handed_on, tags, self._published)
+        return mine
 
     def _copies(self, messages: Sequence[tuple[Delivery, InboxMessage]]) -> list[Outgoing]:
         """Return what other partitions have to hear of, too."""

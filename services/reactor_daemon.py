@@ -102,6 +102,8 @@ class ReactorDaemon:
                 self._on_turn()
                 wait = self._round_or_wait(wait)
             self._stop_working()
+        except (StoreUnavailable, BrokerUnavailable) as error:
+            self._log.warning("reactor.trouble", error=type(error).__name__, reason=str(error))
         finally:
             self._hang_up()
         self._log.info("reactor.stopped")
@@ -123,8 +125,9 @@ class ReactorDaemon:
         self._look_after_leases()
         if self._board is None:
             return
+        at_once = self._board.waiting or self._waiting()
         patience = SOON_SECONDS if self._balance.ask_soon else POLL_SECONDS
-        self._board.pump(0.0 if self._board.waiting else patience)
+        self._board.pump(0.0 if at_once else patience)
         self._windows.begin_round()
         epochs = self._share.held
         for partition, reactor in list(self._reactors.items()):
@@ -143,9 +146,16 @@ class ReactorDaemon:
             self._log.warning("lease.lost", partition=partition)
         for partition in change.surplus:
             self._hand_over(partition)
-        for partition in self._share.held:
-            if partition not in self._reactors:
-                self._work_on(partition)
+        for partition in self._waiting()[:1]:  # one a round: the others are not to stand still
+            self._work_on(partition)
+
+    def _waiting(self) -> list[int]:
+        """Return the partitions that are held and not worked on yet."""
+        return [each for each in self._share.held if each not in self._reactors]
+
+    def _keep_leases(self) -> None:
+        """Renew the leases in the midst of work that takes long."""
+        self._share.keep(self._clock.now())
 
     def _work_on(self, partition: int) -> None:
         if self._board is None:
@@ -172,6 +182,7 @@ class ReactorDaemon:
             self._chance,
             results_queue(partition),
             fleet=fleet,
+            while_loading=self._keep_leases,
             shares_limits=self._balance.shared,
         )
         reactor = Reactor(

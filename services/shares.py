@@ -87,13 +87,20 @@ class PartitionShare:
         when something is due, and at once if the clock went back. Call it while able to work only,
         for members who never take their share keep it from the others.
         """
-        if _is_due(now, self._renewed, self.lease_seconds / RENEWALS_PER_LEASE):
-            self._renew(now)
+        self.keep(now)
         if _is_due(now, self._looked, LOOK_SECONDS):
             self._look(now)
         change = Change(tuple(sorted(self._taken)), tuple(sorted(self._lost)), self._surplus)
         self._taken, self._lost = set(), set()
         return change
+
+    def keep(self, now: datetime) -> None:
+        """Renew what is held when it is time to, in the midst of work that takes long.
+
+        What it finds is told by the next `refresh`.
+        """
+        if _is_due(now, self._renewed, self.lease_seconds / RENEWALS_PER_LEASE):
+            self._renew(now)
 
     def give_up(self, partition: int) -> None:
         """Let go of a partition, so that somebody else has it at once."""

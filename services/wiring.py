@@ -47,7 +47,7 @@ def open_logs(url: str, *, create: bool = True, whole: bool = True) -> Logs:
     a store that was not restored to its end is refused.
     """
     from warrener.services.logs import LogSet
-    from warrener.services.store_epoch import check_whole
+    from warrener.services.upkeep.epoch import check_whole
 
     if store_kind(url) == "mongodb":
         from warrener.adapters.mongo_logs import open_logs as open_mongo

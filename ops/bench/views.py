@@ -42,8 +42,8 @@ from warrener.services.folding import Folding  # noqa: E402
 from warrener.services.logs import LogSet  # noqa: E402
 from warrener.services.projector import BATCH_EVENTS_MAX, catch_up  # noqa: E402
 from warrener.services.queries import Queries  # noqa: E402
-from warrener.services.rebuild import rebuild  # noqa: E402
 from warrener.services.submission import Source, submission  # noqa: E402
+from warrener.services.upkeep.rebuild import rebuild  # noqa: E402
 from warrener.services.wiring import open_store, open_views  # noqa: E402
 from warrener.services.wiring_runs import open_embedded  # noqa: E402
 

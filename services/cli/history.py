@@ -75,7 +75,7 @@ def _lines(
 ) -> Iterator[HistoryLine] | None:
     """Return the events of a job in the store, None if it was pruned."""
     from warrener.domain.errors import UnknownJob
-    from warrener.services.pruned import find_pruned
+    from warrener.services.upkeep.pruned import find_pruned
 
     try:
         found = job_named(queries, job)
@@ -88,7 +88,7 @@ def _lines(
 
 def _pruned(logs: Logs, job: str, tree: bool, archive: Path | None) -> Iterator[HistoryLine]:
     from warrener.domain.errors import UnknownJob
-    from warrener.services.pruned import find_pruned, pruned_history
+    from warrener.services.upkeep.pruned import find_pruned, pruned_history
 
     found = find_pruned(logs, job, archive)
     if found is None:

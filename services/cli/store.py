@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from warrener.projections.ports import ViewStore
     from warrener.services.cli.output import Output
-    from warrener.services.store_info import PartInfo, StoreInfo
+    from warrener.services.upkeep.info import PartInfo, StoreInfo
 
 _INIT_EXAMPLES = """Examples:
 
@@ -91,7 +91,7 @@ def rebuild_views(*, store: options.Store = None, as_json: options.AsJson = Fals
     """
     from warrener.services import wiring
     from warrener.services.cli.progress import working
-    from warrener.services.rebuild import rebuild
+    from warrener.services.upkeep.rebuild import rebuild
 
     session = Session(as_json=as_json, store=store)
     with session.logs() as logs:
@@ -109,10 +109,10 @@ def rebuild_views(*, store: options.Store = None, as_json: options.AsJson = Fals
 
 def _gathered(session: Session) -> StoreInfo:
     from warrener.services import wiring, wiring_store
-    from warrener.services.commits import parts_of
     from warrener.services.lag import lag
     from warrener.services.settings import redacted_url, store_kind
-    from warrener.services.store_info import describe, summed
+    from warrener.services.upkeep.commits import parts_of
+    from warrener.services.upkeep.info import describe, summed
 
     settings, now = session.settings, wiring.open_clock().now()
     url = settings.store_url

@@ -39,9 +39,10 @@ def backup(
     as_json: options.AsJson = False,
 ) -> None:
     """Copy everything that is in the store now into one file, whole or not at all."""
-    from warrener.services import store_backup, wiring, wiring_store
+    from warrener.services import wiring, wiring_store
     from warrener.services.cli.progress import working
-    from warrener.services.commits import parts_of
+    from warrener.services.upkeep import backup as backups
+    from warrener.services.upkeep.commits import parts_of
 
     session = Session(as_json=as_json, store=store)
     now, by = wiring.open_clock().now(), f"warrener {version('warrener')}"
@@ -49,7 +50,7 @@ def backup(
         wiring_store.opened_logs(session.settings.store_url) as logs,
         working(session.output, "events", "backing up") as report,
     ):
-        done = store_backup.backup(parts_of(logs), file, now, by, replace=force, on_progress=report)
+        done = backups.backup(parts_of(logs), file, now, by, replace=force, on_progress=report)
     if as_json:
         session.output.json(done)
         return
@@ -64,10 +65,11 @@ def restore(
     as_json: options.AsJson = False,
 ) -> None:
     """Fill an empty store from a backup; what was open in it goes out to workers again."""
-    from warrener.services import store_restore, wiring, wiring_store
-    from warrener.services.backup_check import partitions_of
+    from warrener.services import wiring, wiring_store
     from warrener.services.cli.progress import working
-    from warrener.services.commits import parts_of
+    from warrener.services.upkeep import restore as restoring
+    from warrener.services.upkeep.backup_check import partitions_of
+    from warrener.services.upkeep.commits import parts_of
 
     session = Session(as_json=as_json, store=store)
     output, settings = session.output, session.settings
@@ -76,7 +78,7 @@ def restore(
         wiring_store.opened_logs(settings.store_url, create=False) as logs,
         working(output, "bytes", "checking, then restoring") as report,
     ):
-        done = store_restore.restore(parts_of(logs), file, report)
+        done = restoring.restore(parts_of(logs), file, report)
     views = wiring.open_views(settings.views_url)
     try:
         views.reset()

@@ -16,8 +16,8 @@ from warrener.services.cli.session import Session
 
 if TYPE_CHECKING:
     from warrener.services.cli.output import Output
-    from warrener.services.commits import Progress
-    from warrener.services.store_prune import Found, Pruned, Wish
+    from warrener.services.upkeep.commits import Progress
+    from warrener.services.upkeep.prune import Found, Pruned, Wish
 
 _EXAMPLES = """Examples:
 
@@ -57,8 +57,9 @@ def prune(
     as_json: options.AsJson = False,
 ) -> None:
     """Archive jobs that ended long ago in one file, then remove them from the store."""
-    from warrener.services import store_prune, wiring
+    from warrener.services import wiring
     from warrener.services.cli.progress import working
+    from warrener.services.upkeep import prune as pruning
 
     session = Session(as_json=as_json, store=store)
     output, settings = session.output, session.settings
@@ -69,12 +70,12 @@ def prune(
     with session.logs() as logs:
         wish = _wish(session, older_than, keep_failed, archive)
         if dry_run:
-            _show_found(output, store_prune.look(logs, wish, work))
+            _show_found(output, pruning.look(logs, wish, work))
             return
         wish.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         views = wiring.open_views(settings.views_url)
         try:
-            done = store_prune.prune(logs, views, wish, work)
+            done = pruning.prune(logs, views, wish, work)
         finally:
             views.close()
     _show(output, done)
@@ -83,7 +84,7 @@ def prune(
 def _wish(session: Session, older_than: str, keep_failed: bool, folder: Path | None) -> Wish:
     from warrener.services import wiring
     from warrener.services.cli import values
-    from warrener.services.store_prune import Wish
+    from warrener.services.upkeep.prune import Wish
 
     now = wiring.open_clock().now()
     before = values.since(older_than, now)

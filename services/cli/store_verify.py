@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from warrener.services.cli.output import Output
-    from warrener.services.commits import Part
-    from warrener.services.store_verify import Checked, Damage
+    from warrener.services.upkeep.commits import Part
+    from warrener.services.upkeep.verify import Checked, Damage
 
 _LINK: Final = re.compile(r"([0-9a-f]{64})@(?:(\d{1,4})/)?(\d{1,18})", re.ASCII)
 _DAMAGES_SHOWN_MAX: Final = 1_000
@@ -63,7 +63,7 @@ def verify(
     Ends with 0 if all is well and with 1 if something is damaged; each damage is one line.
     """
     from warrener.services import wiring_store
-    from warrener.services.commits import parts_of
+    from warrener.services.upkeep.commits import parts_of
 
     session = Session(as_json=as_json, store=store)
     links = _links(expected or [], start)
@@ -85,7 +85,7 @@ def _check(
     damages: list[Damage],
 ) -> Checked:
     from warrener.services.cli.progress import working
-    from warrener.services.store_verify import verify_part
+    from warrener.services.upkeep.verify import verify_part
 
     def take(damage: Damage) -> None:
         if len(damages) < _DAMAGES_SHOWN_MAX:

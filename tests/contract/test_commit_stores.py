@@ -18,9 +18,9 @@ from warrener.adapters.sqlite_events import open_sqlite
 from warrener.domain.errors import Conflict
 from warrener.domain.ports import EventStore
 from warrener.domain.stored import NO_LINK, Archive, StoredCommit, StoredRow, link
-from warrener.services.commits import Part, each_commit, part_of
 from warrener.services.event_log import EventLog
 from warrener.services.logs import LogSet
+from warrener.services.upkeep.commits import Part, each_commit, part_of
 
 AT = datetime(2030, 1, 1, tzinfo=UTC)
 STORES: dict[str, Callable[[Path], EventStore]] = {
@@ -110,7 +110,7 @@ def test_commits_are_read_from_those_that_begin_after_a_position(part: Part) -> 
 def test_all_commits_are_read_in_pages(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(1, 8):
         part.log.commit(run_of(number, 1, 2), {})
-    monkeypatch.setattr("warrener.services.commits.COMMITS_AT_ONCE", 2)
+    monkeypatch.setattr("warrener.services.upkeep.commits.COMMITS_AT_ONCE", 2)
 
     found = [commit.first for commit in each_commit(part.commits, 0, 11)]
 

@@ -14,9 +14,9 @@ from warrener.adapters.codec import EventMapper
 from warrener.adapters.sqlite_events import open_sqlite
 from warrener.domain.errors import StoreUnavailable
 from warrener.domain.stored import NO_LINK, link
-from warrener.services.commits import each_commit, part_of
 from warrener.services.event_log import EventLog
 from warrener.services.logs import LogSet
+from warrener.services.upkeep.commits import each_commit, part_of
 
 # As version 1 made them.
 TABLES = """

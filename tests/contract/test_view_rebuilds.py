@@ -20,10 +20,10 @@ from warrener.domain.errors import Conflict, ServiceUnavailable, StoredDataError
 from warrener.projections.apply import READ_MODELS
 from warrener.projections.ports import Documents, JobFilter, StoppedModel, ViewStore
 from warrener.projections.views import JOBS, STEPS, StepView
-from warrener.services import rebuild as rebuilding
 from warrener.services.logs import LogSet
 from warrener.services.projector import apply_batch, catch_up
-from warrener.services.rebuild import rebuild
+from warrener.services.upkeep import rebuild as rebuilding
+from warrener.services.upkeep.rebuild import rebuild
 
 
 @pytest.fixture(params=VIEW_STORES)

@@ -17,7 +17,7 @@ from warrener.domain.ports import EventStore
 from warrener.projections.ports import ViewStore
 from warrener.services.logs import LogSet
 from warrener.services.queries import Queries
-from warrener.services.store_prune import Pruned, Wish, prune
+from warrener.services.upkeep.prune import Pruned, Wish, prune
 
 DAY = timedelta(days=1)
 BIG = "x" * 70_000  # over what stands in an event

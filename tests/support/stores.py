@@ -16,9 +16,9 @@ from warrener.domain.ids import content_hash
 from warrener.domain.payloads import Payload
 from warrener.domain.step_events import StepSucceeded
 from warrener.domain.stored import StoredCommit
-from warrener.services.commits import Part, each_commit, parts_of
 from warrener.services.event_log import EventLog
 from warrener.services.logs import LogSet
+from warrener.services.upkeep.commits import Part, each_commit, parts_of
 
 NOBODY = UUID(int=0)
 

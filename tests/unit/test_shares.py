@@ -350,3 +350,18 @@ class Counting(MemoryLeases):
     def members(self, now: datetime) -> Sequence[str]:
         self.calls += 1
         return super().members(now)
+
+
+def test_leases_are_kept_in_the_midst_of_work_and_what_is_lost_is_told_later() -> None:
+    leases = MemoryLeases()
+    share = PartitionShare(leases, "a", 2, lease_seconds=6.0)
+    share.refresh(START)
+    for second in range(1, 30):
+        share.keep(START + timedelta(seconds=second))
+    assert share.holds(0, START + timedelta(seconds=30))
+    assert leases.take(0, "b", START + timedelta(seconds=30), 6.0) == 0
+
+    assert leases.take(0, "b", START + timedelta(seconds=60), 60.0)
+    share.keep(START + timedelta(seconds=61))
+
+    assert share.refresh(START + timedelta(seconds=61)).lost == (0,)

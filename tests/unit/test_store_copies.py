@@ -26,14 +26,15 @@ from support.stores import (
 
 from warrener.domain.errors import StoredDataError, StoreUnavailable, UsageError
 from warrener.domain.stored import Archive
-from warrener.services import backup_format, store_restore, zstd_lines
-from warrener.services.backup_format import BlobLine, CommitLine, End, Header, Line
-from warrener.services.commits import Part
 from warrener.services.logs import LogSet
-from warrener.services.store_backup import BackedUp, backup
-from warrener.services.store_epoch import check_whole
-from warrener.services.store_restore import restore
-from warrener.services.store_verify import verify_part
+from warrener.services.upkeep import backup_format, zstd_lines
+from warrener.services.upkeep import restore as restoring
+from warrener.services.upkeep.backup import BackedUp, backup
+from warrener.services.upkeep.backup_format import BlobLine, CommitLine, End, Header, Line
+from warrener.services.upkeep.commits import Part
+from warrener.services.upkeep.epoch import check_whole
+from warrener.services.upkeep.restore import restore
+from warrener.services.upkeep.verify import verify_part
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 SIZES = (3, 1, 4, 1, 5, 2)
@@ -255,7 +256,7 @@ class Killed(BaseException):
 def test_a_restore_that_was_killed_goes_on_when_it_is_run_again(
     steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_restore, "BYTES_WRITTEN_AT_ONCE", 1)
+    monkeypatch.setattr(restoring, "BYTES_WRITTEN_AT_ONCE", 1)
     parts, copies = memory_parts(2), memory_parts(2)
     for each in parts:
         fill(each, (2, 1, 2))
@@ -295,7 +296,7 @@ def test_a_restore_that_was_killed_goes_on_when_it_is_run_again(
 def test_a_killed_restore_does_not_go_on_with_another_backup(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_restore, "BYTES_WRITTEN_AT_ONCE", 1)
+    monkeypatch.setattr(restoring, "BYTES_WRITTEN_AT_ONCE", 1)
     copy, source = memory_part(), memory_part()
     fill(source, (2, 2, 2))
     saved([source], tmp_path / "other")

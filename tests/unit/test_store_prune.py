@@ -25,18 +25,19 @@ from warrener.domain.errors import Conflict, PrunedJob, UnknownJob, UsageError
 from warrener.domain.events import EventPruned, JobRerun, JobSucceeded, Recorded
 from warrener.domain.messages import CancelJob, RerunJob, RetryJob
 from warrener.projections.control_views import ACTIONS
-from warrener.services import prune_apply, store_prune
-from warrener.services.archive_format import ArchiveReader
-from warrener.services.commits import Part, parts_of
 from warrener.services.event_log import EventLog
 from warrener.services.logs import LogSet
 from warrener.services.outcomes import outcome
 from warrener.services.projector import apply_batch, catch_up
-from warrener.services.pruned import PrunedJob as Found
-from warrener.services.pruned import find_pruned, pruned_history
-from warrener.services.store_backup import backup
-from warrener.services.store_restore import restore
-from warrener.services.store_verify import Damage, verify_part
+from warrener.services.upkeep import prune as pruning
+from warrener.services.upkeep import prune_apply
+from warrener.services.upkeep.archive_format import ArchiveReader
+from warrener.services.upkeep.backup import backup
+from warrener.services.upkeep.commits import Part, parts_of
+from warrener.services.upkeep.pruned import PrunedJob as Found
+from warrener.services.upkeep.pruned import find_pruned, pruned_history
+from warrener.services.upkeep.restore import restore
+from warrener.services.upkeep.verify import Damage, verify_part
 
 
 @pytest.fixture(params=["memory", "mongo", "sqlite"])
@@ -172,7 +173,7 @@ def test_looking_changes_nothing(kept: Kept, tmp_path: Path) -> None:
     job = kept.tree("a")
     kept.wait(40)
 
-    found = store_prune.look(kept.logs, kept.wish(tmp_path), work)
+    found = pruning.look(kept.logs, kept.wish(tmp_path), work)
 
     assert (found.trees, found.jobs) == (1, 3)
     assert found.events == len(history(kept, job))
@@ -195,8 +196,8 @@ def test_nothing_is_pruned_twice(kept: Kept, tmp_path: Path) -> None:
 def test_more_trees_than_fit_in_one_archive_go_with_the_next(
     kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("warrener.services.prune_select.TREES_AT_ONCE_MAX", 2)
-    monkeypatch.setattr("warrener.services.store_prune.TREES_AT_ONCE_MAX", 2)
+    monkeypatch.setattr("warrener.services.upkeep.prune_select.TREES_AT_ONCE_MAX", 2)
+    monkeypatch.setattr("warrener.services.upkeep.prune.TREES_AT_ONCE_MAX", 2)
     made = [kept.leaf(f"{number}") for number in range(3)]
     kept.wait(40)
 
@@ -466,7 +467,7 @@ def test_a_prune_that_was_killed_anywhere_is_ended_by_the_next(
         for name in ("put_archive", "replace_rows", "delete_blobs"):
             patch.setattr(store, name, dying(getattr(store, name), left))
         patch.setattr(kept.views, "forget_jobs", dying(kept.views.forget_jobs, left))
-        patch.setattr(store_prune, "write_archive", dying(store_prune.write_archive, left))
+        patch.setattr(pruning, "write_archive", dying(pruning.write_archive, left))
         try:
             kept.prune(tmp_path)
         except Killed:
@@ -495,7 +496,7 @@ def test_a_prune_that_cannot_be_ended_without_its_archive_says_so(
     kept.leaf("a")
     kept.wait(40)
     with monkeypatch.context() as patch:
-        patch.setattr(store_prune, "apply_archive", dying(store_prune.apply_archive, [1]))
+        patch.setattr(pruning, "apply_archive", dying(pruning.apply_archive, [1]))
         with pytest.raises(Killed):
             kept.prune(tmp_path)
     file = tmp_path / "warrener-one.zst"
@@ -513,13 +514,13 @@ def test_a_tree_that_begins_anew_while_it_is_archived_stays(
 ) -> None:
     job, other = kept.leaf("a", fails=True), kept.leaf("b")
     kept.wait(40)
-    apply_archive = store_prune.apply_archive
+    apply_archive = pruning.apply_archive
 
     def begin_first(*given: Any) -> Any:
         assert kept.driver.command(RerunJob(job=job, step="work", key="again")) is None
         return apply_archive(*given)
 
-    monkeypatch.setattr(store_prune, "apply_archive", begin_first)
+    monkeypatch.setattr(pruning, "apply_archive", begin_first)
 
     done = kept.prune(tmp_path)
 

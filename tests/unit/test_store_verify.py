@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from support.stores import commits_of, fill, memory_part, sqlite_part
 
 from warrener.domain.stored import StoredRow
-from warrener.services import store_verify
-from warrener.services.commits import Part
-from warrener.services.store_verify import Checked, Damage, verify_part
+from warrener.services.upkeep import verify as verifying
+from warrener.services.upkeep.commits import Part
+from warrener.services.upkeep.verify import Checked, Damage, verify_part
 
 SIZES = (3, 1, 4, 1, 5, 2)
 HEAD = sum(SIZES)
@@ -157,7 +157,7 @@ def test_a_missing_link_is_found(path: Path, number: int) -> None:
 def test_a_doubled_version_is_found_however_little_is_remembered(
     path: Path, kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_verify, "STREAMS_KEPT_MAX", kept)
+    monkeypatch.setattr(verifying, "STREAMS_KEPT_MAX", kept)
     columns = "position, originator_id, originator_version, topic, state"
 
     damages = after(
@@ -180,7 +180,7 @@ def test_a_doubled_version_is_found_however_little_is_remembered(
 def test_a_version_that_was_left_out_is_found(
     path: Path, kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_verify, "STREAMS_KEPT_MAX", kept)
+    monkeypatch.setattr(verifying, "STREAMS_KEPT_MAX", kept)
 
     damages = after(
         path,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from warrener.domain.errors import Conflict
-from warrener.services.archive_format import (
+from warrener.services.upkeep.archive_format import (
     ArchiveHeader,
     ArchiveWriter,
     BlobLine,
@@ -14,10 +14,10 @@ from warrener.services.archive_format import (
     TreeEnd,
     TreeHeader,
 )
-from warrener.services.backup_format import Row
-from warrener.services.commits import Part, Progress
-from warrener.services.prune_select import Tree
-from warrener.services.zstd_lines import written_whole
+from warrener.services.upkeep.backup_format import Row
+from warrener.services.upkeep.commits import Part, Progress
+from warrener.services.upkeep.prune_select import Tree
+from warrener.services.upkeep.zstd_lines import written_whole
 
 
 def write_archive(

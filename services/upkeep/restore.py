@@ -14,10 +14,10 @@ from typing import Final
 import msgspec
 
 from warrener.domain.errors import UsageError
-from warrener.services.backup_check import BackupReader, CheckedCommit
-from warrener.services.backup_format import Header
-from warrener.services.commits import Part, Progress, last_commit
-from warrener.services.store_epoch import while_restored
+from warrener.services.upkeep.backup_check import BackupReader, CheckedCommit
+from warrener.services.upkeep.backup_format import Header
+from warrener.services.upkeep.commits import Part, Progress, last_commit
+from warrener.services.upkeep.epoch import while_restored
 
 BYTES_WRITTEN_AT_ONCE: Final = 4 * 1024 * 1024
 EVENT_BYTES: Final = 200  # what an event takes beside its state, more or less

@@ -17,8 +17,8 @@ import msgspec
 
 from warrener.domain.errors import UsageError
 from warrener.domain.stored import StoredRow
-from warrener.services.backup_format import Row
-from warrener.services.zstd_lines import LineReader, LineWriter, decoded
+from warrener.services.upkeep.backup_format import Row
+from warrener.services.upkeep.zstd_lines import LineReader, LineWriter, decoded
 
 FORMAT: Final = "warrener-archive"
 VERSION: Final = 1

@@ -15,7 +15,7 @@ from warrener.domain.ids import content_hash
 from warrener.domain.partitions import PARTITIONS_MAX
 from warrener.domain.payloads import PAYLOAD_BYTES_MAX
 from warrener.domain.stored import NO_LINK, StoredCommit, link
-from warrener.services.backup_format import (
+from warrener.services.upkeep.backup_format import (
     COMMIT_BYTES_MAX,
     FORMAT,
     VERSION,
@@ -27,8 +27,8 @@ from warrener.services.backup_format import (
     PartHeader,
     whole_commit,
 )
-from warrener.services.commits import Part
-from warrener.services.zstd_lines import LineReader, decoded, reading
+from warrener.services.upkeep.commits import Part
+from warrener.services.upkeep.zstd_lines import LineReader, decoded, reading
 
 BLOBS_PENDING_MAX: Final = 10_000  # of one commit
 _LINES: Final = msgspec.json.Decoder(Line)

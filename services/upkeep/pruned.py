@@ -14,13 +14,13 @@ from warrener.domain.partitions import Logs
 from warrener.domain.ports import Positioned
 from warrener.domain.stored import Archive
 from warrener.projections.history import job_of
-from warrener.services.archive_format import ArchiveReader, EventLine
-from warrener.services.commits import Part, part_of, parts_of
 from warrener.services.logs import log_of_job
 from warrener.services.places import HEX, PREFIX_MIN
 from warrener.services.shapes import HistoryLine
 from warrener.services.tree_queries import history_line
-from warrener.services.zstd_lines import reading
+from warrener.services.upkeep.archive_format import ArchiveReader, EventLine
+from warrener.services.upkeep.commits import Part, part_of, parts_of
+from warrener.services.upkeep.zstd_lines import reading
 
 
 class PrunedJob(msgspec.Struct, frozen=True):

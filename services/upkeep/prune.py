@@ -17,12 +17,12 @@ from warrener.domain.errors import UsageError
 from warrener.domain.partitions import Logs
 from warrener.domain.stored import Archive
 from warrener.projections.ports import ViewStore
-from warrener.services.archive_format import FORMAT, VERSION, ArchiveHeader
-from warrener.services.commits import Part, Progress, parts_of
 from warrener.services.projector import catch_up_all
-from warrener.services.prune_apply import Applied, apply_archive
-from warrener.services.prune_select import TREES_AT_ONCE_MAX, Tree, select_trees
-from warrener.services.store_archive import write_archive
+from warrener.services.upkeep.archive import write_archive
+from warrener.services.upkeep.archive_format import FORMAT, VERSION, ArchiveHeader
+from warrener.services.upkeep.commits import Part, Progress, parts_of
+from warrener.services.upkeep.prune_apply import Applied, apply_archive
+from warrener.services.upkeep.prune_select import TREES_AT_ONCE_MAX, Tree, select_trees
 
 Work = Callable[[str, str], AbstractContextManager[Progress]]  # unit, what is done
 

@@ -15,7 +15,7 @@ import msgspec
 from warrener.domain.errors import StoredDataError
 from warrener.domain.ids import content_hash
 from warrener.domain.stored import NO_LINK, StoredCommit, StoredRow, link
-from warrener.services.commits import Part, Progress, each_commit
+from warrener.services.upkeep.commits import Part, Progress, each_commit
 
 STREAMS_KEPT_MAX: Final = 100_000
 BLOBS_KEPT_MAX: Final = 10_000  # names of blobs that were looked at last

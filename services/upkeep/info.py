@@ -8,9 +8,9 @@ from datetime import datetime
 import msgspec
 
 from warrener.domain.ports import Lease
-from warrener.services.commits import Part, last_commit
 from warrener.services.lag import Lag
 from warrener.services.shapes import format_time
+from warrener.services.upkeep.commits import Part, last_commit
 
 
 class LeaseInfo(msgspec.Struct, frozen=True):

@@ -15,9 +15,9 @@ from warrener.domain.events import EventPruned
 from warrener.domain.references import maybe_blobs
 from warrener.domain.stored import PRUNED_TOPIC, StoredRow, digest
 from warrener.projections.ports import ViewStore
-from warrener.services.archive_format import ArchiveReader, BlobLine, EventLine, TreeHeader
-from warrener.services.commits import Part, Progress, each_commit
-from warrener.services.zstd_lines import reading
+from warrener.services.upkeep.archive_format import ArchiveReader, BlobLine, EventLine, TreeHeader
+from warrener.services.upkeep.commits import Part, Progress, each_commit
+from warrener.services.upkeep.zstd_lines import reading
 
 T = TypeVar("T")
 EVENTS_AT_ONCE: Final = 1_000

@@ -10,7 +10,7 @@ import msgspec
 
 from warrener.domain.errors import StoredDataError, UsageError
 from warrener.domain.stored import StoredCommit
-from warrener.services.backup_format import (
+from warrener.services.upkeep.backup_format import (
     FORMAT,
     VERSION,
     BlobLine,
@@ -19,8 +19,8 @@ from warrener.services.backup_format import (
     PartHeader,
     commit_lines,
 )
-from warrener.services.commits import Part, Progress, each_commit, last_commit
-from warrener.services.zstd_lines import LineWriter, written_whole
+from warrener.services.upkeep.commits import Part, Progress, each_commit, last_commit
+from warrener.services.upkeep.zstd_lines import LineWriter, written_whole
 
 
 class BackedUp(msgspec.Struct, frozen=True):

@@ -13,8 +13,8 @@ import msgspec
 from warrener.domain.events import JobEnded, JobEvent, JobFailed, JobRerun, JobSubmitted, Recorded
 from warrener.domain.step_events import StepEvent
 from warrener.domain.stored import PRUNED_TOPIC
-from warrener.services.commits import Part, Progress, each_commit
 from warrener.services.logs import root_of
+from warrener.services.upkeep.commits import Part, Progress, each_commit
 
 TREES_AT_ONCE_MAX: Final = 50_000
 _KINDS: Final = ("Job", "Step")  # how the topics of events of jobs begin
