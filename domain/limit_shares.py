@@ -61,14 +61,18 @@ class Share(msgspec.Struct, frozen=True):
 
 
 class Part(msgspec.Struct, frozen=True):
-    """What the store knows of one partition. `ticket` orders those who want more than there is.
+    """What the store knows of one partition.
 
-    `since` is when its turn with a unit began that does not go round, in seconds, 0 if it has none.
+    `total` is how many units there are as far as it knows; the lowest that anybody knows counts,
+    for a change reaches partitions one after the other. `ticket` orders those who want more than
+    there is, `since` is when a turn began with a unit that does not go round, in seconds, 0 without
+    one.
     """
 
     epoch: int
     granted: int = 0
     wanted: int = 0
+    total: int = 0
     ticket: int = 0
     since: float = 0.0
 
@@ -95,8 +99,8 @@ class LimitShares(Protocol):
 
     Obligations: each entry changes as the function `balance` says, and only if it is still as it
     was read. An entry that others changed all the time is missing in the answer; the partition's
-    part of it is as before. Errors are `StoreUnavailable`: then nobody knows what
-    was changed, and the partition must count anew before it lets anything out.
+    part of it is as before. Errors are `StoreUnavailable`: then nobody knows what was changed, and
+    the partition must count anew before it lets anything out.
     """
 
     def balance(
@@ -126,22 +130,29 @@ def balance(
     known = entry.parts.get(partition, Part(epoch))
     if known.epoch > epoch:
         return entry, Share()
-    queued, tickets = _queued(known, entry.tickets, ask, now)
     others = {each: part for each, part in entry.parts.items() if each != partition}
-    fair, extra = _fair({**others, partition: queued}, ask.total)[partition]
-    free = max(0, ask.total - _granted(others.values()))
-    units = min(fair + extra, free)
-    begun = (queued.since or now) if units > fair else 0.0
-    mine = replace(queued, epoch=epoch, granted=max(ask.held, units), since=begun)
+    total = min([ask.total, *(part.total for part in others.values())])
+    queued, tickets = _queued(known, entry.tickets, ask, now)
+    mine, units = _granting(queued, others, partition, total, now)
+    mine = replace(mine, epoch=epoch, granted=max(ask.held, units), total=ask.total)
     parts = {**others, partition: mine} if mine.granted or mine.wanted else others
     left, tokens = _moved(entry, known.granted, mine.granted, ask, now)
-    left = min(left, float(max(0, ask.total - _granted(parts.values()))))
-    if not parts and (not ask.fill or left >= ask.total):
+    left = min(left, float(max(0, total - _granted(parts.values()))))
+    if not parts and (not ask.fill or left >= total):
         return None, Share(units, tokens)
-    changed = Entry(parts, ask.total, ask.fill, left, entry.at, tickets)
+    changed = Entry(parts, total, ask.fill, left, entry.at, tickets)
     if changed != entry:
         changed = replace(changed, at=max(entry.at, now))
     return changed, Share(units, tokens)
+
+
+def _granting(
+    mine: Part, others: Mapping[int, Part], partition: int, total: int, now: float
+) -> tuple[Part, int]:
+    """Return a part with the begin of its turn, if it has one, and the units that it may hold."""
+    fair, extra = _fair({**others, partition: mine}, total)[partition]
+    units = min(fair + extra, max(0, total - _granted(others.values())))
+    return replace(mine, since=(mine.since or now) if units > fair else 0.0), units
 
 
 def _queued(known: Part, tickets: int, ask: Ask, now: float) -> tuple[Part, int]:

@@ -52,7 +52,7 @@ class Limits:
         self._to_look_at: dict[Held, None] = {}
         self._look_at_size = STATES_KEPT_MIN
         self._to_ask: dict[Held, None] = {}  # shared ones in use, or granted to us
-        self._lacking: dict[Held, None] = {}  # those of them that somebody waits for
+        self._soon: dict[Held, None] = {}  # those of them to ask for before their time
 
     def blocker(self, claims: Sequence[Claim], now: datetime) -> Held | None:
         """Return the first limit that lets nothing through now."""
@@ -87,8 +87,11 @@ class Limits:
     def give_back(self, step: UUID) -> None:
         """The attempt of a step has ended."""
         for held in self._held_by.pop(step, ()):
-            self._states[held].holders.pop(step, None)
+            state = self._states[held]
+            state.holders.pop(step, None)
             self._to_look_at[held] = None
+            if self._shared and not state.wanted:
+                self._soon[held] = None
 
     def wait(self, blocker: Held, waiter: Waiter, claims: Sequence[Claim]) -> None:
         """Keep a step until a limit has room for it; others of its limits may have more now."""
@@ -96,7 +99,7 @@ class Limits:
         if self._shared:
             waiter = self._passing(blocker, waiter, claims)
             if not state.waiters or state.lacks:
-                self._lacking[blocker] = None
+                self._soon[blocker] = None
         state.waiters.append(waiter)
         known = (claim.held for claim in claims if claim.held in self._states)
         self._to_look_at.update(dict.fromkeys(known))
@@ -109,7 +112,7 @@ class Limits:
                 state.refill(at, self._quiet_since)
         self._to_look_at.update(known)
         if self._shared:
-            self._lacking.update(known)
+            self._soon.update(known)
 
     def freed(self, now: datetime, has_room: Callable[[str], bool]) -> Iterator[Waiter]:
         """Yield those whose turn it is to try again, while their queue has room for them.
@@ -149,21 +152,21 @@ class Limits:
     # --- sharing with other partitions -----------------------------------------------------------
 
     @property
-    def lacking(self) -> bool:
-        """Say whether somebody waits for more of a shared limit, and that was not asked for yet."""
-        return bool(self._lacking)
+    def ask_soon(self) -> bool:
+        """Say whether somebody waits for more of a shared limit, or has no more use for it."""
+        return bool(self._soon)
 
-    def asks(self, now: datetime, *, lacking: bool = False) -> dict[ShareKey, Ask]:
-        """Return what to ask for of all shared limits in use, or of those that are lacking only."""
+    def asks(self, now: datetime, *, soon: bool = False) -> dict[ShareKey, Ask]:
+        """Return what to ask for of all shared limits in use, or of those to ask for soon only."""
         found: dict[ShareKey, Ask] = {}
-        for held in list(self._lacking if lacking else self._to_ask):
+        for held in list(self._soon if soon else self._to_ask):
             state = self._current(held)
             for unit, ask in state.asks(now).items():
                 found[ShareKey(held, unit)] = ask
             state.used = False
             if not state.in_use:
                 del self._to_ask[held]
-        self._lacking.clear()
+        self._soon.clear()
         return found
 
     def accept(
@@ -176,7 +179,7 @@ class Limits:
             if state.accept(key.unit, share, asked[key].total, now):
                 self._to_look_at[key.held] = None
             if state.waiters and state.lacks:
-                self._lacking[key.held] = None
+                self._soon[key.held] = None
 
     def _in_order(self, claims: Sequence[Claim]) -> Sequence[Claim]:
         """Return claims in the order in which all ask for them, so that nobody waits in a ring."""
@@ -222,7 +225,7 @@ class Limits:
             for held in idle:
                 del self._states[held]
                 self._to_look_at.pop(held, None)
-                self._lacking.pop(held, None)
+                self._soon.pop(held, None)
             self._look_at_size = max(STATES_KEPT_MIN, 2 * len(self._states))
 
     def _is_idle(self, held: Held, now: datetime) -> bool:

@@ -16,7 +16,7 @@ from warrener.domain.ports import Clock
 from warrener.services.reactor import Reactor
 
 BALANCE_SECONDS = 1.0
-LACKING_SECONDS = 0.1  # between two tries while somebody waits for what was not granted yet
+SOON_SECONDS = 0.1  # while somebody waits, or what was granted is of no more use
 
 
 class _Asked(msgspec.Struct):
@@ -24,7 +24,7 @@ class _Asked(msgspec.Struct):
 
     limits: Limits
     all_at: datetime
-    lacking_at: datetime
+    soon_at: datetime
 
 
 class LimitBalance:
@@ -43,6 +43,11 @@ class LimitBalance:
         """Say whether limits are shared with other partitions."""
         return self._shares is not None
 
+    @property
+    def ask_soon(self) -> bool:
+        """Say whether there is something to ask for within `SOON_SECONDS`."""
+        return any(asked.limits.ask_soon for asked in self._asked.values())
+
     def look_after(self, partition: int, epoch: int, reactor: Reactor) -> None:
         """Ask for what is due, and let the reactor's controller count with it.
 
@@ -55,11 +60,11 @@ class LimitBalance:
         if asked is None or asked.limits is not limits:
             self._begin(self._shares, partition, epoch, reactor)
         elif _is_due(asked.all_at, now, BALANCE_SECONDS):
-            asked.all_at = asked.lacking_at = now
+            asked.all_at = asked.soon_at = now
             self._ask(partition, epoch, reactor, limits.asks(now))
-        elif limits.lacking and _is_due(asked.lacking_at, now, LACKING_SECONDS):
-            asked.lacking_at = now
-            self._ask(partition, epoch, reactor, limits.asks(now, lacking=True))
+        elif limits.ask_soon and _is_due(asked.soon_at, now, SOON_SECONDS):
+            asked.soon_at = now
+            self._ask(partition, epoch, reactor, limits.asks(now, soon=True))
 
     def forget(self, partition: int) -> None:
         """A partition is no longer worked on here."""

@@ -29,7 +29,7 @@ from warrener.domain.topology import (
     results_queue,
 )
 from warrener.services.controller import Controller
-from warrener.services.limit_balance import LimitBalance
+from warrener.services.limit_balance import SOON_SECONDS, LimitBalance
 from warrener.services.reactor import Reactor
 from warrener.services.routing import Router
 from warrener.services.shares import Identity, PartitionShare
@@ -126,7 +126,8 @@ class ReactorDaemon:
         if self._board is None:
             return
         at_once = self._board.waiting or self._waiting()
-        self._board.pump(0.0 if at_once else POLL_SECONDS)
+        patience = SOON_SECONDS if self._balance.ask_soon else POLL_SECONDS
+        self._board.pump(0.0 if at_once else patience)
         self._windows.begin_round()
         epochs = self._share.held
         for partition, reactor in list(self._reactors.items()):

@@ -22,6 +22,7 @@ from support.scale import scaled
 
 from warrener.adapters.mongo_events import MongoRecorder
 from warrener.adapters.mongo_logs import init_logs
+from warrener.domain.errors import Conflict
 from warrener.domain.ports import Positioned
 from warrener.domain.stored import NO_LINK, link
 from warrener.services.event_log import EventLog
@@ -208,3 +209,16 @@ def _pass_on(writer: subprocess.Popen[str], lines: Queue[str]) -> None:
     for line in writer.stdout:
         if line.endswith("\n"):
             lines.put(line)
+
+
+def test_a_commit_for_a_place_that_another_process_took_is_refused(mongo_url: str) -> None:
+    with recorder(mongo_url) as first, recorder(mongo_url) as second:
+        logs = EventLog(first), EventLog(second)
+        logs[0].commit([recorded(1, 1)], {}, after=0)
+        logs[1].commit([recorded(2, 1)], {}, after=1)  # it never saw the first one
+
+        with pytest.raises(Conflict):
+            logs[0].commit([recorded(3, 1)], {}, after=1)
+
+        assert logs[0].head() == 2
+        assert logs[0].commit([recorded(3, 1)], {}, after=2) == 3

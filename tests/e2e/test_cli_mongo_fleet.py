@@ -24,6 +24,18 @@ steps:
 result: "${{ steps.add.results }}"
 """
 
+LIMITED = """
+job: limited
+endpoints: [./endpoints.py]
+steps:
+  add:
+    for_each: [1, 2, 3]
+    call: t.add
+    with: {a: "${{ item }}", b: 1}
+    limits: [{name: adder, slots: 2}]
+result: "${{ steps.add.results }}"
+"""
+
 
 class Fleet:
     """One daemon of each kind, and the command line beside them."""
@@ -32,9 +44,11 @@ class Fleet:
         broker_url, self.store_url = urls
         self.cli = Cli(folder)
         (folder / "fill.yaml").write_text(JOB)
+        (folder / "limited.yaml").write_text(LIMITED)
         (folder / "endpoints.py").write_text(ENDPOINTS)
         self.variables = {"WARRENER_BROKER_URL": broker_url, "WARRENER_STORE_URL": self.store_url}
         assert self("store", "init", "--partitions", "4").code == 0
+        self.daemons = daemons
         self.reactor = daemons.reactor()
         self.projector = daemons.start("projector", "--log", "json,info")
         self.projector.logged("projector.started")
@@ -102,3 +116,23 @@ def test_a_run_in_one_process_is_refused_with_what_to_do(fleet: Fleet) -> None:
 
     assert done.code == 2
     assert "warrener submit" in done.err
+
+
+def test_a_limit_holds_over_all_partitions(fleet: Fleet) -> None:
+    fleet.daemons.reactor("--name", "second")
+    jobs = [fleet("submit", "limited.yaml", "--json").json["job"] for _ in range(4)]
+    for job in jobs:
+        eventually(lambda job=job: fleet("show", job, "--json").json["state"] == "succeeded")
+
+    changes = []
+    for job in jobs:
+        for line in fleet("history", job, "--json").lines:
+            if line["type"] in ("StepReleased", "StepSucceeded") and "[" in line["path"]:
+                changes.append((line["at"], 1 if line["type"] == "StepReleased" else -1))
+    out = most = 0
+    for _, change in sorted(changes):
+        out += change
+        most = max(most, out)
+
+    assert len(changes) == 4 * 3 * 2
+    assert 1 <= most <= 2

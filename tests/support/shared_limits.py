@@ -38,6 +38,7 @@ from warrener.services.turn import Chance
 
 TURNS_MAX = 60_000
 TICK_SECONDS = 0.1
+FREEZING = ("before-commit", "before-balance", "after-balance")
 
 
 class Exceeded(AssertionError):
@@ -141,17 +142,20 @@ class CountedLog(MemoryEventStore):
 
 
 class FaultyShares:
-    """Shares that fail before or after a change."""
+    """Shares that fail before or after a change, and whose users crash or freeze there."""
 
-    def __init__(self, shares: MemoryLimitShares, random: Random, faults: Faults) -> None:
-        self._shares, self._random, self._faults = shares, random, faults
+    def __init__(self, world: SharedLimits, shares: MemoryLimitShares) -> None:
+        self._world, self._shares = world, shares
+        self._random, self._faults = world.random, world.faults
 
     def balance(
         self, partition: int, epoch: int, asks: Mapping[ShareKey, Ask], now: float
     ) -> Mapping[ShareKey, Share]:
         if self._random.random() < self._faults.store_down / 4:
             raise StoreUnavailable("nothing was changed")
+        self._world.sides[partition].at_point("before-balance")
         granted = self._shares.balance(partition, epoch, asks, now)
+        self._world.sides[partition].at_point("after-balance")
         if self._random.random() < self._faults.outcome_unknown / 4:
             raise StoreUnavailable("all was changed")
         return granted
@@ -227,7 +231,7 @@ class Side:
         """Crash, or freeze for so long that somebody else takes over and works for a while."""
         world = self.world
         world.points(point)
-        may_freeze = point == "before-commit" and world.awake and not self.woken
+        may_freeze = point in FREEZING and world.awake and not self.woken
         if may_freeze and world.random.random() < world.freeze:
             world.awake = False
             world.frozen += 1
@@ -257,7 +261,7 @@ class SharedLimits:
         self.broker = FaultyBroker(MemoryBroker(), self.clock, self.random, faults)
         self.points = CrashPoints(self.random, faults)
         self.shares = MemoryLimitShares()
-        self.faulty_shares = FaultyShares(self.shares, self.random, faults)
+        self.faulty_shares = FaultyShares(self, self.shares)
         self.ledger, self.count = Ledger(partitions, limits), partitions
         self.client = self.broker.channel()
         self.client.declare(orders_queue("default"))

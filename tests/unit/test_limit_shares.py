@@ -191,6 +191,22 @@ def test_one_that_is_alone_has_all_of_it_and_others_get_their_part_as_soon_as_it
     assert [side.units for side in sharing.sides] == [2, 2]
 
 
+def test_the_lowest_total_that_a_partition_knows_counts_for_all_of_them():
+    sharing = Sharing(3, 2)
+    for side in sharing.sides:
+        side.waiting = 9
+    sharing.sides[1].known = 2  # it has heard of the change, the other has not
+    sharing.balance(1)
+    sharing.release(1)
+
+    sharing.balance(0)
+    assert not sharing.release(0)
+    sharing.sides[0].known = 2
+
+    assert sharing.release(1)
+    assert not sharing.release(0)
+
+
 def test_an_entry_that_nobody_has_a_part_in_is_gone():
     entry, share = balance(None, 3, 1, Ask(2, wanted=2), 0.0)
     assert share.units == 2
