@@ -78,6 +78,10 @@ class StoreUnavailable(ServiceUnavailable):
     """The event store cannot be opened, read or written."""
 
 
+class CommitTooLarge(WarrenerError):
+    """What is to be written at once is more than the store takes at once; nothing was written."""
+
+
 class BrokerUnavailable(ServiceUnavailable):
     """The broker cannot be reached."""
 

@@ -12,6 +12,7 @@ from warrener.domain.errors import PayloadError
 from warrener.domain.ids import content_hash
 
 INLINE_BYTES_MAX = 64 * 1024
+CROWDED_BYTES_MAX = 1024  # inline in an event that has much company in its commit
 PAYLOAD_BYTES_MAX = 16 * 1024 * 1024
 MESSAGE_BYTES_MAX = PAYLOAD_BYTES_MAX + 64 * 1024  # a payload with what is around it on the wire
 DEPTH_MAX = 100
@@ -23,7 +24,7 @@ _LONG_NUMBER = re.compile(rb"\d{19}")
 
 
 class Payload(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A JSON value as text or, over `INLINE_BYTES_MAX`, the hash of the blob with the text."""
+    """A JSON value as text or, if it is large, the hash of the blob with the text."""
 
     json: str | None = None
     blob: str | None = None
@@ -81,9 +82,11 @@ def _check_bounds(value: Any, depth_left: int) -> None:
         raise PayloadError("bad-json", "a whole number is beyond 64 bits")
 
 
-def to_payload(data: bytes) -> tuple[Payload, dict[str, bytes]]:
+def to_payload(
+    data: bytes, inline_bytes_max: int = INLINE_BYTES_MAX
+) -> tuple[Payload, dict[str, bytes]]:
     """Return the payload for encoded JSON and the blobs to store with it (none if it is small)."""
-    if len(data) <= INLINE_BYTES_MAX:
+    if len(data) <= inline_bytes_max:
         return Payload(json=data.decode()), {}
     name = content_hash(data)
     return Payload(blob=name, size=len(data)), {name: data}

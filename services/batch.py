@@ -10,8 +10,10 @@ import msgspec
 
 from warrener.domain.events import Error, Event, Recorded
 from warrener.domain.job_state import Job
-from warrener.domain.payloads import Payload, to_payload
+from warrener.domain.payloads import CROWDED_BYTES_MAX, INLINE_BYTES_MAX, Payload, to_payload
 from warrener.domain.ports import Notice, Outgoing
+
+INLINE_BYTES_IN_ALL = 2 * 1024 * 1024
 
 
 class Aggregate(Protocol):
@@ -54,6 +56,7 @@ class Batch:
         self.ignored = 0  # reports and beats about no attempt that is out
         self.replies: list[Outgoing | Notice] = []  # to clients and workers, in answer to them
         self._slots: list[Recorded | None] = []
+        self._inline_bytes = 0
 
     @property
     def events(self) -> list[Recorded]:
@@ -74,7 +77,12 @@ class Batch:
         self._slots[place] = Recorded(stream, version, event)
 
     def payload(self, data: bytes) -> Payload:
-        """Return the payload for encoded JSON; large ones go along as blobs."""
-        payload, blobs = to_payload(data)
+        """Return the payload for encoded JSON; large ones go along as blobs.
+
+        Once there are many in a batch, smaller ones do, too: a store takes only so much at once.
+        """
+        crowded = self._inline_bytes > INLINE_BYTES_IN_ALL
+        payload, blobs = to_payload(data, CROWDED_BYTES_MAX if crowded else INLINE_BYTES_MAX)
         self.blobs.update(blobs)
+        self._inline_bytes += 0 if blobs else len(data)
         return payload

@@ -10,6 +10,7 @@ from uuid import UUID
 from eventsourcing.application import AggregateNotFoundError, Application
 from eventsourcing.persistence import (
     ApplicationRecorder,
+    DataError,
     IntegrityError,
     Mapper,
     PersistenceError,
@@ -17,7 +18,7 @@ from eventsourcing.persistence import (
 )
 from eventsourcing.utils import Environment, EnvType
 
-from warrener.domain.errors import Conflict, StoredDataError, StoreUnavailable
+from warrener.domain.errors import CommitTooLarge, Conflict, StoredDataError, StoreUnavailable
 from warrener.domain.events import Recorded, roots_of
 from warrener.domain.ports import Positioned
 
@@ -255,5 +256,7 @@ def _translated() -> Iterator[None]:
     """Turn errors of the library into ours."""
     try:
         yield
+    except DataError as error:
+        raise CommitTooLarge(f"the store does not take it: {error}") from error
     except PersistenceError as error:
         raise StoreUnavailable(f"the store cannot be used: {error}") from error

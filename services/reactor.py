@@ -6,7 +6,7 @@ before everything that follows from it is published and confirmed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -15,7 +15,7 @@ import structlog
 
 from warrener.domain import ids
 from warrener.domain.control_events import LogTaken
-from warrener.domain.errors import Conflict, StoredDataError, WarrenerError
+from warrener.domain.errors import CommitTooLarge, Conflict, StoredDataError, WarrenerError
 from warrener.domain.events import roots_of
 from warrener.domain.ids import message_id
 from warrener.domain.messages import InboxMessage, decoder
@@ -27,6 +27,7 @@ from warrener.services.poison import NoOrder, poisoned
 from warrener.services.routing import Router
 
 BATCH_SIZE_MAX = 1_000
+BATCH_BYTES_MAX = 2 * 1024 * 1024  # of messages that are decided together
 UNCONFIRMED_BATCHES_MAX = 100  # beyond these the reactor waits for the broker
 CONFLICTS_MAX = 10
 LOADS_MAX = 10
@@ -147,7 +148,10 @@ class Reactor:
         due = self.controller.next_due(now)
         if not poll.deliveries and (due is None or due > now):
             return None
-        return self._take_in(self._mine(self._decode(poll.deliveries)), now)
+        batch = None
+        for part in _in_parts(self._mine(self._decode(poll.deliveries))):
+            batch = self._take_in(part, now) or batch
+        return batch
 
     def _take_in(
         self, messages: Sequence[tuple[Delivery, InboxMessage]], now: datetime
@@ -155,6 +159,10 @@ class Reactor:
         """Have messages and due timers decided, and do what follows; return the batch."""
         try:
             batch, position = self._decide_and_commit(messages, now)
+        except CommitTooLarge as error:
+            if not messages:
+                raise
+            return self._take_apart(messages, now, error)
         except (WarrenerError, MemoryError):
             raise
         except Exception as fault:
@@ -374,3 +382,18 @@ class Reactor:
             if not self._sent[number].confirmed:
                 break
             self._published = max(self._published, self._sent.pop(number).position)
+
+
+def _in_parts(
+    messages: Sequence[tuple[Delivery, InboxMessage]],
+) -> Iterator[Sequence[tuple[Delivery, InboxMessage]]]:
+    """Yield messages in parts whose bodies are not too much for a commit; one part at least."""
+    part: list[tuple[Delivery, InboxMessage]] = []
+    size = 0
+    for each in messages:
+        if part and size + len(each[0].body) > BATCH_BYTES_MAX:
+            yield part
+            part, size = [], 0
+        part.append(each)
+        size += len(each[0].body)
+    yield part

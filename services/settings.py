@@ -201,7 +201,12 @@ def switched(text: str, name: str) -> bool:
 
 
 def redacted_url(url: str) -> str:
-    """Return a URL, or several separated by commas, without passwords."""
+    """Return a URL, or several separated by commas, without passwords.
+
+    One of MongoDB may have several hosts: it is one all the same.
+    """
+    if url.partition(":")[0].lower() in MONGO_SCHEMES:
+        return _redacted(url)
     return ",".join(map(_redacted, url.split(","))) if "," in url else _redacted(url)
 
 
