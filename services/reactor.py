@@ -19,12 +19,13 @@ from warrener.domain.errors import CommitTooLarge, Conflict, StoredDataError, Wa
 from warrener.domain.events import roots_of
 from warrener.domain.ids import message_id
 from warrener.domain.messages import InboxMessage, decoder
-from warrener.domain.ports import Channel, Clock, Delivery, EventStore, Notice, Outgoing
-from warrener.domain.topology import POISON, is_temporary
+from warrener.domain.ports import Channel, Clock, Delivery, EventStore, Outgoing
+from warrener.domain.topology import POISON
 from warrener.services.batch import Batch
 from warrener.services.controller import Controller
 from warrener.services.poison import NoOrder, poisoned
 from warrener.services.routing import Router
+from warrener.services.sending import Sending
 
 BATCH_SIZE_MAX = 1_000
 BATCH_BYTES_MAX = 2 * 1024 * 1024  # of messages that are decided together
@@ -40,14 +41,6 @@ decode_message: Callable[[bytes], InboxMessage] = decoder(InboxMessage)
 
 def _no_fault(point: str) -> None:
     """Tests put crashes here; see `adapters.faults`."""
-
-
-class Sent(msgspec.Struct):
-    """A batch on its way: the deliveries to acknowledge, and how far the log is sent with it."""
-
-    tags: list[int]
-    position: int
-    confirmed: bool = False
 
 
 class Reactor:
@@ -83,9 +76,7 @@ class Reactor:
         self._isolates_faults = isolates_faults
         self._at_point = at_point
         self._roots: dict[UUID, None] = {}
-        self._batches = 0
-        self._sent: dict[int, Sent] = {}  # by number, in order
-        self._published = store.published()
+        self._sending = Sending(channel, store.published(), at_point)
         self._settled = False  # nothing of ours is in the log since it was loaded
         self._last_position = store.head()
         self._inboxes = frozenset(inboxes)
@@ -100,7 +91,7 @@ class Reactor:
         unreadable = self.controller.recover(known, self._clock.now())
         if unreadable:
             raise StoredDataError("; ".join(unreadable.values()))
-        self._publish(self.controller.outbox.open_orders(), [], self._store.head())
+        self._sending.publish(self.controller.outbox.open_orders(), [], self._store.head())
 
     def take_over(self) -> None:
         """Load all jobs of the log that have not ended, and send what may not have been sent.
@@ -109,8 +100,8 @@ class Reactor:
         a log that was restored from a backup nothing was sent yet, and all that is open goes out.
         """
         self._load_again()
-        if self._published == 0 and self._store.epoch():
-            self._publish(self.controller.outbox.open_orders(), [], self._store.head())
+        if self._sending.published == 0 and self._store.epoch():
+            self._sending.publish(self.controller.outbox.open_orders(), [], self._store.head())
 
     def settle(self) -> None:
         """See to it that from now on nothing lands in the log that is not known here.
@@ -125,7 +116,7 @@ class Reactor:
             version = self.controller.memory.next_version(ids.WRITERS_ID)
             batch.append(ids.WRITERS_ID, version, LogTaken(at=batch.now, cause="take-over"))
             try:
-                self._publish([], [], self._commit(batch))
+                self._sending.publish([], [], self._commit(batch))
             except Conflict:
                 self._load_again()
         if not self._settled:
@@ -134,16 +125,16 @@ class Reactor:
     @property
     def idle(self) -> bool:
         """Say whether nothing that was sent waits for confirmation."""
-        return not self._sent
+        return self._sending.waiting == 0
 
     def turn(self, timeout_seconds: float = 0.0) -> Batch | None:
         """Do one turn; return its batch, None if there was nothing to do."""
-        count_max = BATCH_SIZE_MAX if len(self._sent) < UNCONFIRMED_BATCHES_MAX else 0
+        count_max = BATCH_SIZE_MAX if self._sending.waiting < UNCONFIRMED_BATCHES_MAX else 0
         poll = self._channel.poll(count_max, timeout_seconds)
-        self._confirm(poll.confirmed)
+        self._sending.confirm(poll.confirmed)
         if poll.lost:
             log.warning("broker.lost", action="all open attempts are sent again")
-            self._publish(self.controller.outbox.open_orders(), [], self._published)
+            self._sending.publish(self.controller.outbox.open_orders(), [], self._sending.published)
         now = self._clock.now()
         due = self.controller.next_due(now)
         if not poll.deliveries and (due is None or due > now):
@@ -173,7 +164,7 @@ class Reactor:
         tags = [d.tag for d, _ in messages if d.tag and d.queue != POISON]
         self._at_point("before-publish")
         outgoing = [*self._copies(messages), *self.controller.outgoing(batch, position)]
-        self._publish(outgoing, tags, position)
+        self._sending.publish(outgoing, tags, position)
         self._at_point("after-publish")
         for delivery, _ in messages:
             if delivery.queue == POISON:
@@ -210,16 +201,16 @@ class Reactor:
         """
         deadline = self._clock.now() + timedelta(seconds=timeout_seconds)
         while not self.idle and self._clock.now() < deadline:
-            self._confirm(self._channel.poll(0, DRAIN_POLL_SECONDS).confirmed)
-        if self._published > self._store.published():
-            self._store.commit([], {}, self._published)
+            self._sending.confirm(self._channel.poll(0, DRAIN_POLL_SECONDS).confirmed)
+        if self._sending.published > self._store.published():
+            self._store.commit([], {}, self._sending.published)
         return self.idle
 
     def _catch_up(self) -> None:
-        if self._published == 0 and self._store.epoch():
+        if self._sending.published == 0 and self._store.epoch():
             return  # the world has heard of the events already
         head = self._store.head()
-        self._publish(self.controller.outbox.catch_up(self._published), [], head)
+        self._sending.publish(self.controller.outbox.catch_up(self._sending.published), [], head)
 
     def _decode(self, deliveries: Sequence[Delivery]) -> list[tuple[Delivery, InboxMessage]]:
         messages: list[tuple[Delivery, InboxMessage]] = []
@@ -250,7 +241,7 @@ class Reactor:
                 handed_on += router.handed_on(delivery, message)
                 tags.append(delivery.tag)
         if handed_on:
-            self._publish(handed_on, tags, self._published)
+            self._sending.publish(handed_on, tags, self._sending.published)
         return mine
 
     def _copies(self, messages: Sequence[tuple[Delivery, InboxMessage]]) -> list[Outgoing]:
@@ -312,7 +303,9 @@ class Reactor:
         if not events:
             return self._last_position
         after = self._last_position if self._exclusive else None
-        self._last_position = self._store.commit(events, batch.blobs, self._published, after)
+        self._last_position = self._store.commit(
+            events, batch.blobs, self._sending.published, after
+        )
         self._settled = True
         return self._last_position
 
@@ -348,40 +341,6 @@ class Reactor:
         self._roots.update(dict.fromkeys(opened))
         for job in ended:
             self._roots.pop(job, None)
-
-    # --- sending ---------------------------------------------------------------------------------
-
-    def _publish(
-        self, messages: Sequence[Outgoing | Notice], tags: list[int], position: int
-    ) -> None:
-        """Send what follows from the log up to a position; then `tags` can be acknowledged."""
-        if not messages and not self._sent:
-            self._published = max(self._published, position)
-            self._channel.ack(tags)
-            return
-        self._batches += 1
-        self._sent[self._batches] = Sent(tags, position)
-        if messages:
-            for queue in {m.queue: None for m in messages if isinstance(m, Outgoing)}:
-                if not is_temporary(queue):  # else it is a client's own, and perhaps gone
-                    self._channel.declare(queue)
-            self._channel.publish(messages, self._batches)
-        else:
-            self._confirm([self._batches])
-
-    def _confirm(self, batches: Sequence[int]) -> None:
-        """Acknowledge what led to batches that are confirmed now; note how far the log is sent."""
-        for number in batches:
-            sent = self._sent.get(number)
-            if sent is not None and not sent.confirmed:
-                self._at_point("before-ack")
-                sent.confirmed = True
-                self._channel.ack(sent.tags)
-        while self._sent:
-            number = next(iter(self._sent))
-            if not self._sent[number].confirmed:
-                break
-            self._published = max(self._published, self._sent.pop(number).position)
 
 
 def _in_parts(

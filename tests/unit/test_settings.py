@@ -210,3 +210,9 @@ def test_a_switch_is_yes_or_no(text: str, on: bool) -> None:
 def test_a_switch_that_is_neither_is_refused_with_its_name() -> None:
     with pytest.raises(UsageError, match="X is yes or no, not 'maybe'"):
         settings.switched("maybe", "X")
+
+
+def test_a_password_with_a_comma_of_a_url_with_several_hosts_is_not_shown() -> None:
+    url = "mongodb://ada:se,cr@et@one:27017,two/db?replicaSet=rs0"
+
+    assert settings.redacted_url(url) == "mongodb://ada:***@one:27017,two/db?replicaSet=rs0"
