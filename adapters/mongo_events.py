@@ -10,14 +10,12 @@ A commit is limited to `mongo_commits.COMMIT_BYTES_MAX`, 15 MiB: MongoDB takes n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from threading import Event
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from eventsourcing.persistence import (
     AggregateRecorder,
     IntegrityError,
-    ListenNotifySubscription,
     Notification,
     ProcessRecorder,
     StoredEvent,
@@ -30,9 +28,8 @@ from warrener.adapters.mongo_client import MongoDatabase
 from warrener.adapters.mongo_commits import draft, row_of, rows_of
 from warrener.adapters.mongo_layout import POSITION_MAX, TRACKING
 from warrener.adapters.mongo_partition import MongoPartition
+from warrener.adapters.subscriptions import Listeners, PollingSubscription
 from warrener.domain.stored import StoredRow
-
-POLL_SECONDS: Final = 0.1  # how soon a subscription sees what another process wrote
 
 
 class MongoAggregateRecorder(AggregateRecorder):
@@ -99,7 +96,7 @@ class MongoRecorder(MongoPartition, ProcessRecorder):
         Raises `UsageError`, `StoreUnavailable` and `StoredDataError`.
         """
         super().__init__(database, partition, create_table=create_table)
-        self._listeners: set[Event] = set()
+        self._listeners = Listeners()
 
     def insert_events(
         self,
@@ -136,8 +133,7 @@ class MongoRecorder(MongoPartition, ProcessRecorder):
         last = self.append(
             replace(commit, outbox=published, tracking=tracking, after=after), opened, ended
         )
-        for listener in tuple(self._listeners):
-            listener.set()
+        self._listeners.notify()
         return list(range(last - len(rows) + 1, last + 1))
 
     def select_events(
@@ -203,45 +199,14 @@ class MongoRecorder(MongoPartition, ProcessRecorder):
         in_commits = self._writer.tip().readers.get(application_name)
         return max([*places, *([] if in_commits is None else [in_commits])], default=None)
 
-    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> MongoSubscription:
+    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> PollingSubscription:
         """Follow the log from above position `gt`, with what other processes write, too."""
-        return MongoSubscription(self, gt, topics)
-
-    def listen(self, event: Event) -> None:
-        """Set an event after every commit of this recorder."""
-        self._listeners.add(event)
-
-    def unlisten(self, event: Event) -> None:
-        """Set it no more."""
-        self._listeners.discard(event)
+        return PollingSubscription(self, self._listeners, gt, topics)
 
     def _check_tracking(self, tracking: Tracking) -> None:
         before = self.max_tracking_id(tracking.application_name)
         if before is not None and tracking.notification_id <= before:
             raise _already(tracking)
-
-
-class MongoSubscription(ListenNotifySubscription[MongoRecorder]):
-    """Follows the log: at once what this process commits, by looking what others do."""
-
-    def __init__(self, recorder: MongoRecorder, gt: int | None, topics: Sequence[str]) -> None:
-        """Begin to read above position `gt`."""
-        super().__init__(recorder, gt, topics)
-        recorder.listen(self._has_been_notified)
-
-    def stop(self) -> None:
-        """End the iteration."""
-        super().stop()
-        self._recorder.unlisten(self._has_been_notified)
-
-    def _loop_on_pull(self) -> None:
-        try:
-            while not self._has_been_stopped:
-                self._pull()
-                self._has_been_notified.wait(POLL_SECONDS)
-        except BaseException as error:
-            self._thread_error = error
-            self.stop()
 
 
 def _already(tracking: Tracking) -> IntegrityError:

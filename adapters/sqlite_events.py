@@ -14,14 +14,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from threading import Event
 from typing import Any, Final
 from uuid import UUID
 
 from eventsourcing.persistence import (
     AggregateRecorder,
     IntegrityError,
-    ListenNotifySubscription,
     Notification,
     PersistenceError,
     ProcessRecorder,
@@ -33,9 +31,9 @@ from warrener.adapters.codec import EventMapper
 from warrener.adapters.sqlite_commits import OUTBOX, SqliteCommits, add_link, note_roots
 from warrener.adapters.sqlite_file import SqliteFile
 from warrener.adapters.sqlite_layout import linked_row, prepare
+from warrener.adapters.subscriptions import Listeners, PollingSubscription
 from warrener.domain.errors import StoredDataError, StoreUnavailable
 
-POLL_SECONDS: Final = 0.1  # how soon a subscription sees what another process wrote
 URL_PREFIX: Final = "sqlite:///"
 
 _RAISE_TRACKING: Final = (
@@ -113,7 +111,7 @@ class SqliteRecorder(SqliteAggregateRecorder, SqliteCommits, ProcessRecorder):
         opened = SqliteFile(file) if isinstance(file, str) else file
         super().__init__(opened, "log_events", create_table=False)
         self.mapper = EventMapper()
-        self._listeners: set[Event] = set()
+        self._listeners = Listeners()
         try:
             prepare(opened, create=create_table)
         except (PersistenceError, StoredDataError) as error:
@@ -160,8 +158,7 @@ class SqliteRecorder(SqliteAggregateRecorder, SqliteCommits, ProcessRecorder):
             if published:
                 db.execute(_RAISE_TRACKING, (OUTBOX, published))
             note_roots(db, last, opened, ended)
-        for listener in tuple(self._listeners):
-            listener.set()
+        self._listeners.notify()
         return list(range(last - len(stored_events) + 1, last + 1))
 
     def select_published(self) -> int:
@@ -230,17 +227,9 @@ class SqliteRecorder(SqliteAggregateRecorder, SqliteCommits, ProcessRecorder):
         position: int | None = self._value(sql, application_name)
         return position
 
-    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> SqliteSubscription:
+    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> PollingSubscription:
         """Follow the log from above position `gt`, with what other processes write, too."""
-        return SqliteSubscription(self, gt, topics)
-
-    def listen(self, event: Event) -> None:
-        """Set an event after every commit of this recorder."""
-        self._listeners.add(event)
-
-    def unlisten(self, event: Event) -> None:
-        """Set it no more."""
-        self._listeners.discard(event)
+        return PollingSubscription(self, self._listeners, gt, topics)
 
     def _value(self, sql: str, *values: Any) -> Any:
         """Return the first column of the first row, None if there is none."""
@@ -254,29 +243,6 @@ class SqliteRecorder(SqliteAggregateRecorder, SqliteCommits, ProcessRecorder):
         last: int = db.execute("SELECT last_insert_rowid()").fetchone()[0]
         add_link(db, last, [linked_row(each) for each in stored])
         return last
-
-
-class SqliteSubscription(ListenNotifySubscription[SqliteRecorder]):
-    """Follows the log: at once what this process commits, by looking what others do."""
-
-    def __init__(self, recorder: SqliteRecorder, gt: int | None, topics: Sequence[str]) -> None:
-        """Begin to read above position `gt`."""
-        super().__init__(recorder, gt, topics)
-        recorder.listen(self._has_been_notified)
-
-    def stop(self) -> None:
-        """End the iteration."""
-        super().stop()
-        self._recorder.unlisten(self._has_been_notified)
-
-    def _loop_on_pull(self) -> None:
-        try:
-            while not self._has_been_stopped:
-                self._pull()
-                self._has_been_notified.wait(POLL_SECONDS)
-        except BaseException as error:
-            self._thread_error = error
-            self.stop()
 
 
 def _insert_tracking(db: sqlite3.Connection, tracking: Tracking) -> None:

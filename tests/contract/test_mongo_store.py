@@ -17,7 +17,7 @@ from support.relay import Relay
 from warrener.adapters import mongo_blobs, mongo_open_roots
 from warrener.adapters.mongo_events import MongoRecorder
 from warrener.adapters.mongo_reader import FAR_VERSION
-from warrener.domain.errors import Conflict, StoredDataError, StoreUnavailable
+from warrener.domain.errors import CommitTooLarge, Conflict, StoredDataError, StoreUnavailable
 from warrener.domain.events import Recorded
 from warrener.domain.stored import NO_LINK, link
 from warrener.services.event_log import EventLog
@@ -188,7 +188,7 @@ def test_what_is_written_alone_is_refused_if_somebody_else_wrote_first(
 def test_a_commit_that_is_too_large_for_a_document_is_refused_with_its_size(log: EventLog) -> None:
     half = "x" * (8 * 1024 * 1024)
 
-    with pytest.raises(StoreUnavailable, match=r"about 16\d+ bytes.*write less at once"):
+    with pytest.raises(CommitTooLarge, match=r"about 16\d+ bytes.*write less at once"):
         log.commit([recorded(1, 1, half), recorded(1, 2, half)], {})
 
     assert log.head() == 0

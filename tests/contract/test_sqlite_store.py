@@ -18,7 +18,7 @@ from eventsourcing.application import Application
 from eventsourcing.persistence import IntegrityError, OperationalError, Tracking
 from support.events import recorded, run_of, stream_id
 
-from warrener.adapters import sqlite_events
+from warrener.adapters import subscriptions
 from warrener.adapters.sqlite_events import SqliteRecorder, open_sqlite
 from warrener.adapters.sqlite_file import SqliteFile
 from warrener.adapters.sqlite_views import SqliteViewStore
@@ -382,7 +382,7 @@ def test_readers_are_tracked_by_name(log: EventLog) -> None:
 def test_a_subscription_sees_at_once_what_its_process_commits(
     log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_events, "POLL_SECONDS", 60.0)
+    monkeypatch.setattr(subscriptions, "POLL_SECONDS", 60.0)
     with log.application.recorder.subscribe(gt=0) as subscription:
         log.commit(run_of(1, 1, 1), {})
         assert next(subscription).id == 1
