@@ -94,6 +94,7 @@ class RabbitChannel:
         """Take no further part in a queue; what was not polled goes back, the rest stays ours."""
         self._check()
         self._left.add(queue)
+        self._declared.discard(queue)
         self._io.leave(queue)
 
     def subscribe(self, queue: str, exchange: str = "", patterns: Sequence[str] = ()) -> None:

@@ -54,6 +54,10 @@ class Queues:
         self._declared[queue] = None
         self.ensure(queue, done)
 
+    def forget(self, queue: str) -> None:
+        """Leave it to others to make a queue anew: they are to notice that it was gone."""
+        self._declared.pop(queue, None)
+
     def is_declared(self, queue: str) -> bool:
         """Say whether the owner declared this queue."""
         return queue in self._declared

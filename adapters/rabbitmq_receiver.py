@@ -89,6 +89,7 @@ class Receiver:
 
     def leave(self, queue: str) -> None:
         """Take no further part; what the owner has not polled goes back."""
+        self._queues.forget(queue)
         consumption = self._consumptions.pop(queue, None)
         if consumption is None:
             return

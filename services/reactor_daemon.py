@@ -123,6 +123,8 @@ class ReactorDaemon:
     def _round(self) -> None:
         """Look after the leases, and give the reactor of every partition that is held a turn."""
         self._look_after_leases()
+        if not self._reactors:
+            self._hang_up()  # or it would make queues anew that others are to miss
         if self._board is None:
             return
         at_once = self._board.waiting or self._waiting()

@@ -20,6 +20,7 @@ from warrener.domain.ports import Delivery, Outgoing
 from warrener.domain.topology import ORDERS, QUARANTINE, REASON_HEADER, SOURCE_HEADER, orders_queue
 
 WORK = orders_queue("work")
+OTHER = orders_queue("other")
 WAIT_SECONDS = 30.0
 
 
@@ -108,6 +109,22 @@ def test_a_queue_deleted_under_its_consumer_and_publisher_is_made_again(
     eventually(lambda: channel.poll(0, 0.05).lost, "the loss is told", WAIT_SECONDS)
     send(channel, "m")
     assert receive(channel).message_id == "m"
+
+
+def test_who_has_left_a_queue_leaves_it_to_others_to_make_it_anew_and_miss_it(
+    server: PrivateRabbit, vhost: str, url: str, channel: RabbitChannel
+) -> None:
+    channel.leave(WORK)
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        connection.channel().queue_delete(WORK)
+    kill_connections(server, vhost)
+    channel.declare(OTHER)  # answered once it is connected again and has made all that it declares
+    other = RabbitBroker(url).channel()
+
+    other.consume(WORK, 10)
+
+    eventually(lambda: other.poll(0, 0.05).lost, "the loss is told", WAIT_SECONDS)
+    other.close()
 
 
 def test_a_rejected_message_lies_in_the_quarantine_with_reason_and_queue(

@@ -14,6 +14,7 @@ from support.log_checks import eventually
 
 from warrener import endpoint
 from warrener.adapters.clock import SystemClock
+from warrener.adapters.memory import MemoryBroker
 from warrener.domain import ids
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import UsageError
@@ -228,3 +229,35 @@ def test_a_run_beside_a_reactor_on_the_same_store_is_refused(tmp_path):
     with hold_job(settings, ids.job_id("k")):
         pass
     leases.close()
+
+
+class CountingBroker(MemoryBroker):
+    """Knows how many channels are open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = 0
+
+    def channel(self) -> Any:
+        self.open += 1
+        channel = super().channel()
+        close = channel.close
+
+        def closing() -> None:
+            self.open -= 1
+            close()
+
+        channel.close = closing  # type: ignore[method-assign]
+        return channel
+
+
+def test_a_reactor_that_has_lost_its_partition_has_no_channel_to_the_broker():
+    broker = CountingBroker()
+    with Fleet(REGISTRY, broker) as fleet:
+        fleet.reactor("r1")
+        eventually(lambda: broker.open == 1, "it works")
+
+        fleet.leases.give_up(0, "r1")
+        assert fleet.leases.take(0, "r2", fleet.clock.now(), 60.0)
+
+        eventually(lambda: broker.open == 0, "it stands by")
