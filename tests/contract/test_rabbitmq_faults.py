@@ -118,7 +118,9 @@ def test_who_has_left_a_queue_leaves_it_to_others_to_make_it_anew_and_miss_it(
     with pika.BlockingConnection(pika.URLParameters(url)) as connection:
         connection.channel().queue_delete(WORK)
     kill_connections(server, vhost)
-    channel.declare(OTHER)  # answered once it is connected again and has made all that it declares
+    channel.consume(OTHER, 1)
+    channel.publish([Outgoing(OTHER, b"", "m")], 1)
+    receive(channel)  # it is connected again, and has made all that it declares
     other = RabbitBroker(url).channel()
 
     other.consume(WORK, 10)
