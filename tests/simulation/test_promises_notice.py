@@ -41,7 +41,11 @@ def ignore_limits(patch: pytest.MonkeyPatch) -> None:
 def forget_tokens(patch: pytest.MonkeyPatch) -> None:
     """A restart fills all buckets."""
     whole = Limits.__init__
-    patch.setattr(Limits, "__init__", lambda self, changes, _=None: whole(self, changes, None))
+
+    def full(self: Limits, changes: Any, _: object = None, *, shared: bool = False) -> None:
+        whole(self, changes, None, shared=shared)
+
+    patch.setattr(Limits, "__init__", full)
 
 
 def ignore_windows(patch: pytest.MonkeyPatch) -> None:
