@@ -96,12 +96,10 @@ class Reactor:
     def take_over(self) -> None:
         """Load all jobs of the log that have not ended, and send what may not have been sent.
 
-        What was confirmed before is still with the broker, unless that says it lost its queues. Of
-        a log that was restored from a backup nothing was sent yet, and all that is open goes out.
+        What was confirmed before is still with the broker, unless that says it lost its queues. A
+        restore sets the place of the outbox back, so that all that is open goes out once more.
         """
         self._load_again()
-        if self._sending.published == 0 and self._store.epoch():
-            self._sending.publish(self.controller.outbox.open_orders(), [], self._store.head())
 
     def settle(self) -> None:
         """See to it that from now on nothing lands in the log that is not known here.
@@ -163,7 +161,7 @@ class Reactor:
         self._remember_roots(batch)
         tags = [d.tag for d, _ in messages if d.tag and d.queue != POISON]
         self._at_point("before-publish")
-        outgoing = [*self._copies(messages), *self.controller.outgoing(batch, position)]
+        outgoing = [*self._copies(messages, batch), *self.controller.outgoing(batch, position)]
         self._sending.publish(outgoing, tags, position)
         self._at_point("after-publish")
         for delivery, _ in messages:
@@ -207,8 +205,6 @@ class Reactor:
         return self.idle
 
     def _catch_up(self) -> None:
-        if self._sending.published == 0 and self._store.epoch():
-            return  # the world has heard of the events already
         head = self._store.head()
         self._sending.publish(self.controller.outbox.catch_up(self._sending.published), [], head)
 
@@ -244,12 +240,19 @@ class Reactor:
             self._sending.publish(handed_on, tags, self._sending.published)
         return mine
 
-    def _copies(self, messages: Sequence[tuple[Delivery, InboxMessage]]) -> list[Outgoing]:
-        """Return what other partitions have to hear of, too."""
+    def _copies(
+        self, messages: Sequence[tuple[Delivery, InboxMessage]], batch: Batch
+    ) -> list[Outgoing]:
+        """Return what other partitions have to hear of, too: nothing that was refused here."""
         if self._router is None:
             return []
-        copies = self._router.copies
-        return [copy for delivery, message in messages for copy in copies(delivery, message)]
+        refused = {refusal.command for refusal in batch.refused}
+        return [
+            copy
+            for delivery, message in messages
+            if delivery.message_id not in refused
+            for copy in self._router.copies(delivery, message)
+        ]
 
     def _poisoned(self, delivery: Delivery, messages: list[tuple[Delivery, InboxMessage]]) -> None:
         """Have the attempt of a poisoned order ended by the reactor that waits for it."""

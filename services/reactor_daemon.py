@@ -5,7 +5,8 @@ Several may run: they share the partitions, and take over from one that stops or
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from threading import Event
@@ -40,6 +41,8 @@ from warrener.services.windows import SharedWindows
 POLL_SECONDS = 0.25
 STANDBY_SECONDS = 0.25
 DRAIN_SECONDS = 10.0
+CONFLICT_SECONDS = 0.5  # until a partition is tried again in which somebody else writes
+FAULT_SECONDS = 10.0  # until one is that met a fault of ours, or data that cannot be read
 TROUBLE_SECONDS_MAX = 10.0  # between two tries while store or broker are away
 STATUS_SECONDS = 60.0
 
@@ -82,6 +85,7 @@ class ReactorDaemon:
         self._windows = SharedWindows()
         self._balance = LimitBalance(limit_shares, logs.count, clock)
         self._next_status: datetime | None = None
+        self._resting: dict[int, datetime] = {}  # partitions that failed, until when
         self._log = log.bind(reactor=identity.name)
 
     def stop(self) -> None:
@@ -112,7 +116,7 @@ class ReactorDaemon:
         """Do one round; return how long to wait before the next."""
         try:
             self._round()
-        except (StoreUnavailable, BrokerUnavailable, Conflict) as error:
+        except (StoreUnavailable, BrokerUnavailable) as error:
             self._hang_up()
             wait = min(TROUBLE_SECONDS_MAX, 2 * waited or POLL_SECONDS)
             trouble = {"error": type(error).__name__, "reason": str(error)}
@@ -123,7 +127,7 @@ class ReactorDaemon:
     def _round(self) -> None:
         """Look after the leases, and give the reactor of every partition that is held a turn."""
         self._look_after_leases()
-        if not self._reactors:
+        if not self._reactors and not self._waiting():
             self._hang_up()  # or it would make queues anew that others are to miss
         if self._board is None:
             return
@@ -131,11 +135,11 @@ class ReactorDaemon:
         patience = SOON_SECONDS if self._balance.ask_soon else POLL_SECONDS
         self._board.pump(0.0 if at_once else patience)
         self._windows.begin_round()
-        epochs = self._share.held
         for partition, reactor in list(self._reactors.items()):
             if self._share.holds(partition, self._clock.now()):
-                self._balance.look_after(partition, epochs[partition], reactor)
-                reactor.turn()
+                with self._apart(partition):
+                    self._balance.look_after(partition, self._share.held[partition], reactor)
+                    reactor.turn()
         self._tell()
 
     # --- partitions ------------------------------------------------------------------------------
@@ -149,11 +153,31 @@ class ReactorDaemon:
         for partition in change.surplus:
             self._hand_over(partition)
         for partition in self._waiting()[:1]:  # one a round: the others are not to stand still
-            self._work_on(partition)
+            with self._apart(partition):
+                self._work_on(partition)
 
     def _waiting(self) -> list[int]:
-        """Return the partitions that are held and not worked on yet."""
-        return [each for each in self._share.held if each not in self._reactors]
+        """Return the partitions that are held, not worked on yet, and not at rest after a fault."""
+        now = self._clock.now()
+        fresh = [each for each in self._share.held if each not in self._reactors]
+        return [each for each in fresh if self._resting.get(each, now) <= now]
+
+    @contextmanager
+    def _apart(self, partition: int) -> Iterator[None]:
+        """Let what goes wrong with one partition stop that one only, for a while."""
+        try:
+            yield
+        except (StoreUnavailable, BrokerUnavailable):
+            raise
+        except Exception as error:
+            self._leave(partition)
+            seconds = CONFLICT_SECONDS if isinstance(error, Conflict) else FAULT_SECONDS
+            self._resting[partition] = self._clock.now() + timedelta(seconds=seconds)
+            facts = {"partition": partition, "reason": str(error), "again_in_seconds": seconds}
+            if isinstance(error, Conflict):
+                self._log.warning("partition.conflict", **facts)
+            else:
+                self._log.error("partition.failed", **facts, exc_info=error)
 
     def _keep_leases(self) -> None:
         """Renew the leases in the midst of work that takes long."""

@@ -7,20 +7,23 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 from support.fleet import Fleet
 from support.log_checks import eventually
 
 from warrener import UserActionRequired, current_step, endpoint
+from warrener.adapters.memory_events import MemoryEventStore
 from warrener.adapters.memory_views import MemoryViewStore
 from warrener.domain import ids
 from warrener.domain.control_events import LimitChanged, UserActionAnswered, UserActionRequested
 from warrener.domain.definition.model import JobDefinition
-from warrener.domain.errors import UsageError
+from warrener.domain.errors import StoredDataError, UsageError
 from warrener.domain.events import JobSubmitted
 from warrener.domain.partitions import partition_of
 from warrener.domain.step_events import StepParked, StepReleased
+from warrener.services import reactor_daemon
 from warrener.services.endpoints import Registry
-from warrener.services.logs import each_log, log_of_job
+from warrener.services.logs import LogSet, each_log, log_of_job
 from warrener.services.queries import Queries
 from warrener.services.steering import StoreSteering
 from warrener.services.submission import Source, submission
@@ -159,6 +162,39 @@ def test_one_answer_lets_the_steps_of_all_partitions_go_on_that_wait_for_the_sam
     assert len(all_events(fleet, UserActionAnswered)) == PARTITIONS
 
 
+def test_an_answer_that_is_refused_answers_nothing_in_other_partitions():
+    with Fleet(REGISTRY, partitions=PARTITIONS) as fleet:
+        fleet.reactor()
+        fleet.worker()
+        client = fleet.client()
+        keys = {
+            partition_of(ids.job_id(key), PARTITIONS): key for key in keys_of_every_partition(1)
+        }
+        first = client.send(submission(Source(job(ASKING)), {}, key=keys[1]))
+        eventually(lambda: len(all_events(fleet, UserActionRequested)) == 1)
+        client.answer(request_in(fleet, 1), "first", by="ada")
+        client.wait_all([first], timeout_seconds=20)
+        later = client.send(submission(Source(job(ASKING)), {}, key=keys[2]))
+        eventually(lambda: len(all_events(fleet, UserActionRequested)) == 2)
+
+        with pytest.raises(UsageError, match="answered already"):
+            client.answer(request_in(fleet, 1), "too late", by="bob")
+
+        client.answer(request_in(fleet, 2), "second", by="ada")
+        outcomes = client.wait_all([later], timeout_seconds=20)
+    assert [outcome.result for outcome in outcomes.values()] == ["second"]
+
+
+def request_in(fleet: Fleet, partition: int) -> UUID:
+    """Return the one request for a person that a partition has."""
+    (request,) = (
+        each.recorded.originator_id
+        for each in fleet.logs.log(partition).read(0, 1_000)
+        if isinstance(each.recorded.event, UserActionRequested)
+    )
+    return request
+
+
 def test_a_store_without_a_fleet_is_steered_in_all_its_partitions():
     with Fleet(REGISTRY, partitions=PARTITIONS) as fleet:
         reactor = fleet.reactor()
@@ -218,3 +254,39 @@ def test_open_requests_of_several_partitions_about_one_cause_are_one_line():
         assert queries.find_action("account:1").request == line.request
         assert client.answer(line.request, 1)
         eventually(lambda: queries.actions() == [])
+
+
+class Unreadable(MemoryEventStore):
+    """A log that cannot be read for a while."""
+
+    broken = True
+
+    def open_roots(self) -> list[UUID]:
+        if self.broken:
+            raise StoredDataError("an event cannot be read")
+        return list(super().open_roots())
+
+
+def test_what_is_wrong_with_one_partition_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reactor_daemon, "FAULT_SECONDS", 0.1)
+    with capture_logs() as logs, Fleet(REGISTRY, partitions=PARTITIONS) as fleet:
+        broken = fleet.stores[2] = Unreadable(partition=2)
+        fleet.logs = LogSet(fleet.stores)
+        fleet.reactor()
+        fleet.worker()
+        client = fleet.client()
+        keys = keys_of_every_partition(1)
+        messages = {
+            partition_of(ids.job_id(key), PARTITIONS): submission(
+                Source(job(DOUBLE)), {"n": 3}, key=key
+            )
+            for key in keys
+        }
+
+        others = client.send_all([message for each, message in messages.items() if each != 2])
+        assert {each.result for each in client.wait_all(others, 20).values()} == {6}
+
+        broken.broken = False
+        (last,) = client.send_all([messages[2]])
+        assert client.wait(last, 20).result == 6
+    assert {line["partition"] for line in logs if line["event"] == "partition.failed"} == {2}
