@@ -31,7 +31,7 @@ WRITERS = 8
 COMMITS = 8
 CONTENDED = 5
 PARTITIONS = 16
-KILLS = 5  # twenty and more before a release, by WARRENER_TEST_SCALE
+KILLS = 20
 TIMEOUT_SECONDS = 60.0 * scaled(1)
 UNTIL_ENDED = 1_000_000
 
