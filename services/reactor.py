@@ -20,7 +20,7 @@ from warrener.domain.events import roots_of
 from warrener.domain.ids import message_id
 from warrener.domain.messages import InboxMessage, decoder
 from warrener.domain.ports import Channel, Clock, Delivery, EventStore, Outgoing
-from warrener.domain.topology import POISON
+from warrener.domain.topology import POISON, inbox_queue
 from warrener.services.batch import Batch
 from warrener.services.controller import Controller
 from warrener.services.poison import NoOrder, poisoned
@@ -231,10 +231,12 @@ class Reactor:
         handed_on: list[Outgoing] = []
         tags: list[int] = []
         for delivery, message in messages:
-            if router.is_mine(message):
+            home = router.elsewhere(message)
+            if home is None:
                 mine.append((delivery, message))
             else:
-                handed_on += router.handed_on(delivery, message)
+                name = delivery.message_id
+                handed_on.append(Outgoing(inbox_queue(home), delivery.body, name))
                 tags.append(delivery.tag)
         if handed_on:
             self._sending.publish(handed_on, tags, self._sending.published)

@@ -33,17 +33,15 @@ class Router:
         self._partition = partition
         self._others = [each for each in range(logs.count) if each != partition]
 
-    def is_mine(self, message: InboxMessage) -> bool:
-        """Say whether a message is to be decided here; also if nobody knows what it is about."""
-        if not self._others or not isinstance(message, Command):
-            return True
-        return self._home(message) in (None, self._partition)
+    def elsewhere(self, message: InboxMessage) -> int | None:
+        """Return the partition that decides a message, None if that is done here.
 
-    def handed_on(self, delivery: Delivery, message: InboxMessage) -> Sequence[Outgoing]:
-        """Return a message that is not to be decided here, as its own partition gets it."""
-        home = self._home(message) if isinstance(message, Command) else None
-        assert home is not None, message
-        return (Outgoing(inbox_queue(home), delivery.body, delivery.message_id),)
+        What nobody knows anything about is decided here, too.
+        """
+        if not self._others or not isinstance(message, Command):
+            return None
+        home = self._home(message)
+        return None if home == self._partition else home
 
     def copies(self, delivery: Delivery, message: InboxMessage) -> Sequence[Outgoing]:
         """Return copies for all other partitions of what concerns them, too.
