@@ -41,6 +41,7 @@ from warrener.domain.step_events import (
     StepReleased,
     StepRetryScheduled,
 )
+from warrener.domain.timers import TIMEOUT_CODES
 from warrener.domain.topology import CONTROL, EVENTS, orders_queue
 from warrener.services.active_job import ActiveJob, payload_bytes
 from warrener.services.time_lines import marked
@@ -49,7 +50,6 @@ from warrener.services.working_set import WorkingSet
 CATCH_UP_EVENTS = 1_000
 BEATS_IN_TIMEOUT = 3
 BEAT_SECONDS_MIN = 0.05
-TIMED_OUT = frozenset({"queue-timeout", "run-timeout", "worker-lost", "total-timeout"})
 KEYS: dict[type[Event], str] = {
     JobSucceeded: "job.succeeded",
     JobFailed: "job.failed",
@@ -253,7 +253,7 @@ def _given_up(event: Event) -> int | None:
     """Return the attempt that a worker may still have though nobody waits for it."""
     if isinstance(event, StepCancelled):
         return event.attempt
-    if isinstance(event, StepFailed | StepRetryScheduled) and event.error.code in TIMED_OUT:
+    if isinstance(event, StepFailed | StepRetryScheduled) and event.error.code in TIMEOUT_CODES:
         return event.attempt
     return None
 
