@@ -5,14 +5,16 @@ Where partitions share the limit it counts with the units that its own has been 
 
 from __future__ import annotations
 
-from collections import deque
+import heapq
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from warrener.domain.definition.model import Limit, Rate
-from warrener.domain.flow import Ready
+from warrener.domain.flow.ready import Queued
 from warrener.domain.limit_shares import Ask, Share, Unit
 from warrener.domain.step_events import Held
 
@@ -22,14 +24,49 @@ HAIR = 1e-6  # what rounding may take from a whole token
 
 
 class Waiter(msgspec.Struct, frozen=True):
-    """A ready step that a limit holds back, and the queue that it is for.
+    """A ready step that is held back, for a `reason`; the one with the smallest place goes first.
 
     `passed` are other limits that it comes under as well and that had room for it.
     """
 
-    queue: str
-    ready: Ready
+    queued: Queued
+    reason: str = ""
+    place: tuple[Any, ...] = ()
     passed: tuple[Held, ...] = ()
+
+    @property
+    def queue(self) -> str:
+        """Return the queue that its order goes to."""
+        return self.queued.queue
+
+
+class Waiters:
+    """Those who wait for a limit, in the order in which they are let through."""
+
+    def __init__(self) -> None:
+        """Begin with nobody."""
+        self._heap: list[tuple[tuple[Any, ...], int, Waiter]] = []
+        self._added = 0
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def __iter__(self) -> Iterator[Waiter]:
+        return (waiter for _, _, waiter in self._heap)
+
+    @property
+    def first(self) -> Waiter:
+        """Return who goes next."""
+        return self._heap[0][2]
+
+    def append(self, waiter: Waiter) -> None:
+        """Add somebody."""
+        self._added += 1
+        heapq.heappush(self._heap, (waiter.place, self._added, waiter))
+
+    def popleft(self) -> Waiter:
+        """Take away who goes next."""
+        return heapq.heappop(self._heap)[2]
 
 
 class Bucket(msgspec.Struct):
@@ -53,7 +90,7 @@ class LimitState(msgspec.Struct):
     limit: Limit
     holders: dict[UUID, None] = {}
     bucket: Bucket | None = None
-    waiters: deque[Waiter] = msgspec.field(default_factory=deque)
+    waiters: Waiters = msgspec.field(default_factory=Waiters)
     passed: int = 0  # who wait elsewhere, and had room here
     grants: dict[Unit, Grant] | None = None  # None: nobody else has a part of it
     used: bool = False  # since it was last asked for

@@ -61,6 +61,12 @@ class Limits:
                 return claim.held
         return None
 
+    def reason(self, blocker: Held) -> str:
+        """Return what of a limit is lacking, and of which: such as `slots per-account/7`."""
+        state = self._states[blocker]
+        full = state.limit.slots is not None and len(state.holders) >= state.units("slots")
+        return f"{'slots' if full else 'rate'} {blocker.name}/{blocker.key}"
+
     def take(self, step: UUID, claims: Sequence[Claim], now: datetime) -> tuple[Held, ...]:
         """Let a step through; what it holds is given back by `give_back`."""
         for claim in claims:
@@ -124,7 +130,7 @@ class Limits:
             state = self._current(held)
             room = max(0.0, state.room(now, self._quiet_since))
             count = int(min(room, float(len(state.waiters))))
-            while count and has_room(state.waiters[0].queue):
+            while count and has_room(state.waiters.first.queue):
                 count -= 1
                 waiter = state.waiters.popleft()
                 for passed in waiter.passed:
@@ -143,7 +149,9 @@ class Limits:
         That is now if more was granted since others were let through.
         """
         states = (self._current(held) for held in self._to_look_at)
-        waiting = [state for state in states if state.waiters and has_room(state.waiters[0].queue)]
+        waiting = [
+            state for state in states if state.waiters and has_room(state.waiters.first.queue)
+        ]
         if self._shared and any(state.room(now, self._quiet_since) >= 1 for state in waiting):
             return now
         times = [state.room_at(now, self._quiet_since) for state in waiting]

@@ -96,10 +96,19 @@ class Plan:
     """A job's definition with its steps planned: in topological order, then what undoes them.
 
     `phased` says that not all of them are for the main part of the job, `timed` that some have
-    timeouts.
+    timeouts; `remaining` counts the steps at most on a way from each to the end of the job.
     """
 
-    __slots__ = ("definition", "hash", "phased", "result", "steps", "sub_jobs", "timed")
+    __slots__ = (
+        "definition",
+        "hash",
+        "phased",
+        "remaining",
+        "result",
+        "steps",
+        "sub_jobs",
+        "timed",
+    )
 
     def __init__(self, definition: JobDefinition, content_hash: str) -> None:
         self.definition = definition
@@ -108,6 +117,7 @@ class Plan:
         self.steps: dict[str, PlannedStep] = _planned(definition, self.result)
         self.phased = any(step.phase != "main" for step in self.steps.values())
         self.timed = any(step.timeout is not None for step in definition.steps.values())
+        self.remaining = _remaining(self.steps)
         self.sub_jobs = frozenset(step.job for step in definition.steps.values() if step.job)
 
     def at(self, path: str) -> PlannedStep:
@@ -165,6 +175,14 @@ def _planned(definition: JobDefinition, result: Template) -> dict[str, PlannedSt
             undoing = _compensation(planned[name], len(planned))
             planned[undoing.name] = undoing
     return planned
+
+
+def _remaining(steps: Mapping[str, PlannedStep]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for step in sorted(steps.values(), key=lambda step: -step.order):
+        following = (found.get(reader, 0) + 1 for reader in step.readers)
+        found[step.name] = max(following, default=0)
+    return found
 
 
 def catching(definition: JobDefinition) -> dict[str, frozenset[str]]:

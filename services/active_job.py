@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
-from uuid import UUID
 
 import msgspec
 
 from warrener.domain import ids
-from warrener.domain.definition.model import Budget
 from warrener.domain.events import Error, JobSubmitted
+from warrener.domain.flow.ready import Stage, Standing
 from warrener.domain.graph import render
 from warrener.domain.job_state import Job
 from warrener.domain.payloads import Payload, encode_json
@@ -25,10 +24,12 @@ KEY_CHARACTERS_MAX = 200
 class Tree:
     """All jobs under one root: the budget they share."""
 
-    def __init__(self, root: UUID, budget: Budget) -> None:
-        """Begin with nothing used."""
-        self.root = root
-        self.budget = budget
+    def __init__(self, job: Job) -> None:
+        """Begin with nothing used; `job` is the root, or one that is looked at alone."""
+        assert job.submitted_at is not None, job.id
+        self.root = job.root or job.id
+        self.budget = job.budget
+        self.submitted_at = job.submitted_at
         self.steps_used = 0
 
 
@@ -51,6 +52,24 @@ class ActiveJob:
         self._store = store
         self._params: Any = msgspec.UNSET
         self._item_scopes: dict[str, dict[str, Any]] = {}
+        self._standings: dict[str, Standing] = {}
+
+    def standing(self, name: str) -> Standing:
+        """Return what the order of release goes by for the steps of a name."""
+        found = self._standings.get(name)
+        if found is None:
+            job, planned = self.job, self.plan.steps[name]
+            found = self._standings[name] = Standing(
+                Stage(planned.queue, job.name, name),
+                self.tree.root,
+                self.tree.submitted_at,
+                priority=job.priority,
+                fair=job.fair or "",
+                deadline=job.deadline,
+                depth=job.depth,
+                remaining=self.plan.remaining[name],
+            )
+        return found
 
     def steps_known(self) -> int:
         """Return how many steps this job and its ended children put under the budget.

@@ -10,7 +10,6 @@ from warrener.domain import ids
 from warrener.domain import step as steps
 from warrener.domain.errors import PayloadError
 from warrener.domain.events import Error
-from warrener.domain.flow import Ready
 from warrener.domain.messages import Beat, StepReport
 from warrener.domain.payloads import decode_json
 from warrener.domain.step import Failure, Rules, Step
@@ -29,7 +28,10 @@ def take_report(turn: Turn, report: StepReport) -> None:
     step = turn.memory.steps.get(report.step)
     if step is None or not steps.answers(step, report):
         turn.batch.ignored += 1
-    elif report.outcome == "succeeded":
+        return
+    seconds = max(0.0, (report.ended_at - report.started_at).total_seconds())
+    turn.flow.measured(step.id, seconds, succeeded=report.outcome == "succeeded")
+    if report.outcome == "succeeded":
         _succeed(turn, step, report)
     elif report.outcome == "user_action":
         user_actions.park(turn, turn.memory.jobs[step.job], step, report)
@@ -111,8 +113,7 @@ def take_due(turn: Turn, step: Step) -> None:
         (due for due in dues if due.at <= turn.batch.now), key=lambda due: due.kind == "total"
     )
     if due.kind == "retry":
-        name, index = ids.split_path(step.path)
-        turn.flow.add(step.queue, Ready(step.job, name, index))
+        turn.queue_up(active, *ids.split_path(step.path))
         for later in (later for later in dues if later.at > turn.batch.now):
             turn.memory.set_timer(later.at, step.id)
     elif due.kind == "sleep":

@@ -17,7 +17,7 @@ from warrener.domain.control_events import FleetChanged
 from warrener.domain.errors import StoredDataError, UnknownJob, WarrenerError
 from warrener.domain.events import Error
 from warrener.domain.fleet import Fleet
-from warrener.domain.flow import Flow
+from warrener.domain.flow.lanes import Flow
 from warrener.domain.job_state import Job
 from warrener.domain.messages import (
     Beat,

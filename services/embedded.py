@@ -10,7 +10,7 @@ import msgspec
 from warrener.domain import ids
 from warrener.domain.errors import UnknownJob, UsageError
 from warrener.domain.events import JobSubmitted
-from warrener.domain.flow import Flow
+from warrener.domain.flow.lanes import Flow
 from warrener.domain.messages import DEFAULT_QUEUE, Command, Steering, SubmitJob
 from warrener.domain.ports import Broker, Clock, EventStore, Outgoing
 from warrener.domain.topology import inbox_queue, results_queue

@@ -78,8 +78,9 @@ def make_ready(turn: Turn, active: ActiveJob, name: str, start: int) -> None:
     planned, items = active.plan.steps[name], active.job.fan_outs[name]
     start = max(start, items.begun)  # the window may have been larger before
     if planned.kind == "call":
-        queue = planned.queue
-        turn.flow.add_items(queue, active.job.id, name, start, items.may_begin)
+        waiting = range(start, items.may_begin)
+        standing, now = active.standing(name), turn.batch.now
+        turn.flow.add_items(active.job.id, name, standing, now, items=waiting)
         return
     for index in range(start, items.may_begin):
         if active.job.fan_outs.get(name) is not items:

@@ -16,7 +16,7 @@ import structlog
 
 from warrener.domain.errors import BrokerUnavailable, Conflict, StoreUnavailable
 from warrener.domain.fleet import Fleet
-from warrener.domain.flow import Flow
+from warrener.domain.flow.lanes import Flow
 from warrener.domain.limit_shares import LimitShares
 from warrener.domain.messages import CallWorkers
 from warrener.domain.partitions import Logs

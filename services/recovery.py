@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
 from warrener.domain import ids
 from warrener.domain import job as jobs
 from warrener.domain.errors import StoredDataError, UnknownJob
-from warrener.domain.events import JobEvent
-from warrener.domain.flow import Flow, Ready
+from warrener.domain.events import JobAdvanced, JobEvent, Recorded
+from warrener.domain.flow.lanes import Flow
+from warrener.domain.flow.ready import Queued, Ready
 from warrener.domain.payloads import PAYLOAD_BYTES_MAX
 from warrener.domain.states import JOB_ENDED, STEP_ENDED
 from warrener.domain.step import OUT, Step
@@ -34,6 +36,7 @@ class Recovery:
         self._flow = flow
         self._now = now
         self._children: list[UUID] = []
+        self._readied: dict[str, datetime] = {}  # when steps of the job at hand became ready
 
     def load_tree(self, root: UUID) -> None:
         """Load a root job and all jobs below it that have not ended.
@@ -56,6 +59,7 @@ class Recovery:
         job = jobs.project(None, events)
         if job is None or job.state in JOB_ENDED:
             return
+        self._readied = _readied(events)
         active = self._memory.add(job, self._memory.plan(job.definition))
         active.tree.steps_used += active.steps_known()
         if job.state == "paused":
@@ -72,28 +76,39 @@ class Recovery:
 
     def _load_named(self, active: ActiveJob, name: str) -> None:
         if not self._load_step(active, name):
-            queue = active.plan.steps[name].queue
-            self._flow.add(queue, Ready(active.job.id, name))
+            self._queue_up(active, name, None, self._readied.get(name))
+
+    def _queue_up(
+        self, active: ActiveJob, name: str, index: int | None, since: datetime | None
+    ) -> None:
+        ready = Ready(active.job.id, name, index)
+        self._flow.add(Queued(ready, active.standing(name), since or self._now))
+
+    def _last_time(self, step: UUID) -> datetime | None:
+        last = self._memory.store.last(step)
+        return None if last is None else last.event.at
 
     def _load_waiting(self, active: ActiveJob, name: str) -> None:
         self._load_step(active, name)
         if name not in active.job.fan_outs:
             return
         items = active.job.fan_outs[name]
-        planned = active.plan.steps[name]
+        job_id, planned = active.job.id, active.plan.steps[name]
         active.tree.steps_used += items.shape.count
         active.items[name] = self._items_of(active, name)
-        queue = planned.queue
+        opened = self._readied.get(name)
         for index in items.in_flight():
             if self._load_step(active, ids.item_path(name, index)):
                 continue
             if planned.kind != "call":
                 raise StoredDataError(f"item {index} of step {name} began but has no events")
-            self._flow.add(queue, Ready(active.job.id, name, index))  # a limit let later ones pass
+            self._queue_up(active, name, index, opened)  # a limit let later ones pass
         if planned.collects:
             active.collected[name] = self._collect(active, name)
         if planned.kind == "call":
-            self._flow.add_items(queue, active.job.id, name, items.begun, items.may_begin)
+            waiting = range(items.begun, items.may_begin)
+            standing, since = active.standing(name), opened or self._now
+            self._flow.add_items(job_id, name, standing, since, items=waiting)
 
     def _load_step(self, active: ActiveJob, path: str) -> bool:
         """Load a begun step into memory; say whether it had begun."""
@@ -106,13 +121,16 @@ class Recovery:
         if step.child is not None:
             self._children.append(step.child)
         elif step.state in OUT:
-            self._flow.released(step.queue)
+            released_at = step.released_at or self._now
+            ready = Ready(active.job.id, name, index)
+            queued = Queued(ready, active.standing(name), released_at)
+            self._flow.released(step_id, queued, released_at, again=True)
             defined = active.plan.at(path).definition.limits
             self._memory.limits.hold(step_id, step.limits, defined)
             if step.started_at is not None:  # what it said since is not known: patience anew
                 self._memory.heard[step_id] = self._now
         elif step.state == "ready":
-            self._flow.add(step.queue, Ready(active.job.id, name, index))
+            self._queue_up(active, name, index, self._last_time(step_id))
         self._memory.watch(step)
         self._join_request(active, step)
         return True
@@ -152,3 +170,13 @@ class Recovery:
                 if last and isinstance(last.event, StepSucceeded) and last.event.result:
                     collected.put(index, payload_bytes(last.event.result, store))
         return collected
+
+
+def _readied(events: Iterable[Recorded]) -> dict[str, datetime]:
+    """Return when the steps of a job became ready, or were opened, the last time."""
+    found: dict[str, datetime] = {}
+    for recorded in events:
+        event = recorded.event
+        if isinstance(event, JobAdvanced):
+            found.update(dict.fromkeys((*event.readied, *event.fan_outs), event.at))
+    return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from warrener.domain import ids
 from warrener.domain.errors import ExpressionError, PayloadError
-from warrener.domain.flow import Ready
+from warrener.domain.flow.ready import Queued, Ready
 from warrener.domain.graph import value_error
 from warrener.domain.limit_state import Waiter
 from warrener.domain.limits import Claim
@@ -19,24 +19,27 @@ from warrener.services.active_job import ActiveJob
 if TYPE_CHECKING:
     from warrener.services.turn import Turn
 
+PAUSED = "paused"
+
 
 def release_all(turn: Turn) -> None:
     """Release as much as windows and limits let out, and do all that follows at once."""
     turn.drain()
     freed = True
     while freed:
-        while (ready := turn.flow.take()) is not None:
-            _release(turn, ready)
+        while (queued := turn.flow.take(turn.batch.now)) is not None:
+            _release(turn, queued)
             turn.drain()
         freed = False
         for waiter in turn.memory.limits.freed(turn.batch.now, turn.flow.has_room):
-            turn.flow.add(waiter.queue, waiter.ready)
+            turn.flow.add_again(waiter.queued, waiter.reason)
             freed = True
 
 
-def _release(turn: Turn, ready: Ready) -> None:
+def _release(turn: Turn, queued: Queued) -> None:
+    ready = queued.ready
     active = turn.memory.jobs.get(ready.job)
-    if active is None or not _still_ready(active, ready):
+    if active is None or not still_ready(active, ready):
         return
     step_id = ids.step_id(ready.job, ready.path)
     step = turn.memory.steps.get(step_id)
@@ -44,11 +47,9 @@ def _release(turn: Turn, ready: Ready) -> None:
         if step.state == "retrying":
             turn.memory.watch(step)  # it was due, and the clock was set back since
         return
-    planned = active.plan.steps[ready.step]
-    queue = planned.queue
     paused = turn.memory.pausing(active)
     if paused is not None:
-        turn.memory.held.setdefault(paused, []).append(Waiter(queue, ready))
+        turn.memory.held.setdefault(paused, []).append(_held(turn, queued, PAUSED))
         return
     turn.cause = f"timer:{step_id}/{step.attempt}" if step and step.attempt else "release"
     try:
@@ -58,12 +59,19 @@ def _release(turn: Turn, ready: Ready) -> None:
         return
     blocker = turn.memory.limits.blocker(claims, turn.batch.now) if claims else None
     if blocker is not None:
-        turn.memory.limits.wait(blocker, Waiter(queue, ready), claims)
+        reason = turn.memory.limits.reason(blocker)
+        turn.memory.limits.wait(blocker, _held(turn, queued, reason), claims)
         return
-    _order(turn, active, ready, _begin(turn, active, ready, step), claims)
+    _order(turn, active, queued, _begin(turn, active, ready, step), claims)
 
 
-def _still_ready(active: ActiveJob, ready: Ready) -> bool:
+def _held(turn: Turn, queued: Queued, reason: str) -> Waiter:
+    turn.flow.hold(queued, reason)
+    return Waiter(queued, reason, turn.flow.place(queued.standing))
+
+
+def still_ready(active: ActiveJob, ready: Ready) -> bool:
+    """Say whether a step of a job that waits for its release may still go out."""
     if ready.index is None:
         return active.job.step(ready.step) == "ready"
     items = active.job.fan_outs.get(ready.step)
@@ -94,15 +102,15 @@ def _begin(turn: Turn, active: ActiveJob, ready: Ready, step: Step | None) -> St
 
 
 def _order(
-    turn: Turn, active: ActiveJob, ready: Ready, step: Step, claims: Sequence[Claim]
+    turn: Turn, active: ActiveJob, queued: Queued, step: Step, claims: Sequence[Claim]
 ) -> None:
+    ready = queued.ready
     planned = active.plan.steps[ready.step]
     try:
         data = active.render_arguments(ready.step, ready.index)
     except (ExpressionError, PayloadError) as error:
         turn.fail_step(step, value_error(error))
         return
-    queue = planned.queue
     limits = turn.memory.limits.take(step.id, claims, turn.batch.now) if claims else ()
     event = StepReleased(
         at=turn.batch.now,
@@ -112,10 +120,10 @@ def _order(
         attempt=step.attempt + 1,
         token=turn.chance.token(),
         endpoint=planned.definition.call or "",
-        queue=queue,
+        queue=planned.queue,
         args=turn.batch.payload(data),
         limits=limits,
     )
     turn.record_step(step, event)
     turn.memory.steps[step.id] = step
-    turn.flow.released(queue)
+    turn.flow.released(step.id, queued, turn.batch.now)

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from warrener.domain.errors import Conflict, StoredDataError, UsageError
-from warrener.domain.flow import Flow
+from warrener.domain.flow.lanes import Flow
 from warrener.domain.messages import AnswerUserAction, ChangeLimit, SteeringMessage
 from warrener.domain.partitions import Logs
 from warrener.domain.ports import Clock, EventStore

@@ -18,7 +18,8 @@ from warrener.domain import ids
 from warrener.domain import job as jobs
 from warrener.domain import step as steps
 from warrener.domain.events import Error, JobEvent
-from warrener.domain.flow import Flow, Ready
+from warrener.domain.flow.lanes import Flow
+from warrener.domain.flow.ready import Queued, Ready
 from warrener.domain.graph import Advance, Effect
 from warrener.domain.job_state import Job
 from warrener.domain.payloads import Payload
@@ -148,7 +149,12 @@ class Turn:
         else:
             if effect.value:
                 active.arguments[name] = effect.value
-            self.flow.add(step.queue, Ready(active.job.id, name))
+            self.queue_up(active, name, None)
+
+    def queue_up(self, active: ActiveJob, name: str, index: int | None) -> None:
+        """Let a step wait for its release from now on."""
+        ready = Ready(active.job.id, name, index)
+        self.flow.add(Queued(ready, active.standing(name), self.batch.now))
 
     def succeed(self, active: ActiveJob, effect: Effect) -> None:
         """Record the result of a step that needs no worker; the graph has settled it."""
@@ -205,7 +211,7 @@ class Turn:
         """A job is paused no longer: what was held back for it may go out."""
         self.memory.paused.discard(active.job.id)
         for waiter in self.memory.held.pop(active.job.id, ()):
-            self.flow.add(waiter.queue, waiter.ready)
+            self.flow.add_again(waiter.queued, waiter.reason)
 
     def ready_again(
         self, step: Step, *, reason: str, by: str = "", answer: Payload | None = None
@@ -222,8 +228,7 @@ class Turn:
             answer=answer,
         )
         self.record_step(step, event)
-        name, index = ids.split_path(step.path)
-        self.flow.add(step.queue, Ready(step.job, name, index))
+        self.queue_up(self.memory.jobs[step.job], *ids.split_path(step.path))
 
     def succeeded(self, step: Step, result: Payload | None) -> StepSucceeded:
         """Return the event of a step that ended well without a worker."""
@@ -265,7 +270,7 @@ class Turn:
     def leave_queue(self, step: Step) -> None:
         """The attempt of a step is out no longer: its slots are free."""
         if step.state in OUT:
-            self.flow.completed(step.queue, self.batch.now)
+            self.flow.completed(step.id, self.batch.now)
             self.memory.limits.give_back(step.id)
             self.memory.heard.pop(step.id, None)
 

@@ -131,7 +131,7 @@ class LogPast:
     def limit_keys(self, job: Job, plan: Plan, path: str) -> list[str]:
         """Return the evaluated keys of the limits of a step, as the controller evaluates them."""
         name, index = ids.split_path(path)
-        active = ActiveJob(job, plan, Tree(job.root or job.id, job.budget), self.log)
+        active = ActiveJob(job, plan, Tree(job), self.log)
         if index is not None:
             active.items[name] = items = self._items(ids.step_id(job.id, name))
             if index >= len(items):

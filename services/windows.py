@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from warrener.domain.fleet import Fleet
-from warrener.domain.flow import Flow
+from warrener.domain.flow.lanes import Flow
 
 
 class SharedWindows:

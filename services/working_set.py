@@ -74,13 +74,13 @@ class WorkingSet:
         root = job.root or job.id
         tree = self.trees.get(root)
         if tree is None:
-            tree = self.trees[root] = Tree(root, job.budget)
+            tree = self.trees[root] = Tree(job)
         active = self.jobs[job.id] = ActiveJob(job, plan, tree, self.store)
         return active
 
     def ended(self, job: Job) -> ActiveJob:
         """Return a job that has ended, to look at; `revive` is for working on it."""
-        return ActiveJob(job, self.plan(job.definition), Tree(job.id, job.budget), self.store)
+        return ActiveJob(job, self.plan(job.definition), Tree(job), self.store)
 
     def revive(self, active: ActiveJob) -> None:
         """Work on a job in a new generation, be it one that had ended."""

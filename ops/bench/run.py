@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import endpoints  # noqa: F401  (registers the endpoints)
 
 from warrener.domain.definition.model import JobDefinition
-from warrener.domain.flow import Flow
+from warrener.domain.flow.lanes import Flow
 from warrener.services.controller import Controller
 from warrener.services.submission import Source, submission
 from warrener.services.turn import Chance

@@ -18,7 +18,8 @@ from warrener.domain.control_events import FleetChanged, LimitChanged
 from warrener.domain.definition.model import Limit, Rate, Timeout
 from warrener.domain.errors import ExpressionError, PayloadError
 from warrener.domain.fleet import ENDPOINTS_TOLD_MAX
-from warrener.domain.flow import Ready, ReleaseWindow
+from warrener.domain.flow.ready import Queued, Ready, Stage, Standing
+from warrener.domain.flow.window import ReleaseWindow
 from warrener.domain.limits import Claim, changed
 from warrener.domain.step import Step
 from warrener.domain.step_events import Held
@@ -158,9 +159,7 @@ class Closer:
         limit, holders = self._changed(claim), self._world.holders(claim.held)
         if limit.slots is not None and len(holders) >= limit.slots:
             return self._full(claim, limit.slots, holders)
-        name, index = ids.split_path(self._path)
-        ready = Ready(self._tale.job.id, name, index)
-        until = self._world.room_at(claim, ready, self._queue, self._past.now)
+        until = self._world.room_at(claim, self._queued(), self._past.now)
         return self._of(
             kind="rate",
             until=until,
@@ -168,6 +167,12 @@ class Closer:
             f"{self._of_all()}, the next {'not before' if self._several else 'at'} {moment(until)}",
             release=f"the time {moment(until)}",
         )
+
+    def _queued(self) -> Queued:
+        name, index = ids.split_path(self._path)
+        job, now = self._tale.job, self._past.now
+        standing = Standing(Stage(self._queue, job.name, name), job.id, now)
+        return Queued(Ready(job.id, name, index), standing, now)
 
     @property
     def _several(self) -> bool:

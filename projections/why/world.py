@@ -13,7 +13,7 @@ import msgspec
 
 from warrener.domain.control_events import LimitChanged
 from warrener.domain.events import Event
-from warrener.domain.flow import Ready
+from warrener.domain.flow.ready import Queued
 from warrener.domain.limit_state import Waiter
 from warrener.domain.limits import Claim, Limits
 from warrener.domain.ports import Positioned
@@ -65,9 +65,9 @@ class World:
         held = self._limits.blocker(list(self._claims.values()), now)
         return None if held is None else self._claims[held]
 
-    def room_at(self, claim: Claim, ready: Ready, queue: str, now: datetime) -> datetime | None:
+    def room_at(self, claim: Claim, queued: Queued, now: datetime) -> datetime | None:
         """Return when time will give a token to a step that waits for one, None if it need not."""
-        self._limits.wait(claim.held, Waiter(queue, ready), [claim])
+        self._limits.wait(claim.held, Waiter(queued), [claim])
         due = self._limits.next_due(now, lambda _: True)
         return due and due + timedelta(microseconds=-due.microsecond % 1_000)  # its hair rounded up
 

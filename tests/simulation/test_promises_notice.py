@@ -10,7 +10,7 @@ from support.simulate import try_seed
 
 from warrener.adapters.memory_events import MemoryEventStore
 from warrener.domain import graph, step
-from warrener.domain.flow import ReleaseWindow
+from warrener.domain.flow.window import ReleaseWindow
 from warrener.domain.job_state import Items
 from warrener.domain.limits import Limits
 from warrener.projections import apply

@@ -16,7 +16,7 @@ from warrener.domain import job as jobs
 from warrener.domain import step as steps
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.events import Error
-from warrener.domain.flow import Flow
+from warrener.domain.flow.lanes import Flow
 from warrener.domain.job_state import Job
 from warrener.domain.messages import Beat, RunStep, StepReport, UserActionAsked
 from warrener.domain.ports import EventStore, Notice, Outgoing

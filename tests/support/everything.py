@@ -28,7 +28,7 @@ from warrener.adapters.faults import Faults
 from warrener.adapters.memory_events import MemoryEventStore
 from warrener.domain.definition.model import Timeout
 from warrener.domain.events import Recorded
-from warrener.domain.flow import Fifo, Flow
+from warrener.domain.flow.lanes import Flow
 from warrener.domain.ids import job_id, split_path
 from warrener.domain.messages import Command, CommandReply, RunStep, WorkerHello
 from warrener.domain.ports import Outgoing
@@ -99,7 +99,7 @@ class Everything(World):
     def new_controller(self) -> Controller:
         """Return a controller that tells what becomes of messages."""
         chance = Chance(lambda: f"{self.random.getrandbits(128):032x}", self.random.random)
-        flow = lambda: Flow(lambda _: SLOTS, Fifo, WINDOW_MAX)  # noqa: E731
+        flow = lambda: Flow(lambda _: SLOTS, window_max=WINDOW_MAX)  # noqa: E731
         return WatchedController(self.promises.g8, self.store, flow, chance, INBOX)
 
     def start_reactor(self) -> None:

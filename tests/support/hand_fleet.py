@@ -21,7 +21,7 @@ from warrener.domain import job as jobs
 from warrener.domain import step as steps
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.events import Error
-from warrener.domain.flow import Flow
+from warrener.domain.flow.lanes import Flow
 from warrener.domain.messages import Beat, CommandReply, RunStep, StepReport, UserActionAsked
 from warrener.domain.ports import Broker, Delivery, Outgoing
 from warrener.domain.topology import (

@@ -23,7 +23,7 @@ from warrener.domain.control_events import LimitChanged
 from warrener.domain.definition.model import JobDefinition, Rate
 from warrener.domain.errors import Conflict, StoreUnavailable
 from warrener.domain.events import Recorded
-from warrener.domain.flow import Flow
+from warrener.domain.flow.lanes import Flow
 from warrener.domain.ids import job_id
 from warrener.domain.limit_shares import Ask, Entry, Share, ShareKey
 from warrener.domain.messages import ChangeLimit, RunStep

@@ -15,7 +15,7 @@ from support.driving import START, Driver
 
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.fleet import Fleet
-from warrener.domain.flow import Flow
+from warrener.domain.flow.lanes import Flow
 from warrener.domain.messages import RunStep, WorkerHello
 from warrener.services.controller import Controller
 from warrener.services.shapes import Why, format_time

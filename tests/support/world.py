@@ -22,7 +22,7 @@ from warrener.adapters.memory_events import MemoryEventStore
 from warrener.domain import ids
 from warrener.domain.errors import StoreUnavailable
 from warrener.domain.events import Error
-from warrener.domain.flow import Flow
+from warrener.domain.flow.lanes import Flow
 from warrener.domain.messages import RunStep, StepReport
 from warrener.domain.ports import Delivery, Outgoing
 from warrener.domain.topology import orders_queue, results_queue

@@ -14,7 +14,7 @@ from warrener.adapters.memory_events import MemoryEventStore
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import CommitTooLarge
 from warrener.domain.events import Recorded
-from warrener.domain.flow import Flow
+from warrener.domain.flow.lanes import Flow
 from warrener.domain.messages import RunStep, StepReport
 from warrener.domain.payloads import INLINE_BYTES_MAX
 from warrener.domain.ports import Outgoing

@@ -16,7 +16,7 @@ from warrener.domain.control_events import LogTaken
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import Conflict
 from warrener.domain.events import Recorded
-from warrener.domain.flow import Flow
+from warrener.domain.flow.lanes import Flow
 from warrener.domain.ids import limit_id
 from warrener.domain.limit_shares import Ask, Share, ShareKey
 from warrener.domain.ports import Outgoing

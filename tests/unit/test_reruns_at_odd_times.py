@@ -119,7 +119,7 @@ def test_a_child_job_of_which_a_part_began_anew_is_loaded_once_after_a_restart()
     driver.controller.forget()
     driver.controller.recover(driver.store.open_roots(), driver.now)
 
-    assert driver.controller.flow._lanes["default"].window.out == 2
+    assert driver.controller.flow.out("default") == 2
     driver.succeed(driver.order("a"))
     driver.succeed(driver.order("b"))
     assert driver.job(job).state == "succeeded"

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.driving import START
 from support.fleet import Fleet
+from support.ready import queued
 from support.scale import scaled
 
 from warrener import endpoint
@@ -20,7 +21,6 @@ from warrener.adapters.clock import VirtualClock
 from warrener.adapters.memory_limit_shares import MemoryLimitShares
 from warrener.domain.definition.model import JobDefinition, Limit, Rate
 from warrener.domain.errors import UsageError
-from warrener.domain.flow import Ready
 from warrener.domain.limit_shares import Ask, Share, ShareKey
 from warrener.domain.limit_state import Waiter
 from warrener.domain.limits import Claim, Limits
@@ -45,7 +45,7 @@ def claim(limit: Limit) -> Claim:
 
 
 def waiter(number: int) -> Waiter:
-    return Waiter("default", Ready(UUID(int=number), "a"))
+    return Waiter(queued(number))
 
 
 def shared(**changes: Any) -> Limits:

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 from support.driving import Driver
+from support.ready import START, queued, standing
 
 from warrener.adapters.clock import SystemClock
 from warrener.adapters.memory_events import MemoryEventStore
@@ -19,7 +20,7 @@ from warrener.domain import ids
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import Conflict, UnknownJob, UsageError
 from warrener.domain.events import JobCancelled, JobCancelling, Recorded
-from warrener.domain.flow import Flow, Ready
+from warrener.domain.flow.lanes import Flow
 from warrener.domain.ports import EventStore
 from warrener.domain.step_events import StepReleased
 from warrener.services.logs import LogSet
@@ -76,10 +77,10 @@ def kinds(store: EventStore, job: UUID) -> list[type]:
 def test_a_window_of_none_lets_nothing_out() -> None:
     flow = Flow(lambda _: 100, window_max=0)
     for _ in range(3):
-        flow.add("default", Ready(uuid4(), "a"))
-    flow.add_items("default", uuid4(), "b", 0, 10)
+        flow.add(queued(uuid4()))
+    flow.add_items(uuid4(), "b", standing("b"), START, items=range(10))
 
-    assert flow.take() is None
+    assert flow.take(START) is None
     assert flow.waiting() == {"default": 13}
 
 

@@ -13,7 +13,7 @@ from warrener.adapters.clock import VirtualClock
 from warrener.adapters.memory import MemoryBroker
 from warrener.adapters.memory_events import MemoryEventStore
 from warrener.domain.definition.model import JobDefinition
-from warrener.domain.flow import Flow
+from warrener.domain.flow.lanes import Flow
 from warrener.domain.messages import Beat, RunStep, StepReport
 from warrener.domain.ports import Channel, Outgoing
 from warrener.domain.topology import inbox_queue, orders_queue, results_queue

@@ -16,7 +16,7 @@ from warrener.adapters.memory_events import MemoryEventStore
 from warrener.adapters.memory_leases import MemoryLeases
 from warrener.domain import ids
 from warrener.domain.errors import Conflict, StoreUnavailable, UnknownJob, UsageError
-from warrener.domain.flow import Flow
+from warrener.domain.flow.lanes import Flow
 from warrener.domain.messages import PauseJob, SignalJob
 from warrener.domain.ports import EventStore, Positioned
 from warrener.domain.step_events import StepReleased

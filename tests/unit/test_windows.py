@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from uuid import UUID
+from uuid import uuid4
 
 from hypothesis import given
 from hypothesis import strategies as st
+from support.ready import queued
 
 from warrener.domain.fleet import Fleet
-from warrener.domain.flow import Flow, Ready
+from warrener.domain.flow.lanes import Flow
 from warrener.domain.messages import WorkerState
 from warrener.services.windows import SharedWindows
 
@@ -48,14 +49,14 @@ class Partitions:
 
     def backlog(self, partition: int, steps: int) -> None:
         for number in range(steps):
-            self.flows[partition].add(QUEUE, Ready(UUID(int=number), "a"))
+            self.flows[partition].add(queued(number, queue=QUEUE))
 
     def release(self, partition: int) -> int:
         """Let as much out as there is room for, as a turn does; return how much that was."""
         self.windows.begin_round()
         flow, count = self.flows[partition], 0
-        while flow.take() is not None:
-            flow.released(QUEUE)
+        while (taken := flow.take(NOW)) is not None:
+            flow.released(uuid4(), taken, NOW)
             count += 1
         return count
 
@@ -81,8 +82,8 @@ def test_a_partition_that_comes_later_gets_its_part_at_once() -> None:
 
     assert two.release(1) == 12
 
-    for _ in range(24):
-        two.flows[0].completed(QUEUE, NOW)
+    for step in list(two.flows[0]._lane_of):
+        two.flows[0].completed(step, NOW)
         two.release(0)
     assert two.flows[0].out(QUEUE) == 12
 

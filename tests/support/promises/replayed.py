@@ -10,7 +10,8 @@ import msgspec
 from support.promises.folded import Broken, Folded
 from support.promises.limits import G9
 
-from warrener.domain.flow import Flow, Ready
+from warrener.domain.flow.lanes import Flow
+from warrener.domain.flow.ready import Ready
 from warrener.domain.ids import step_id
 from warrener.domain.job_state import Job
 from warrener.domain.step import Step
@@ -144,20 +145,10 @@ def _collected(active: ActiveJob) -> dict[str, bytes]:
 
 def all_ready(controller: Controller) -> list[Ready]:
     """Return all that waits for room in windows and limits, or for its job to be resumed."""
-    waiters = [each.ready for held in controller.memory.held.values() for each in held]
+    waiters = [each for held in controller.memory.held.values() for each in held]
     for state in controller.memory.limits._states.values():
-        waiters += [waiter.ready for waiter in state.waiters]
-    return [*backlog(controller.flow), *waiters]
-
-
-def backlog(flow: Flow) -> list[Ready]:
-    """Return all that waits in a flow."""
-    found = []
-    for lane in flow._lanes.values():
-        for job, step, start, stop in lane.policy._ranges:  # type: ignore[attr-defined]
-            indexes = [None] if start is None else range(start, stop)
-            found += [Ready(job, step, index) for index in indexes]
-    return found
+        waiters += state.waiters
+    return [*controller.flow.backlog(), *(waiter.queued.ready for waiter in waiters)]
 
 
 def windows(flow: Flow) -> dict[str, int]:

@@ -1,0 +1,170 @@
+"""The ready steps of one stage, in an order of release."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from warrener.domain.flow.orders import Order
+from warrener.domain.flow.ready import Queued, Ready, Standing
+from warrener.domain.flow.usage import Usage
+
+SPARE_ENTRIES = 64  # of those taken already, before the others are moved together
+
+Place = tuple[int, float, tuple[Any, ...]]  # tier (the highest first), virtual time, rank
+
+
+class Entry:
+    """A ready step (`index` None), or items of a fan-out that are taken from the front."""
+
+    __slots__ = ("index", "job", "left", "since", "standing", "step")
+
+    def __init__(
+        self, ready: Ready, standing: Standing, since: datetime, *, count: int = 1
+    ) -> None:
+        self.job: UUID = ready.job
+        self.step = ready.step
+        self.index = ready.index
+        self.left = count
+        self.standing = standing
+        self.since = since
+
+    def take(self) -> Queued:
+        """Return the next step and leave it out from now on."""
+        ready = Ready(self.job, self.step, self.index)
+        self.left -= 1
+        if self.index is not None:
+            self.index += 1
+        return Queued(ready, self.standing, self.since)
+
+
+class Backlog:
+    """The ready steps of one stage; all stages of a queue share `usage` and `numbers`."""
+
+    def __init__(self, order: Order, usage: Usage, numbers: Iterator[int]) -> None:
+        """Begin with nothing."""
+        self.order = order
+        self._usage = usage
+        self._numbers = numbers
+        self._count = 0
+        self._tiers: dict[int, _Tier] = {}
+        self._top: int | None = None  # the highest tier, None if that is to be looked up
+        self._by_age: list[tuple[datetime, int, Entry]] = []
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, entry: Entry) -> None:
+        """Add a step, or a range of items."""
+        order, standing = self.order, entry.standing
+        tier = 0 if order.tier is None else order.tier(standing)
+        key = "" if order.key is None else order.key(standing)
+        number = next(self._numbers)
+        self._count += entry.left
+        if order.key is not None:
+            self._usage.arrive(key, entry.left)
+        found = self._tiers.get(tier)
+        if found is None:
+            found = self._tiers[tier] = _Tier(self._usage if order.key is not None else None)
+            self._top = None
+        found.add(key, order.rank(standing), number, entry)
+        heapq.heappush(self._by_age, (entry.since, number, entry))
+        if len(self._by_age) > 2 * self._count + SPARE_ENTRIES:
+            self._by_age = [each for each in self._by_age if each[2].left]
+            heapq.heapify(self._by_age)
+
+    def place(self) -> Place | None:
+        """Return the place of the step that goes next, to compare with other stages."""
+        while self._tiers:
+            if self._top is None:
+                self._top = max(self._tiers)
+            found = self._tiers[self._top].first()
+            if found is not None:
+                return -self._top, *found
+            del self._tiers[self._top]
+            self._top = None
+        return None
+
+    def remaining(self) -> int:
+        """Return how many steps remain after the one that goes next; it must be there."""
+        assert self._top is not None
+        return self._tiers[self._top].entry().standing.remaining
+
+    def take(self) -> Queued:
+        """Take the step that goes next; `place` must have found one."""
+        assert self._top is not None
+        return self._take(self._tiers[self._top].entry())
+
+    def oldest(self) -> Entry | None:
+        """Return what has waited longest."""
+        while self._by_age and not self._by_age[0][2].left:
+            heapq.heappop(self._by_age)
+        return self._by_age[0][2] if self._by_age else None
+
+    def take_oldest(self) -> Queued | None:
+        """Take what has waited longest."""
+        entry = self.oldest()
+        return None if entry is None else self._take(entry)
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield all that waits, those that became ready first before others."""
+        yield from (each[2] for each in sorted(self._by_age, key=_age) if each[2].left)
+
+    def _take(self, entry: Entry) -> Queued:
+        self._count -= 1
+        if self.order.key is not None:
+            key = self.order.key(entry.standing)
+            self._usage.serve(key)
+            self._usage.leave(key)
+        return entry.take()
+
+
+def _age(each: tuple[datetime, int, Entry]) -> tuple[datetime, int]:
+    return each[0], each[1]
+
+
+class _Tier:
+    """The steps of one tier: those of each key by rank, and the keys by their virtual times."""
+
+    def __init__(self, usage: Usage | None) -> None:
+        self._usage = usage  # None: all have one key
+        self._keys: dict[str, list[tuple[tuple[Any, ...], int, Entry]]] = {}
+        self._turns: list[tuple[float, str]] = []
+
+    def add(self, key: str, rank: tuple[Any, ...], number: int, entry: Entry) -> None:
+        heap = self._keys.get(key)
+        if heap is None:
+            heap = self._keys[key] = []
+            heapq.heappush(self._turns, (self._time(key), key))
+        heapq.heappush(heap, (rank, number, entry))
+
+    def first(self) -> tuple[float, tuple[Any, ...]] | None:
+        """Return virtual time and rank of what goes next; None if nothing is left."""
+        turns = self._turns
+        while turns:
+            time, key = turns[0]
+            heap = self._keys[key]
+            while heap and not heap[0][2].left:
+                heapq.heappop(heap)
+            if not heap:
+                del self._keys[key]
+                heapq.heappop(turns)
+                continue
+            now = self._time(key)
+            if now != time:  # it was charged since
+                heapq.heapreplace(turns, (now, key))
+                if now > time:
+                    continue
+            rank, number, _ = heap[0]
+            return now, (*rank, number)
+        return None
+
+    def entry(self) -> Entry:
+        """Return what goes next; `first` has found it."""
+        return self._keys[self._turns[0][1]][0][2]
+
+    def _time(self, key: str) -> float:
+        return 0.0 if self._usage is None else self._usage.time(key)

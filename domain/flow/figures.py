@@ -1,0 +1,94 @@
+"""What is counted of every stage and queue, and the samples of it that are looked at.
+
+Counters only grow; rates come from the difference of two samples.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from warrener.domain.flow.ready import Stage
+
+WAITS_KEPT: Final = 256  # of each stage, the latest
+SMOOTHING: Final = 0.1  # weight of the newest in a moving mean
+
+
+class StageCounts(msgspec.Struct):
+    """What happened to the steps of a stage since the controller started."""
+
+    arrived: int = 0
+    released: int = 0
+    ended: int = 0  # attempts that were answered, or will never be
+    failed: int = 0  # of these, those that did not succeed
+    busy_seconds: float = 0.0  # of workers
+    service_seconds: float | None = None  # of one attempt, a moving mean
+    waits: deque[float] = msgspec.field(default_factory=lambda: deque(maxlen=WAITS_KEPT))
+
+    def measure(self, seconds: float, *, succeeded: bool) -> None:
+        """An attempt has taken so many seconds of a worker."""
+        self.busy_seconds += seconds
+        self.failed += not succeeded
+        known = self.service_seconds
+        mean = seconds if known is None else known + SMOOTHING * (seconds - known)
+        self.service_seconds = mean
+
+
+class StageSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A stage at one time; counters are since the controller started, waits in seconds.
+
+    `held` are those that a limit (by `name/key` and what of it) or a pause holds back, `running` an
+    estimate. `oldest_priority` and `oldest_since` are those of the step that waits longest.
+    """
+
+    job: str
+    step: str
+    ready: int = 0
+    held: dict[str, int] = {}
+    out: int = 0
+    running: int = 0
+    oldest_wait: float = 0.0
+    oldest_priority: int = 0
+    wait_p50: float = 0.0
+    wait_p95: float = 0.0
+    wait_p99: float = 0.0
+    service_seconds: float | None = None
+    arrived: int = 0
+    released: int = 0
+    ended: int = 0
+    failed: int = 0
+    busy_seconds: float = 0.0
+    remaining: int = 0  # steps after it in its job, as last seen
+
+    def stage(self, queue: str) -> Stage:
+        """Return the stage."""
+        return Stage(queue, self.job, self.step)
+
+
+class QueueSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A queue at one time. `served` counts releases by priority since the controller started."""
+
+    queue: str
+    slots: int = 0
+    window: int = 0
+    out: int = 0
+    stages: tuple[StageSample, ...] = ()
+    served: dict[int, int] = {}
+
+
+class FlowSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The flow of a partition at one time."""
+
+    at: datetime
+    queues: tuple[QueueSample, ...] = ()
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value below which a share of sorted values lies, 0 if there are none."""
+    if not values:
+        return 0.0
+    return values[min(len(values) - 1, int(share * len(values)))]

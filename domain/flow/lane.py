@@ -1,0 +1,293 @@
+"""The lane of a queue: what waits for its release, by stage, and what is out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import count, islice
+from uuid import UUID
+
+import msgspec
+
+from warrener.domain.flow.backlog import Backlog, Entry
+from warrener.domain.flow.figures import QueueSample, StageCounts, StageSample, percentile
+from warrener.domain.flow.orders import AGEING_SECONDS, AGEING_TURNS, Order
+from warrener.domain.flow.ready import Queued, Ready, Stage, Standing
+from warrener.domain.flow.settings import Measures
+from warrener.domain.flow.usage import Usage
+from warrener.domain.flow.window import ReleaseWindow
+
+UNKNOWN_SECONDS = 1.0  # what a step is taken to cost before any was measured
+OLD_LOOKED_AT_MAX = 10_000  # entries that are ready no more, dropped in one sample
+
+
+class StageLine(msgspec.Struct, eq=False):
+    """A stage in its lane. `held` counts what waits elsewhere, by reason."""
+
+    backlog: Backlog
+    remaining: int
+    counts: StageCounts = msgspec.field(default_factory=StageCounts)
+    out: int = 0
+    held: dict[str, int] = {}
+
+
+class Out(msgspec.Struct, eq=False):
+    """An order that is out: what its key was charged for it, in seconds, and what it took."""
+
+    line: StageLine
+    standing: Standing
+    at: datetime
+    charged: float
+    seconds: float | None = None
+
+
+class Lane:
+    """The lane of one queue."""
+
+    def __init__(self, window: ReleaseWindow, order: Order, weights: Mapping[str, float]) -> None:
+        """Begin with nothing."""
+        self.window = window
+        self.waiting = 0
+        self._order = order
+        self._weights = weights
+        self._usage = Usage()
+        self._numbers = count()
+        self._lines: dict[Stage, StageLine] = {}
+        self._out: dict[UUID, Out] = {}
+        self._served: dict[int, int] = {}  # by priority
+        self._turn = 0
+        self._service_seconds: float | None = None  # of all stages, a moving mean
+
+    def reorder(self, order: Order, weights: Mapping[str, float]) -> None:
+        """Order what waits anew."""
+        self._order, self._weights = order, weights
+        self._usage = Usage()
+        lines = list(self._lines.values())
+        entries = sorted((e for line in lines for e in line.backlog.entries()), key=_since)
+        for line in lines:
+            line.backlog = Backlog(order, self._usage, self._numbers)
+        for entry in entries:
+            self._lines[entry.standing.stage].backlog.add(entry)
+
+    # --- what waits ------------------------------------------------------------------------------
+
+    def add(self, queued: Queued, items: int = 1, *, again: bool = False) -> None:
+        """A step became ready, or so many items from it on."""
+        standing = queued.standing
+        line = self._line(standing)
+        line.backlog.add(Entry(queued.ready, standing, queued.since, count=items))
+        line.remaining = standing.remaining
+        self.waiting += items
+        if not again:
+            line.counts.arrived += items
+
+    def hold(self, queued: Queued, reason: str) -> None:
+        """A step that was taken waits elsewhere."""
+        held = self._line(queued.standing).held
+        held[reason] = held.get(reason, 0) + 1
+
+    def let_go(self, queued: Queued, reason: str) -> None:
+        """A step waits elsewhere no more."""
+        held = self._line(queued.standing).held
+        left = held.get(reason, 0) - 1
+        if left > 0:
+            held[reason] = left
+        else:
+            held.pop(reason, None)
+
+    def may_take(self, measures: Measures) -> bool:
+        """Say whether a step waits whose stage may have more orders out."""
+        return any(len(line.backlog) for line in self._open_lines(measures))
+
+    def take(self, now: datetime, measures: Measures) -> Queued | None:
+        """Take the step that goes next, None if measures let none out."""
+        self._turn += 1
+        taken = self._pass_others(now, measures) or self._in_order(measures)
+        if taken is not None:
+            self.waiting -= 1
+        return taken
+
+    def _open_lines(self, measures: Measures) -> Iterator[StageLine]:
+        throttled = measures.throttled
+        for stage, line in self._lines.items():
+            if throttled and stage in throttled and line.out >= throttled[stage]:
+                continue
+            yield line
+
+    def _in_order(self, measures: Measures) -> Queued | None:
+        best: StageLine | None = None
+        best_place: tuple[object, ...] | None = None
+        drained = bool(measures.drained) and self._drained(measures)
+        for line in self._open_lines(measures):
+            if not len(line.backlog):
+                continue
+            place: tuple[object, ...] | None = line.backlog.place()
+            if place is None:
+                continue
+            if drained:
+                place = (line.backlog.remaining(), *place)
+            if best_place is None or place < best_place:
+                best, best_place = line, place
+        return None if best is None else best.backlog.take()
+
+    def _drained(self, measures: Measures) -> bool:
+        return any(stage.queue in measures.drained for stage in self._lines)
+
+    def _pass_others(self, now: datetime, measures: Measures) -> Queued | None:
+        """Take a step that may pass others: for a floor, a boost, or its age."""
+        for stage, floor in measures.floors.items():
+            line = self._lines.get(stage)
+            if line is not None and line.out < floor and line.backlog.place() is not None:
+                return line.backlog.take()
+        if measures.boosted and self._turn % 2 == 0:
+            boosted = [line for stage, line in self._lines.items() if stage in measures.boosted]
+            return self._oldest(boosted)
+        if self._order.ages and self._turn % AGEING_TURNS == 0:
+            return self._oldest(list(self._open_lines(measures)), before=now)
+        return None
+
+    def _oldest(self, lines: list[StageLine], before: datetime | None = None) -> Queued | None:
+        """Take what has waited longest, if it became ready long before a time."""
+        found = [(entry, line) for line in lines if (entry := line.backlog.oldest()) is not None]
+        if not found:
+            return None
+        entry, line = min(found, key=lambda each: each[0].since)
+        if before is not None and (before - entry.since).total_seconds() < AGEING_SECONDS:
+            return None
+        return line.backlog.take_oldest()
+
+    # --- what is out -----------------------------------------------------------------------------
+
+    def release(self, step: UUID, queued: Queued, at: datetime, *, again: bool = False) -> None:
+        """An order for a step went out; `again` says that this is only learnt now."""
+        standing = queued.standing
+        line = self._line(standing)
+        seconds = line.counts.service_seconds or self._service_seconds or UNKNOWN_SECONDS
+        self._out[step] = Out(line, standing, at, seconds)
+        self._charge(standing, seconds)
+        self.window.released()
+        line.out += 1
+        if again:
+            return
+        line.counts.released += 1
+        line.counts.waits.append((at - queued.since).total_seconds())
+        self._served[standing.priority] = self._served.get(standing.priority, 0) + 1
+
+    def measure(self, step: UUID, seconds: float, *, succeeded: bool) -> None:
+        """The attempt of a step has taken so many seconds of a worker."""
+        out = self._out[step]
+        out.seconds = seconds
+        out.line.counts.measure(seconds, succeeded=succeeded)
+        known = self._service_seconds
+        self._service_seconds = seconds if known is None else known + 0.05 * (seconds - known)
+
+    def complete(self, step: UUID, now: datetime) -> None:
+        """The order for a step was answered, or will never be."""
+        out = self._out.pop(step)
+        self.window.completed(now)
+        out.line.out -= 1
+        out.line.counts.ended += 1
+        if out.seconds is None:  # nobody said what it took
+            out.seconds = max(out.charged, 0.0)
+            out.line.counts.failed += 1
+        self._charge(out.standing, out.seconds - out.charged)
+
+    def _accrue(self, running: Sequence[Out], now: datetime) -> None:
+        """Charge for those that run for longer than was thought."""
+        for out in running:
+            over = (now - out.at).total_seconds() - out.charged
+            if over > 0:
+                out.charged += over
+                self._charge(out.standing, over)
+
+    def _charge(self, standing: Standing, seconds: float) -> None:
+        order = self._order
+        if order.key is None:
+            return
+        weight = 1.0 if order.weight is None else order.weight(standing, self._weights)
+        self._usage.charge(order.key(standing), seconds / weight)
+
+    # --- figures ---------------------------------------------------------------------------------
+
+    def backlog(self) -> Iterator[Ready]:
+        """Yield all ready steps that wait here."""
+        for line in self._lines.values():
+            for entry in line.backlog.entries():
+                if entry.index is None:
+                    yield Ready(entry.job, entry.step)
+                    continue
+                for index in range(entry.index, entry.index + entry.left):
+                    yield Ready(entry.job, entry.step, index)
+
+    def sample(
+        self, queue: str, slots: int, now: datetime, is_ready: Callable[[Ready], bool]
+    ) -> QueueSample:
+        """Return the figures of the queue; what is ready no more is left out of them."""
+        running = list(islice(self._out.values(), slots))  # queues are first in, first out
+        self._accrue(running, now)
+        busy = Counter(id(out.line) for out in running)
+        stages = tuple(
+            self._sample_stage(stage, line, busy[id(line)], now, is_ready)
+            for stage, line in self._lines.items()
+        )
+        return QueueSample(
+            queue=queue,
+            slots=slots,
+            window=self.window.size,
+            out=self.window.out,
+            stages=stages,
+            served=dict(self._served),
+        )
+
+    def _sample_stage(
+        self,
+        stage: Stage,
+        line: StageLine,
+        running: int,
+        now: datetime,
+        is_ready: Callable[[Ready], bool],
+    ) -> StageSample:
+        oldest = self._oldest_ready(line, is_ready)
+        counts, waits = line.counts, sorted(line.counts.waits)
+        return StageSample(
+            job=stage.job,
+            step=stage.step,
+            ready=len(line.backlog),
+            held=dict(line.held),
+            out=line.out,
+            running=running,
+            oldest_wait=(now - oldest.since).total_seconds() if oldest else 0.0,
+            oldest_priority=oldest.standing.priority if oldest else 0,
+            wait_p50=percentile(waits, 0.5),
+            wait_p95=percentile(waits, 0.95),
+            wait_p99=percentile(waits, 0.99),
+            service_seconds=counts.service_seconds,
+            arrived=counts.arrived,
+            released=counts.released,
+            ended=counts.ended,
+            failed=counts.failed,
+            busy_seconds=counts.busy_seconds,
+            remaining=line.remaining,
+        )
+
+    def _oldest_ready(self, line: StageLine, is_ready: Callable[[Ready], bool]) -> Entry | None:
+        """Return what has waited longest, and drop what was before it and is ready no more."""
+        for _ in range(OLD_LOOKED_AT_MAX):
+            entry = line.backlog.oldest()
+            if entry is None or is_ready(Ready(entry.job, entry.step, entry.index)):
+                return entry
+            line.backlog.take_oldest()
+            self.waiting -= 1
+        return None
+
+    def _line(self, standing: Standing) -> StageLine:
+        line = self._lines.get(standing.stage)
+        if line is None:
+            backlog = Backlog(self._order, self._usage, self._numbers)
+            line = self._lines[standing.stage] = StageLine(backlog, standing.remaining)
+        return line
+
+
+def _since(entry: Entry) -> datetime:
+    return entry.since
