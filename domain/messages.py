@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from warrener.domain.definition.model import Rate, RetryRule
 from warrener.domain.events import Error, GivenStep, Selection
+from warrener.domain.flow.settings import IntakeMode, Mode
 from warrener.domain.payloads import MESSAGE_BYTES_MAX
 
 PROTOCOL_VERSION = 1
@@ -31,6 +32,7 @@ Time = Annotated[datetime, Meta(tz=True)]
 Said = Annotated[str, Meta(max_length=2_000)]
 Path = Annotated[str, Meta(min_length=1, max_length=300)]
 Key = Annotated[str, Meta(min_length=1, max_length=200)]
+Weight = Annotated[float, Meta(ge=0.001, le=10**6)]
 Cause = Annotated[str, Meta(min_length=1, max_length=500)]
 
 
@@ -254,6 +256,19 @@ class ChangeLimit(Steering, frozen=True, kw_only=True, omit_defaults=True, tag="
     burst: Annotated[int, Meta(ge=1, le=10**9)] | None = None
 
 
+class ChangeFlow(Steering, frozen=True, kw_only=True, omit_defaults=True, tag="ChangeFlow"):
+    """Ask to release by another policy, or to do something else about starvation.
+
+    What is None stays as it is. `weights` are those of fairness keys; they replace all others.
+    """
+
+    policy: Name | None = None
+    weights: dict[str, Weight] | None = None
+    mode: Mode | None = None
+    bound_seconds: Annotated[float, Meta(ge=0.1, le=10**7)] | None = None
+    intake: IntakeMode | None = None
+
+
 class WaitJob(Command, frozen=True, kw_only=True, omit_defaults=True, tag="WaitJob"):
     """Ask for the outcome of a root job, now or when it ends. Ask again if no answer comes."""
 
@@ -321,6 +336,7 @@ SteeringMessage = (
     | AdjustStep
     | AnswerUserAction
     | ChangeLimit
+    | ChangeFlow
 )
 InboxMessage = StepReport | Beat | SubmitJob | SteeringMessage | WaitJob | FleetMessage
 ReplyMessage = CommandReply | JobOutcome

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count, islice
 from uuid import UUID
 
@@ -18,18 +18,20 @@ from warrener.domain.flow.settings import Measures
 from warrener.domain.flow.usage import Usage
 from warrener.domain.flow.window import ReleaseWindow
 
+_NO_TIME = timedelta(0)
 UNKNOWN_SECONDS = 1.0  # what a step is taken to cost before any was measured
 OLD_LOOKED_AT_MAX = 10_000  # entries that are ready no more, dropped in one sample
 
 
 class StageLine(msgspec.Struct, eq=False):
-    """A stage in its lane. `held` counts what waits elsewhere, by reason."""
+    """A stage in its lane. `held` counts what waits elsewhere, by reason and by since when."""
 
     backlog: Backlog
     remaining: int
     counts: StageCounts = msgspec.field(default_factory=StageCounts)
     out: int = 0
-    held: dict[str, int] = {}
+    held: dict[str, dict[datetime, int]] = {}
+    endpoint: str = ""
 
 
 class Out(msgspec.Struct, eq=False):
@@ -77,23 +79,24 @@ class Lane:
         standing = queued.standing
         line = self._line(standing)
         line.backlog.add(Entry(queued.ready, standing, queued.since, count=items))
-        line.remaining = standing.remaining
+        line.remaining, line.endpoint = standing.remaining, standing.endpoint
         self.waiting += items
         if not again:
             line.counts.arrived += items
 
     def hold(self, queued: Queued, reason: str) -> None:
         """A step that was taken waits elsewhere."""
-        held = self._line(queued.standing).held
-        held[reason] = held.get(reason, 0) + 1
+        held = self._line(queued.standing).held.setdefault(reason, {})
+        held[queued.since] = held.get(queued.since, 0) + 1
 
     def let_go(self, queued: Queued, reason: str) -> None:
         """A step waits elsewhere no more."""
         held = self._line(queued.standing).held
-        left = held.get(reason, 0) - 1
+        since = held.get(reason, {})
+        left = since.pop(queued.since, 0) - 1
         if left > 0:
-            held[reason] = left
-        else:
+            since[queued.since] = left
+        elif not since:
             held.pop(reason, None)
 
     def may_take(self, measures: Measures) -> bool:
@@ -254,7 +257,11 @@ class Lane:
             job=stage.job,
             step=stage.step,
             ready=len(line.backlog),
-            held=dict(line.held),
+            held={reason: sum(since.values()) for reason, since in line.held.items()},
+            held_wait=max(
+                (now - min(since) for since in line.held.values()), default=_NO_TIME
+            ).total_seconds(),
+            endpoint=line.endpoint,
             out=line.out,
             running=running,
             oldest_wait=(now - oldest.since).total_seconds() if oldest else 0.0,
