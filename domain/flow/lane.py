@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import count, islice
-from uuid import UUID
 
 import msgspec
 
@@ -56,7 +55,7 @@ class Lane:
         self._usage = Usage()
         self._numbers = count()
         self._lines: dict[Stage, StageLine] = {}
-        self._out: dict[UUID, Out] = {}
+        self._out: dict[int, Out] = {}  # by the numbers of their steps, the oldest first
         self._served: dict[int, int] = {}  # by priority
         self._turn = 0
         self._service_seconds: float | None = None  # of all stages, a moving mean
@@ -101,7 +100,7 @@ class Lane:
 
     def may_take(self, measures: Measures) -> bool:
         """Say whether a step waits whose stage may have more orders out."""
-        return any(len(line.backlog) for line in self._open_lines(measures))
+        return any(line.backlog.count for line in self._open_lines(measures))
 
     def take(self, now: datetime, measures: Measures) -> Queued | None:
         """Take the step that goes next, None if measures let none out."""
@@ -113,8 +112,11 @@ class Lane:
 
     def _open_lines(self, measures: Measures) -> Iterator[StageLine]:
         throttled = measures.throttled
+        if not throttled:
+            yield from self._lines.values()
+            return
         for stage, line in self._lines.items():
-            if throttled and stage in throttled and line.out >= throttled[stage]:
+            if stage in throttled and line.out >= throttled[stage]:
                 continue
             yield line
 
@@ -123,9 +125,7 @@ class Lane:
         best_place: tuple[object, ...] | None = None
         drained = bool(measures.drained) and self._drained(measures)
         for line in self._open_lines(measures):
-            if not len(line.backlog):
-                continue
-            place: tuple[object, ...] | None = line.backlog.place()
+            place: tuple[object, ...] | None = line.backlog.place() if line.backlog.count else None
             if place is None:
                 continue
             if drained:
@@ -162,7 +162,7 @@ class Lane:
 
     # --- what is out -----------------------------------------------------------------------------
 
-    def release(self, step: UUID, queued: Queued, at: datetime, *, again: bool = False) -> None:
+    def release(self, step: int, queued: Queued, at: datetime, *, again: bool = False) -> None:
         """An order for a step went out; `again` says that this is only learnt now."""
         standing = queued.standing
         line = self._line(standing)
@@ -177,7 +177,7 @@ class Lane:
         line.counts.waits.append((at - queued.since).total_seconds())
         self._served[standing.priority] = self._served.get(standing.priority, 0) + 1
 
-    def measure(self, step: UUID, seconds: float, *, succeeded: bool) -> None:
+    def measure(self, step: int, seconds: float, *, succeeded: bool) -> None:
         """The attempt of a step has taken so many seconds of a worker."""
         out = self._out[step]
         out.seconds = seconds
@@ -185,7 +185,7 @@ class Lane:
         known = self._service_seconds
         self._service_seconds = seconds if known is None else known + 0.05 * (seconds - known)
 
-    def complete(self, step: UUID, now: datetime) -> None:
+    def complete(self, step: int, now: datetime) -> None:
         """The order for a step was answered, or will never be."""
         out = self._out.pop(step)
         self.window.completed(now)
@@ -256,7 +256,7 @@ class Lane:
         return StageSample(
             job=stage.job,
             step=stage.step,
-            ready=len(line.backlog),
+            ready=line.backlog.count,
             held={reason: sum(since.values()) for reason, since in line.held.items()},
             held_wait=max(
                 (now - min(since) for since in line.held.values()), default=_NO_TIME

@@ -42,7 +42,7 @@ class Flow:
         self._orders = orders
         self._revision = 0
         self._lanes: dict[str, Lane] = {}
-        self._lane_of: dict[UUID, Lane] = {}  # orders that are out
+        self._lane_of: dict[int, Lane] = {}  # orders that are out, by the numbers of their steps
 
     def use(self, settings: FlowSettings) -> None:
         """Go on by other settings; what waits is ordered anew."""
@@ -108,20 +108,20 @@ class Flow:
 
     def released(self, step: UUID, queued: Queued, at: datetime, *, again: bool = False) -> None:
         """An order for a step went out; `again` says that this is only learnt now."""
-        lane = self._lane_of[step] = self._lane(queued.queue)
-        lane.release(step, queued, at, again=again)
+        lane = self._lane_of[step.int] = self._lane(queued.queue)
+        lane.release(step.int, queued, at, again=again)
 
     def measured(self, step: UUID, seconds: float, *, succeeded: bool) -> None:
         """The attempt of a step has taken so many seconds of a worker."""
-        lane = self._lane_of.get(step)
+        lane = self._lane_of.get(step.int)
         if lane is not None:
-            lane.measure(step, seconds, succeeded=succeeded)
+            lane.measure(step.int, seconds, succeeded=succeeded)
 
     def completed(self, step: UUID, now: datetime) -> None:
         """The order for a step was answered, or will never be."""
-        lane = self._lane_of.pop(step, None)
+        lane = self._lane_of.pop(step.int, None)
         if lane is not None:
-            lane.complete(step, now)
+            lane.complete(step.int, now)
 
     # --- figures ---------------------------------------------------------------------------------
 
