@@ -17,7 +17,7 @@ import structlog
 
 from warrener.domain.messages import CallWorkers, CancelStep, RunStep
 from warrener.domain.ports import Channel, Clock, Delivery, Notice, Outgoing
-from warrener.domain.topology import CONTROL, orders_queue, worker_queue
+from warrener.domain.topology import CONTROL, worker_queue
 from warrener.services.runners import (
     REPORTED,
     RUNNING,
@@ -39,6 +39,7 @@ from warrener.services.worker_orders import (
     read_order,
 )
 from warrener.services.worker_pace import Pace
+from warrener.services.worker_queues import ServedQueues
 from warrener.services.worker_threads import ThreadRunner
 
 __all__ = ["InlineRunner", "Runner", "ThreadRunner", "Worker", "decode_order"]
@@ -48,6 +49,7 @@ __all__ = ["InlineRunner", "Runner", "ThreadRunner", "Worker", "decode_order"]
 SLICE_SECONDS_MIN = 0.0005
 SLICE_SECONDS_MAX = 0.01
 UNCONFIRMED_MIN = 100  # reports that may wait for confirmation, however few slots there are
+CONTROL_KEYS = ("step.cancel", "worker.call", "worker.advise")
 
 log = structlog.get_logger()
 
@@ -70,14 +72,17 @@ class Worker:
         clock: Clock,
         beat_seconds: float = BEAT_SECONDS,
         endpoints: Sequence[str] = (),
+        able: Sequence[str] = (),
+        fixed: bool = False,
         at_point: Callable[[str], None] = _no_fault,
         trace: bool = False,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take part in the queues; per queue `2 * slots + 2` orders are held, or what is done soon.
 
-        `queues` are named as definitions name them. With `trace` each step is logged at debug
-        level. `seconds` is the clock of `time.monotonic`.
+        `queues` are named as definitions name them, as are those that it is `able` to serve when a
+        controller advises it to; a `fixed` one follows no advice. With `trace` each step is logged
+        at debug level. `seconds` is the clock of `time.monotonic`.
         """
         self.name = name
         self.runner = runner
@@ -89,7 +94,15 @@ class Worker:
         self._trace = trace
         self._seconds = seconds
         self._pace = Pace(slots)
-        self._queues = tuple(map(orders_queue, queues))
+        self._served = served = ServedQueues(
+            channel,
+            queues,
+            able,
+            fixed=fixed,
+            clock=clock,
+            seconds=seconds,
+            moved=self._moved,
+        )
         self._tasks: dict[Attempt, Task] = {}  # all in hand, at whatever stage
         self._waiting: deque[Task] = deque()
         self._reports = ReportCache()
@@ -99,22 +112,29 @@ class Worker:
         self._signs: int | None = None  # the batch of the last signs of life, while unconfirmed
         self._draining = False
         self._beats = Beats(
-            name, queues, slots, clock=clock, beat_seconds=beat_seconds, endpoints=endpoints
+            name,
+            served.names,
+            slots,
+            clock=clock,
+            beat_seconds=beat_seconds,
+            endpoints=endpoints,
+            able=served.able,
         )
-        channel.subscribe(worker_queue(name), CONTROL, ["step.cancel", "worker.call"])
-        for queue in self._queues:
-            channel.declare(queue)
-            channel.consume(queue, self._pace.prefetch)
+        channel.subscribe(worker_queue(name), CONTROL, CONTROL_KEYS)
+        served.start(self._pace.prefetch)
 
     def turn(self, timeout_seconds: float = 0.0) -> bool:
         """Do what there is to do, waiting up to the timeout for it; say whether it was anything."""
         now = self._seconds()
+        if now >= self._served.until:
+            self._served.go_back("over")
         self._give_signs(now)
         if self._pace.look(self.reported, now):
             self._keep_pace()
         if self._pass(0.0, 0.0):
             return True
-        deadline, slice_seconds = now + timeout_seconds, SLICE_SECONDS_MIN
+        deadline = min(now + timeout_seconds, self._served.until)
+        slice_seconds = SLICE_SECONDS_MIN
         while (now := self._seconds()) < deadline:
             left = min(deadline, self._give_signs(now)) - now
             if self._pass(*self._waits(left, slice_seconds)):
@@ -127,12 +147,8 @@ class Worker:
         if self._draining:
             return
         self._draining = True
-        for queue in self._queues:
-            self._channel.leave(queue)
-        unbegun = [*self.runner.withdraw(), *self._waiting]
-        self._waiting.clear()
-        for task in unbegun:
-            self._give_back(task)
+        self._served.leave_all()
+        self._hand_back()
         self._publish([self._beats.bye(self.runner.busy())], [])
 
     @property
@@ -168,6 +184,8 @@ class Worker:
 
     def _pass(self, channel_seconds: float, runner_seconds: float) -> bool:
         polled = self._channel.poll(self._pace.prefetch, channel_seconds)
+        if polled.broken:
+            self._served.go_back("connection lost")
         for batch in polled.confirmed:
             self._confirm(batch)
         for delivery in polled.deliveries:
@@ -201,10 +219,11 @@ class Worker:
         elif (report := self._reports.get(attempt)) is not None:
             task = self._tasks[attempt] = Task(delivery.tag, order, b"", attempt, stage=REPORTED)
             self._publish([report], [(task, report)])
-        elif self._draining:
+        elif not self._served.takes(delivery.queue):
             self._channel.reject(delivery.tag, requeue=True)
         else:
-            task = self._tasks[attempt] = Task(delivery.tag, order, delivery.body, attempt)
+            task = Task(delivery.tag, order, delivery.body, attempt, queue=delivery.queue)
+            self._tasks[attempt] = task
             self._waiting.append(task)
 
     def _hand_over(self) -> None:
@@ -263,9 +282,8 @@ class Worker:
         """Hold more orders or fewer; those that are too many now go back, for others to take."""
         if self._draining:
             return
-        for queue in self._queues:
-            self._channel.consume(queue, self._pace.prefetch)
-        while len(self._waiting) > len(self._queues) * self._pace.prefetch:
+        self._served.start(self._pace.prefetch)
+        while len(self._waiting) > len(self._served.names) * self._pace.prefetch:
             self._give_back(self._waiting.pop())
 
     # --- what does not come to a report ----------------------------------------------------------
@@ -279,6 +297,17 @@ class Worker:
         """Be done with a cancelled order: nobody waits for its report."""
         del self._tasks[task.attempt]
         self._channel.ack([task.tag, *task.joined])
+
+    def _hand_back(self) -> None:
+        """Give back what has not begun, as far as its queue is served no longer."""
+        unbegun = [*self.runner.withdraw(), *self._waiting]
+        self._waiting.clear()
+        for task in unbegun:
+            if self._served.takes(task.queue) and not task.pulse.cancelled:
+                task.stage = WAITING
+                self._waiting.append(task)
+            else:
+                self._give_back(task)
 
     def _give_back(self, task: Task) -> None:
         if task.pulse.cancelled:
@@ -299,8 +328,15 @@ class Worker:
             return
         if isinstance(message, CallWorkers):
             self._beats.call()
-        else:
+        elif isinstance(message, CancelStep):
             self._cancel(message)
+        elif message.worker == self.name:
+            self._served.follow(message)
+
+    def _moved(self) -> None:
+        """Let go of what came by queues that were left, and tell the fleet."""
+        self._hand_back()
+        self._beats.serve(self._served.names, self._served.able)
 
     def _cancel(self, cancel: CancelStep) -> None:
         self._cancellations.add(cancel)
