@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
 
@@ -22,7 +21,6 @@ from warrener.services.runners import (
     REPORTED,
     RUNNING,
     WAITING,
-    Attempt,
     Finished,
     InlineRunner,
     Runner,
@@ -30,6 +28,7 @@ from warrener.services.runners import (
     attempt_of,
 )
 from warrener.services.worker_beats import BEAT_SECONDS, Beats
+from warrener.services.worker_hand import Hand
 from warrener.services.worker_memory import Cancellations, ReportCache
 from warrener.services.worker_orders import (
     decode_control,
@@ -103,8 +102,7 @@ class Worker:
             seconds=seconds,
             moved=self._moved,
         )
-        self._tasks: dict[Attempt, Task] = {}  # all in hand, at whatever stage
-        self._waiting: deque[Task] = deque()
+        self._hand = Hand(channel)
         self._reports = ReportCache()
         self._cancellations = Cancellations()
         self._batches = count(1)
@@ -148,13 +146,13 @@ class Worker:
             return
         self._draining = True
         self._served.leave_all()
-        self._hand_back()
+        self._hand.sort_out(self.runner.withdraw(), self._served.takes)
         self._publish([self._beats.bye(self.runner.busy())], [])
 
     @property
     def drained(self) -> bool:
         """Say whether nothing is in hand, and all that was said is confirmed."""
-        return self._draining and not self._tasks and not self._unconfirmed
+        return self._draining and not self._hand.tasks and not self._unconfirmed
 
     def counts(self) -> dict[str, int]:
         """Return what became of orders so far."""
@@ -166,7 +164,7 @@ class Worker:
 
     def unfinished(self) -> list[RunStep]:
         """Return the orders in hand."""
-        return [task.order for task in self._tasks.values()]
+        return [task.order for task in self._hand.tasks.values()]
 
     def close(self) -> None:
         """Stop; orders that are not done go back to their queues."""
@@ -210,28 +208,27 @@ class Worker:
 
     def _take(self, delivery: Delivery, order: RunStep) -> None:
         """Take an order in hand, unless its attempt is in hand, reported or cancelled already."""
-        attempt = attempt_of(order)
-        known = self._tasks.get(attempt)
+        hand, attempt = self._hand, attempt_of(order)
+        known = hand.tasks.get(attempt)
         if known is not None:
             known.joined += (delivery.tag,)
         elif self._cancellations and order in self._cancellations:
             self._channel.ack([delivery.tag])
         elif (report := self._reports.get(attempt)) is not None:
-            task = self._tasks[attempt] = Task(delivery.tag, order, b"", attempt, stage=REPORTED)
+            task = hand.tasks[attempt] = Task(delivery.tag, order, b"", attempt, stage=REPORTED)
             self._publish([report], [(task, report)])
         elif not self._served.takes(delivery.queue):
             self._channel.reject(delivery.tag, requeue=True)
         else:
-            task = Task(delivery.tag, order, delivery.body, attempt, queue=delivery.queue)
-            self._tasks[attempt] = task
-            self._waiting.append(task)
+            hand.add(Task(delivery.tag, order, delivery.body, attempt, queue=delivery.queue))
 
     def _hand_over(self) -> None:
-        unconfirmed = len(self._tasks) - len(self._waiting) - self.runner.busy()
+        hand = self._hand
+        unconfirmed = len(hand.tasks) - len(hand.waiting) - self.runner.busy()
         if unconfirmed >= max(UNCONFIRMED_MIN, 2 * self._pace.prefetch):
             return
-        while self._waiting and self.runner.room() > 0:
-            task = self._waiting.popleft()
+        while hand.waiting and self.runner.room() > 0:
+            task = hand.waiting.popleft()
             task.stage = RUNNING
             if self._trace:
                 log_step("step.started", task.order)
@@ -244,7 +241,7 @@ class Worker:
         for finished in done:
             task = finished.task
             if task.pulse.cancelled:
-                self._drop(task)
+                self._hand.drop(task)
             else:
                 task.stage = REPORTED
                 if self._trace:
@@ -264,7 +261,7 @@ class Worker:
         self._at_point("before-ack")
         tags: list[int] = []
         for task, report in reported:
-            del self._tasks[task.attempt]
+            del self._hand.tasks[task.attempt]
             self._reports.add(task.attempt, report)
             tags += (task.tag, *task.joined)
         self._channel.ack(tags)
@@ -283,8 +280,8 @@ class Worker:
         if self._draining:
             return
         self._served.start(self._pace.prefetch)
-        while len(self._waiting) > len(self._served.names) * self._pace.prefetch:
-            self._give_back(self._waiting.pop())
+        while len(self._hand.waiting) > len(self._served.names) * self._pace.prefetch:
+            self._hand.give_back(self._hand.waiting.pop())
 
     # --- what does not come to a report ----------------------------------------------------------
 
@@ -292,30 +289,6 @@ class Worker:
         self.quarantined += 1
         log.warning("order.quarantined", message=delivery.message_id, reason=reason)
         self._channel.reject(delivery.tag, requeue=False, reason=reason)
-
-    def _drop(self, task: Task) -> None:
-        """Be done with a cancelled order: nobody waits for its report."""
-        del self._tasks[task.attempt]
-        self._channel.ack([task.tag, *task.joined])
-
-    def _hand_back(self) -> None:
-        """Give back what has not begun, as far as its queue is served no longer."""
-        unbegun = [*self.runner.withdraw(), *self._waiting]
-        self._waiting.clear()
-        for task in unbegun:
-            if self._served.takes(task.queue) and not task.pulse.cancelled:
-                task.stage = WAITING
-                self._waiting.append(task)
-            else:
-                self._give_back(task)
-
-    def _give_back(self, task: Task) -> None:
-        if task.pulse.cancelled:
-            self._drop(task)
-            return
-        del self._tasks[task.attempt]
-        for tag in (task.tag, *task.joined):
-            self._channel.reject(tag, requeue=True)
 
     # --- control and signs of life ---------------------------------------------------------------
 
@@ -335,12 +308,12 @@ class Worker:
 
     def _moved(self) -> None:
         """Let go of what came by queues that were left, and tell the fleet."""
-        self._hand_back()
+        self._hand.sort_out(self.runner.withdraw(), self._served.takes)
         self._beats.serve(self._served.names, self._served.able)
 
     def _cancel(self, cancel: CancelStep) -> None:
         self._cancellations.add(cancel)
-        for task in list(self._tasks.values()):
+        for task in list(self._hand.tasks.values()):
             order = task.order
             if (order.step, order.attempt) == (cancel.step, cancel.attempt):
                 self._cancel_task(task)
@@ -351,8 +324,8 @@ class Worker:
         self.cancelled += 1
         log_step("step.cancelled", task.order)
         if task.stage == WAITING:
-            self._waiting.remove(task)
-            self._drop(task)
+            self._hand.waiting.remove(task)
+            self._hand.drop(task)
         else:
             self.runner.cancel(task)
 
@@ -365,7 +338,7 @@ class Worker:
         if self._signs is not None:
             return math.inf
         if now >= self._beats.next_at:
-            due = self._beats.due(self._tasks.values(), self.runner.busy(), now)
+            due = self._beats.due(self._hand.tasks.values(), self.runner.busy(), now)
             if due:
                 self._signs = self._publish(due, [])
         return self._beats.next_at
