@@ -46,8 +46,11 @@ class Out(msgspec.Struct, eq=False):
 class Lane:
     """The lane of one queue."""
 
-    def __init__(self, window: ReleaseWindow, order: Order, weights: Mapping[str, float]) -> None:
+    def __init__(
+        self, queue: str, window: ReleaseWindow, order: Order, weights: Mapping[str, float]
+    ) -> None:
         """Begin with nothing."""
+        self.queue = queue
         self.window = window
         self.waiting = 0
         self._order = order
@@ -123,7 +126,7 @@ class Lane:
     def _in_order(self, measures: Measures) -> Queued | None:
         best: StageLine | None = None
         best_place: tuple[object, ...] | None = None
-        drained = bool(measures.drained) and self._drained(measures)
+        drained = self.queue in measures.drained
         for line in self._open_lines(measures):
             place: tuple[object, ...] | None = line.backlog.place() if line.backlog.count else None
             if place is None:
@@ -133,9 +136,6 @@ class Lane:
             if best_place is None or place < best_place:
                 best, best_place = line, place
         return None if best is None else best.backlog.take()
-
-    def _drained(self, measures: Measures) -> bool:
-        return any(stage.queue in measures.drained for stage in self._lines)
 
     def _pass_others(self, now: datetime, measures: Measures) -> Queued | None:
         """Take a step that may pass others: for a floor, a boost, or its age."""
@@ -185,16 +185,21 @@ class Lane:
         known = self._service_seconds
         self._service_seconds = seconds if known is None else known + 0.05 * (seconds - known)
 
-    def complete(self, step: int, now: datetime) -> None:
-        """The order for a step was answered, or will never be."""
+    def complete(self, step: int, now: datetime) -> tuple[float, float | None]:
+        """The order for a step was answered, or will never be.
+
+        Return how long it has waited for a slot, and run, in seconds; None if nobody knows.
+        """
         out = self._out.pop(step)
         self.window.completed(now)
         out.line.out -= 1
         out.line.counts.ended += 1
-        if out.seconds is None:  # nobody said what it took
-            out.seconds = max(out.charged, 0.0)
+        seconds = out.seconds
+        if seconds is None:
             out.line.counts.failed += 1
-        self._charge(out.standing, out.seconds - out.charged)
+            return 0.0, None  # what was charged stays
+        self._charge(out.standing, seconds - out.charged)
+        return (now - out.at).total_seconds() - seconds, seconds
 
     def _accrue(self, running: Sequence[Out], now: datetime) -> None:
         """Charge for those that run for longer than was thought."""
@@ -223,9 +228,7 @@ class Lane:
                 for index in range(entry.index, entry.index + entry.left):
                     yield Ready(entry.job, entry.step, index)
 
-    def sample(
-        self, queue: str, slots: int, now: datetime, is_ready: Callable[[Ready], bool]
-    ) -> QueueSample:
+    def sample(self, slots: int, now: datetime, is_ready: Callable[[Ready], bool]) -> QueueSample:
         """Return the figures of the queue; what is ready no more is left out of them."""
         running = list(islice(self._out.values(), slots))  # queues are first in, first out
         self._accrue(running, now)
@@ -235,7 +238,7 @@ class Lane:
             for stage, line in self._lines.items()
         )
         return QueueSample(
-            queue=queue,
+            queue=self.queue,
             slots=slots,
             window=self.window.size,
             out=self.window.out,
