@@ -19,6 +19,7 @@ from warrener.domain.flow.window import ReleaseWindow
 
 _NO_TIME = timedelta(0)
 UNKNOWN_SECONDS = 1.0  # what a step is taken to cost before any was measured
+STAGES_KEPT_MAX = 1_000  # beyond these, stages of which nothing waits or is out are forgotten
 OLD_LOOKED_AT_MAX = 10_000  # entries that are ready no more, dropped in one sample
 
 
@@ -294,9 +295,15 @@ class Lane:
     def _line(self, standing: Standing) -> StageLine:
         line = self._lines.get(standing.stage)
         if line is None:
+            if len(self._lines) >= STAGES_KEPT_MAX:
+                self._forget_idle()
             backlog = Backlog(self._order, self._usage, self._numbers)
             line = self._lines[standing.stage] = StageLine(backlog, standing.remaining)
         return line
+
+    def _forget_idle(self) -> None:
+        lines = self._lines.items()
+        self._lines = {s: each for s, each in lines if each.backlog.count or each.out or each.held}
 
 
 def _since(entry: Entry) -> datetime:
