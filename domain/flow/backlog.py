@@ -41,6 +41,9 @@ class Entry:
         return Queued(ready, self.standing, self.since)
 
 
+Aged = tuple[datetime, int, Entry]  # since when it waits, its number in the queue, and what
+
+
 class Backlog:
     """The ready steps of one stage; all stages of a queue share `usage` and `numbers`."""
 
@@ -52,7 +55,7 @@ class Backlog:
         self.count = 0
         self._tiers: dict[int, _Tier] = {}
         self._top: int | None = None  # the highest tier, None if that is to be looked up
-        self._by_age: list[tuple[datetime, int, Entry]] = []
+        self._by_age: list[Aged] = []
 
     def add(self, entry: Entry) -> None:
         """Add a step, or a range of items."""
@@ -106,9 +109,9 @@ class Backlog:
         entry = self.oldest()
         return None if entry is None else self._take(entry)
 
-    def entries(self) -> Iterator[Entry]:
-        """Yield all that waits, those that became ready first before others."""
-        yield from (each[2] for each in sorted(self._by_age, key=_age) if each[2].left)
+    def by_age(self) -> Iterator[Aged]:
+        """Yield all that waits, in no order."""
+        return (each for each in self._by_age if each[2].left)
 
     def _take(self, entry: Entry) -> Queued:
         self.count -= 1
@@ -117,10 +120,6 @@ class Backlog:
             self._usage.serve(key)
             self._usage.leave(key)
         return entry.take()
-
-
-def _age(each: tuple[datetime, int, Entry]) -> tuple[datetime, int]:
-    return each[0], each[1]
 
 
 class _Tier:

@@ -69,10 +69,10 @@ class Lane:
         self._order, self._weights = order, weights
         self._usage = Usage()
         lines = list(self._lines.values())
-        entries = sorted((e for line in lines for e in line.backlog.entries()), key=_since)
+        aged = sorted(each for line in lines for each in line.backlog.by_age())
         for line in lines:
             line.backlog = Backlog(order, self._usage, self._numbers)
-        for entry in entries:
+        for _, _, entry in aged:
             self._lines[entry.standing.stage].backlog.add(entry)
 
     # --- what waits ------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ class Lane:
     def backlog(self) -> Iterator[Ready]:
         """Yield all ready steps that wait here."""
         for line in self._lines.values():
-            for entry in line.backlog.entries():
+            for _, _, entry in line.backlog.by_age():
                 if entry.index is None:
                     yield Ready(entry.job, entry.step)
                     continue
@@ -304,7 +304,3 @@ class Lane:
     def _forget_idle(self) -> None:
         lines = self._lines.items()
         self._lines = {s: each for s, each in lines if each.backlog.count or each.out or each.held}
-
-
-def _since(entry: Entry) -> datetime:
-    return entry.since
