@@ -50,6 +50,13 @@ TOPICS: dict[str, type[Event]] = {
     "UserActionWithdrawn:1": control_events.UserActionWithdrawn,
     "LimitChanged:1": control_events.LimitChanged,
     "FleetChanged:1": control_events.FleetChanged,
+    "FlowChanged:1": control_events.FlowChanged,
+    "FlowSampled:1": control_events.FlowSampled,
+    "StarvationDetected:1": control_events.StarvationDetected,
+    "StarvationEnded:1": control_events.StarvationEnded,
+    "MeasureProposed:1": control_events.MeasureProposed,
+    "MeasureTaken:1": control_events.MeasureTaken,
+    "MeasureEnded:1": control_events.MeasureEnded,
     "LogTaken:1": control_events.LogTaken,
     "EventPruned:1": events.EventPruned,
 }

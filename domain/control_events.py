@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
 from warrener.domain.definition.model import Rate
 from warrener.domain.events import Event
+from warrener.domain.flow.figures import FlowSample
+from warrener.domain.flow.incidents import Diagnosis, Measure, MeasureEnd, Victim
+from warrener.domain.flow.settings import FlowSettings
 from warrener.domain.payloads import Payload
 
 # --- user actions: one stream for each request ---------------------------------------------------
@@ -71,6 +75,66 @@ class FleetChanged(Event, frozen=True, kw_only=True, omit_defaults=True):
 
     slots: dict[str, int] = msgspec.field(default_factory=dict)
     endpoints: tuple[str, ...] = ()
+
+
+# --- the flow: what people set is one stream, samples another, and each incident has its own ------
+
+
+class FlowChanged(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """People have set how ready steps are released, and what is done about starvation."""
+
+    by: str = ""
+    reason: str = ""
+    settings: FlowSettings
+
+
+class FlowSampled(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """The figures of the flow now, and the incidents that are open."""
+
+    sample: FlowSample
+    incidents: tuple[UUID, ...] = ()
+
+
+class StarvationEvent(Event, frozen=True, kw_only=True):
+    """Base of the events of an incident's stream."""
+
+
+class StarvationDetected(StarvationEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """Steps wait beyond their bound. `evidence` are the figures that the diagnosis goes by."""
+
+    queue: str
+    diagnosis: Diagnosis
+    victims: tuple[Victim, ...]
+    evidence: dict[str, float | str] = msgspec.field(default_factory=dict)
+    since: datetime  # when the first of the victims became ready
+
+
+class StarvationEnded(StarvationEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """Nobody of an incident starves any longer, or it is diagnosed otherwise now."""
+
+    why: str = ""
+
+
+class MeasureProposed(StarvationEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """What would be done about an incident; with a `request` a person is asked whether to."""
+
+    measure: Measure
+    request: UUID | None = None
+
+
+class MeasureTaken(StarvationEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """Something is done about an incident, until a time at the latest."""
+
+    measure: Measure
+    until: datetime
+    by: str = ""  # who agreed, where a person was asked
+
+
+class MeasureEnded(StarvationEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """What was done about an incident is done no longer."""
+
+    measure: Measure
+    why: MeasureEnd
 
 
 # --- the log itself: one stream in each partition ----------------------------------------------

@@ -30,6 +30,8 @@ def limit_id(name: str) -> UUID:
 
 
 FLEET_ID = uuid5(NAMESPACE, "fleet")
+FLOW_ID = uuid5(NAMESPACE, "flow")
+FLOW_SAMPLES_ID = uuid5(NAMESPACE, "flow/samples")
 WRITERS_ID = uuid5(NAMESPACE, "writers")
 
 

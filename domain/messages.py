@@ -12,10 +12,12 @@ from msgspec import Meta
 
 from warrener.domain.definition.model import Rate, RetryRule
 from warrener.domain.events import Error, GivenStep, Selection
+from warrener.domain.flow.settings import IntakeMode, Mode
 from warrener.domain.payloads import MESSAGE_BYTES_MAX
 
 PROTOCOL_VERSION = 1
 DEFAULT_QUEUE = "default"
+QUEUES_MAX = 1_000  # that a worker announces
 
 # What is checked beside the types; `outcome` is text, so that it is one type everywhere else.
 Outcome = Annotated[
@@ -31,6 +33,7 @@ Time = Annotated[datetime, Meta(tz=True)]
 Said = Annotated[str, Meta(max_length=2_000)]
 Path = Annotated[str, Meta(min_length=1, max_length=300)]
 Key = Annotated[str, Meta(min_length=1, max_length=200)]
+Weight = Annotated[float, Meta(ge=0.001, le=10**6)]
 Cause = Annotated[str, Meta(min_length=1, max_length=500)]
 
 
@@ -108,10 +111,12 @@ class WorkerState(Message, frozen=True, kw_only=True, omit_defaults=True):
     host: str
     pid: int
     endpoints: Annotated[tuple[Name, ...], Meta(max_length=10_000)]
-    queues: Annotated[tuple[Name, ...], Meta(max_length=1_000)]  # as definitions call them
+    queues: Annotated[tuple[Name, ...], Meta(max_length=QUEUES_MAX)]  # as definitions call them
     slots: Slots
     busy: Slots = 0
     beat_seconds: Seconds = 10.0  # when to expect the next sign of life
+    # Queues that it could serve, since it knows endpoints of them, beside those it serves.
+    able: Annotated[tuple[Name, ...], Meta(max_length=QUEUES_MAX)] = ()
 
 
 class WorkerHello(WorkerState, frozen=True, kw_only=True, omit_defaults=True, tag="WorkerHello"):
@@ -142,6 +147,17 @@ class CallWorkers(Message, frozen=True, kw_only=True, omit_defaults=True, tag="C
 
     Routing key `worker.call`.
     """
+
+
+class AdviseWorker(Message, frozen=True, kw_only=True, omit_defaults=True, tag="AdviseWorker"):
+    """Serve these queues instead of your own until then. Routing key `worker.advise`.
+
+    It goes to every worker; only the named one acts. Without any queue it ends the advice at once.
+    """
+
+    worker: Name
+    queues: Annotated[tuple[Name, ...], Meta(max_length=100)]
+    until: Time
 
 
 class Command(Message, frozen=True, kw_only=True, omit_defaults=True):
@@ -254,6 +270,19 @@ class ChangeLimit(Steering, frozen=True, kw_only=True, omit_defaults=True, tag="
     burst: Annotated[int, Meta(ge=1, le=10**9)] | None = None
 
 
+class ChangeFlow(Steering, frozen=True, kw_only=True, omit_defaults=True, tag="ChangeFlow"):
+    """Ask to release by another policy, or to do something else about starvation.
+
+    What is None stays as it is. `weights` are those of fairness keys; they replace all others.
+    """
+
+    policy: Name | None = None
+    weights: dict[str, Weight] | None = None
+    mode: Mode | None = None
+    bound_seconds: Annotated[float, Meta(ge=0.1, le=10**7)] | None = None
+    intake: IntakeMode | None = None
+
+
 class WaitJob(Command, frozen=True, kw_only=True, omit_defaults=True, tag="WaitJob"):
     """Ask for the outcome of a root job, now or when it ends. Ask again if no answer comes."""
 
@@ -309,7 +338,7 @@ class EventNotice(Message, frozen=True, kw_only=True, omit_defaults=True, tag="E
     user_action: UserActionNotice | None = None
 
 
-ControlMessage = CancelStep | CallWorkers
+ControlMessage = CancelStep | CallWorkers | AdviseWorker
 FleetMessage = WorkerHello | WorkerBeat | WorkerBye
 SteeringMessage = (
     CancelJob
@@ -321,6 +350,7 @@ SteeringMessage = (
     | AdjustStep
     | AnswerUserAction
     | ChangeLimit
+    | ChangeFlow
 )
 InboxMessage = StepReport | Beat | SubmitJob | SteeringMessage | WaitJob | FleetMessage
 ReplyMessage = CommandReply | JobOutcome

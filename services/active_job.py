@@ -68,6 +68,7 @@ class ActiveJob:
                 deadline=job.deadline,
                 depth=job.depth,
                 remaining=self.plan.remaining[name],
+                endpoint=planned.definition.call or "",
             )
         return found
 

@@ -8,15 +8,17 @@ from uuid import UUID
 
 from warrener.domain import ids
 from warrener.domain import job as jobs
-from warrener.domain.control_events import LimitChanged
+from warrener.domain.control_events import FlowChanged, LimitChanged
 from warrener.domain.definition.check_words import is_rate, retry_problems
 from warrener.domain.errors import UnknownJob, UsageError
 from warrener.domain.events import JobAdjusted, JobPaused, JobResumed
+from warrener.domain.flow.settings import FlowSettings
 from warrener.domain.job_state import Job
 from warrener.domain.messages import (
     AdjustStep,
     AnswerUserAction,
     CancelJob,
+    ChangeFlow,
     ChangeLimit,
     PauseJob,
     RerunJob,
@@ -189,6 +191,30 @@ def _change_limit(turn: Turn, message: ChangeLimit, _: str) -> None:
     turn.batch.append(ids.limit_id(message.name), version, event)
 
 
+def _change_flow(turn: Turn, message: ChangeFlow, _: str) -> None:
+    known = turn.memory.flow_settings
+    wanted = FlowSettings(
+        policy=known.policy if message.policy is None else message.policy,
+        weights=known.weights if message.weights is None else message.weights,
+        mode=known.mode if message.mode is None else message.mode,
+        bound_seconds=known.bound_seconds
+        if message.bound_seconds is None
+        else message.bound_seconds,
+        intake=known.intake if message.intake is None else message.intake,
+    )
+    if wanted == known:
+        return
+    event = FlowChanged(
+        at=turn.batch.now,
+        cause=turn.cause,
+        by=message.by,
+        reason=message.reason,
+        settings=wanted,
+    )
+    turn.batch.append(ids.FLOW_ID, turn.memory.set_flow(event), event)
+    turn.flow.use(wanted)
+
+
 _HANDLERS: dict[type[Steering], Callable[[Turn, Any, str], None]] = {
     CancelJob: _cancel,
     PauseJob: _pause,
@@ -199,6 +225,7 @@ _HANDLERS: dict[type[Steering], Callable[[Turn, Any, str], None]] = {
     AdjustStep: _adjust,
     AnswerUserAction: _answer,
     ChangeLimit: _change_limit,
+    ChangeFlow: _change_flow,
 }
 
 VERBS: dict[type[Any], str] = {
@@ -222,4 +249,6 @@ def refusal(message: Any, reason: str) -> str:
         return f"cannot answer: {reason}"
     if isinstance(message, ChangeLimit):
         return f"cannot change limit {message.name}: {reason}"
+    if isinstance(message, ChangeFlow):
+        return f"cannot change the flow: {reason}"
     return reason

@@ -11,6 +11,7 @@ from warrener.domain import ids
 from warrener.domain.control_events import UserActionRequested
 from warrener.domain.messages import (
     AnswerUserAction,
+    ChangeFlow,
     ChangeLimit,
     Command,
     InboxMessage,
@@ -75,11 +76,11 @@ class Router:
         return self._logs.find(stream)
 
     def _for_all(self, delivery: Delivery, message: Command) -> Command | None:
-        """Return what every other partition must hear: a limit, and what shared causes wait for.
+        """Return what every other partition must hear: of limits, flow and shared causes.
 
         Clients send what concerns all to the first inbox; what came to another one is a copy.
         """
-        if isinstance(message, ChangeLimit):
+        if isinstance(message, ChangeLimit | ChangeFlow):
             return message if delivery.queue == inbox_queue(0) else None
         if isinstance(message, AnswerUserAction) and message.cause is None:
             cause = shared_cause(self._logs, self._partition, message.request)

@@ -16,7 +16,7 @@ import structlog
 
 from warrener.domain.errors import Conflict, StoredDataError, UsageError
 from warrener.domain.flow.lanes import Flow
-from warrener.domain.messages import AnswerUserAction, ChangeLimit, SteeringMessage
+from warrener.domain.messages import AnswerUserAction, ChangeFlow, ChangeLimit, SteeringMessage
 from warrener.domain.partitions import Logs
 from warrener.domain.ports import Clock, EventStore
 from warrener.domain.topology import results_queue
@@ -64,7 +64,7 @@ class StoreSteering(SteeringCalls):
 
     def _parts(self, command: SteeringMessage) -> Iterator[tuple[EventStore, SteeringMessage]]:
         """Yield the logs that a command is about, each with what is asked there."""
-        if isinstance(command, ChangeLimit):
+        if isinstance(command, ChangeLimit | ChangeFlow):
             yield from ((log, command) for log in each_log(self._logs))
         elif isinstance(command, AnswerUserAction):
             home = self._logs.find(command.request) or 0
@@ -102,7 +102,7 @@ class StoreSteering(SteeringCalls):
 
 def _load(log: EventStore, controller: Controller, command: SteeringMessage, now: datetime) -> None:
     """Load what the command may touch: a tree, or all that is open."""
-    if isinstance(command, AnswerUserAction | ChangeLimit):
+    if isinstance(command, AnswerUserAction | ChangeLimit | ChangeFlow):
         _load_all(controller, log.open_roots(), now)
         return
     root = root_of(log, command.job)

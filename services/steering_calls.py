@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -13,10 +13,12 @@ import msgspec
 from warrener.domain.definition.durations import rate as rate_of
 from warrener.domain.definition.model import RetryRule
 from warrener.domain.errors import UsageError
+from warrener.domain.flow.settings import IntakeMode, Mode
 from warrener.domain.messages import (
     AdjustStep,
     AnswerUserAction,
     CancelJob,
+    ChangeFlow,
     ChangeLimit,
     PauseJob,
     RerunJob,
@@ -147,6 +149,32 @@ class SteeringCalls(ABC):
             name=name, slots=slots, rate=wanted, burst=burst, by=_who(by), reason=reason
         )
         return self._ask(command, f"limit/{uuid4()}")
+
+    def change_flow(
+        self,
+        *,
+        policy: str | None = None,
+        weights: Mapping[str, float] | None = None,
+        mode: Mode | None = None,
+        bound_seconds: float | None = None,
+        intake: IntakeMode | None = None,
+        by: str | None = None,
+        reason: str = "",
+    ) -> bool:
+        """Release by another policy, or do something else about starvation; None stays as it is.
+
+        `weights` are those of fairness keys and replace all others.
+        """
+        command = ChangeFlow(
+            policy=policy,
+            weights=None if weights is None else dict(weights),
+            mode=mode,
+            bound_seconds=bound_seconds,
+            intake=intake,
+            by=_who(by),
+            reason=reason,
+        )
+        return self._ask(command, f"flow/{uuid4()}")
 
     def _ask(self, command: SteeringMessage, name: str) -> bool:
         return self.steer(checked(command), name)

@@ -14,10 +14,11 @@ import msgspec
 
 from warrener.domain import ids
 from warrener.domain import step as steps
-from warrener.domain.control_events import FleetChanged, LimitChanged
+from warrener.domain.control_events import FleetChanged, FlowChanged, LimitChanged
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import StoredDataError
 from warrener.domain.events import DefinitionStored
+from warrener.domain.flow.settings import DEFAULT_SETTINGS, FlowSettings
 from warrener.domain.job_state import Job
 from warrener.domain.limit_state import Waiter
 from warrener.domain.limits import Limits
@@ -35,8 +36,17 @@ LIMITS_KNOWN_MAX = 10_000
 class WorkingSet:
     """Jobs, steps and timers in memory."""
 
-    def __init__(self, store: EventStore, *, shares_limits: bool = False) -> None:
-        """Begin empty; `shares_limits` says that other partitions come under the same limits."""
+    def __init__(
+        self,
+        store: EventStore,
+        *,
+        shares_limits: bool = False,
+        flow_settings: FlowSettings = DEFAULT_SETTINGS,
+    ) -> None:
+        """Begin empty; `shares_limits` says that other partitions come under the same limits.
+
+        `flow_settings` hold as long as people have set nothing.
+        """
         self.store = store
         self.jobs: dict[UUID, ActiveJob] = {}
         self.steps: dict[UUID, Step] = {}  # begun and not ended
@@ -52,6 +62,7 @@ class WorkingSet:
         self._versions: dict[UUID, int] = {}  # of streams that only we write
         self._timers: list[tuple[datetime, UUID]] = []
         self._scheduled: dict[UUID, datetime] = {}  # the earliest timer of each
+        self.flow_settings = _flow_settings(store) or flow_settings
         self.fleet_served = _fleet_served(store)  # slots and endpoints, as the log has them
 
     def plan(self, definition: str) -> Plan:
@@ -150,6 +161,11 @@ class WorkingSet:
         self.limits.changed(change.name, change.at)
         return version
 
+    def set_flow(self, change: FlowChanged) -> int:
+        """People have set the flow; return the version of the event in its stream."""
+        self.flow_settings = change.settings
+        return self.next_version(ids.FLOW_ID)
+
     def next_version(self, stream: UUID) -> int:
         """Return the version of the next event of a stream that has no aggregate in memory."""
         known = self._versions.get(stream)
@@ -210,6 +226,13 @@ class WorkingSet:
                 yield about
             elif next_at is not None:
                 self.set_timer(next_at, about)
+
+
+def _flow_settings(store: EventStore) -> FlowSettings | None:
+    """Return what people have set, None if they never did."""
+    last = store.last(ids.FLOW_ID)
+    event = last.event if last is not None else None
+    return event.settings if isinstance(event, FlowChanged) else None
 
 
 def _fleet_served(store: EventStore) -> tuple[dict[str, int], tuple[str, ...]]:

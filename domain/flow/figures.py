@@ -41,14 +41,17 @@ class StageCounts(msgspec.Struct):
 class StageSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A stage at one time; counters are since the controller started, waits in seconds.
 
-    `held` are those that a limit (by `name/key` and what of it) or a pause holds back, `running` an
-    estimate. `oldest_priority` and `oldest_since` are those of the step that waits longest.
+    `held` counts those that are held back, by reason (such as `slots api/key`, `rate api/key` or
+    `paused`), and `held_wait` is the longest wait among them; `oldest_wait` is that of the others,
+    and `oldest_priority` the priority of who waits so long. `running` is an estimate.
     """
 
     job: str
     step: str
     ready: int = 0
+    endpoint: str = ""
     held: dict[str, int] = {}
+    held_wait: float = 0.0
     out: int = 0
     running: int = 0
     oldest_wait: float = 0.0
@@ -70,10 +73,17 @@ class StageSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class QueueSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A queue at one time. `served` counts releases by priority since the controller started."""
+    """A queue at one time. `served` counts releases by priority since the controller started.
+
+    `busy` slots are as the workers said last; `unknown` are endpoints of stages that no worker of
+    the queue knows.
+    """
 
     queue: str
+    workers: int = 0
     slots: int = 0
+    busy: int = 0
+    unknown: tuple[str, ...] = ()
     window: int = 0
     out: int = 0
     stages: tuple[StageSample, ...] = ()
@@ -81,10 +91,18 @@ class QueueSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class FlowSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The flow of a partition at one time."""
+    """The flow of a partition at one time.
+
+    `commit_seconds` and `confirm_seconds` are what the latest commits to the store, and the
+    latest confirmations of the broker, took at the worst; `unconfirmed` is how long what waits for
+    the broker has waited by now.
+    """
 
     at: datetime
     queues: tuple[QueueSample, ...] = ()
+    commit_seconds: float = 0.0
+    confirm_seconds: float = 0.0
+    unconfirmed: float = 0.0
 
 
 def percentile(values: Sequence[float], share: float) -> float:

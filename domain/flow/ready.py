@@ -49,6 +49,7 @@ class Standing(msgspec.Struct, frozen=True):
     deadline: datetime | None = None
     depth: int = 0
     remaining: int = 0
+    endpoint: str = ""
 
 
 class Queued(msgspec.Struct, frozen=True):

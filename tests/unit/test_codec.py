@@ -25,6 +25,7 @@ BASES = {
     events.JobEnded,
     step_events.StepEvent,
     control_events.UserActionEvent,
+    control_events.StarvationEvent,
 }
 
 

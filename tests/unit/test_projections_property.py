@@ -17,7 +17,16 @@ from support.scale import scaled
 from warrener.adapters.codec import TOPICS
 from warrener.adapters.memory_views import MemoryViewStore
 from warrener.domain import events
-from warrener.domain.control_events import LogTaken
+from warrener.domain.control_events import (
+    FlowChanged,
+    FlowSampled,
+    LogTaken,
+    MeasureEnded,
+    MeasureProposed,
+    MeasureTaken,
+    StarvationDetected,
+    StarvationEnded,
+)
 from warrener.domain.errors import StoreUnavailable
 from warrener.domain.events import FanOut
 from warrener.domain.step_events import (
@@ -326,4 +335,6 @@ def test_the_random_histories_have_every_event_that_changes_a_document() -> None
     found = {type(each.recorded.event) for log in logs for each in log}
 
     plain = {events.JobStarted, events.JobSucceeded, events.JobCancelled, events.EventPruned}
-    assert set(TOPICS.values()) - plain - {LogTaken} <= found
+    flow = {FlowChanged, FlowSampled, MeasureProposed, MeasureTaken, MeasureEnded}
+    flow |= {StarvationDetected, StarvationEnded}
+    assert set(TOPICS.values()) - plain - flow - {LogTaken} <= found
