@@ -120,18 +120,20 @@ class Record:
         """Add the figures of one time; workers have so many orders of each stage."""
         if len(self.times) >= SAMPLES_MAX:
             self._thin()
-        before = len(self.times)
+        found = {each.stage(lane.queue): each for lane in sample.queues for each in lane.stages}
+        for stage in found:
+            if stage not in self.stages:
+                self.stages[stage] = Series(len(self.times))
+        for stage, series in self.stages.items():
+            runs, now_there = running.get(stage, 0), found.get(stage)
+            if now_there is None:  # nothing of it is left
+                series.add(0, 0, 0.0)
+                continue
+            held = sum(now_there.held.values())
+            waiting = now_there.ready + held + now_there.out - runs
+            series.add(waiting, runs, now_there.oldest_wait)
         self.times.append(now)
         self.oldest_open.append(oldest_open)
-        for queue in sample.queues:
-            for each in queue.stages:
-                stage = each.stage(queue.queue)
-                series = self.stages.get(stage)
-                if series is None:
-                    series = self.stages[stage] = Series(before)
-                runs = running.get(stage, 0)
-                waiting = each.ready + sum(each.held.values()) + each.out - runs
-                series.add(waiting, runs, each.oldest_wait)
 
     def _thin(self) -> None:
         self.times, self.oldest_open = self.times[::2], self.oldest_open[::2]

@@ -78,7 +78,8 @@ def _distributions(row: Sequence[Any], records: Mapping[str, Record]) -> None:
 
 def _queues(axes: Any, policy: str, record: Record) -> None:
     stages = sorted(record.stages, key=lambda stage: -max(record.stages[stage].waiting, default=0))
-    shown = sorted(stages[:STAGES_MAX])
+    most = set(stages[:STAGES_MAX])
+    shown = [stage for stage in record.stages if stage in most]  # the first seen first
     if shown:
         waiting = [list(record.stages[stage].waiting) for stage in shown]
         axes.stackplot(record.times, waiting, labels=[_text(str(stage)) for stage in shown])
