@@ -65,7 +65,7 @@ class Backlog:
         number = next(self._numbers)
         self.count += entry.left
         if order.key is not None:
-            self._usage.arrive(key, entry.left)
+            self._usage.arrive(key)
         found = self._tiers.get(tier)
         if found is None:
             found = self._tiers[tier] = _Tier(self._usage if order.key is not None else None)
@@ -118,7 +118,8 @@ class Backlog:
         if self.order.key is not None:
             key = self.order.key(entry.standing)
             self._usage.serve(key)
-            self._usage.leave(key)
+            if entry.left == 1:
+                self._usage.leave(key)
         return entry.take()
 
 
