@@ -80,16 +80,20 @@ class Crews:
     """All workers, and the broker before them. `slots` are those that are there, by queue.
 
     `reports` are answers on their way, with the times at which they are known. `half_trip` is what
-    an order takes on its way, and an answer on its. `slowness` are factors of what attempts take,
-    `running` counts those that workers have.
+    an order takes on its way, and an answer on its; `hand_over` is what a slot takes from one order
+    to the next. `slowness` are factors of what attempts take, `running` counts those that workers
+    have.
     """
 
-    def __init__(self, agenda: Agenda, half_trip: float, lose: Callable[[Order], None]) -> None:
+    def __init__(
+        self, agenda: Agenda, half_trip: float, hand_over: float, lose: Callable[[Order], None]
+    ) -> None:
         """Begin with nobody; `lose` is called for orders that are lost."""
         self.slots: dict[str, int] = {}
         self.total = 0
         self.slot_seconds = 0.0  # of all workers that were there
         self.half_trip = half_trip
+        self.hand_over = hand_over
         self.slowness: dict[Stage, float] = {}
         self.running: dict[Stage, int] = {}
         self.reports: deque[tuple[float, Order]] = deque()
@@ -188,7 +192,7 @@ class Crews:
         if len(pool.running) < pool.total:
             following = pool.next_order()
             if following is not None:
-                self._start(following, pool, max(now, following.ready_at))
+                self._start(following, pool, max(now + self.hand_over, following.ready_at))
 
     def _start(self, order: Order, pool: Pool, at: float) -> None:
         seconds, stage = order.run.seconds, order.queued.standing.stage

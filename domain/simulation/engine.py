@@ -41,9 +41,9 @@ class Simulation:
     """A load, a fleet and settings; `run` plays it to its end, or up to `until`.
 
     An order reaches the broker half a `round_trip` after its release, and its answer the controller
-    half a `round_trip` after its end. `on_tick` is called in every second in which steps wait for
-    their release or for a worker. `eager` releases all that is ready at once: what has to wait does
-    so in the broker's queues.
+    half a `round_trip` after its end; a worker begins with the next one after a `hand_over`.
+    `on_tick` is called in every second in which steps wait for their release or for a worker.
+    `eager` releases all that is ready at once: what has to wait does so in the broker's queues.
 
     `on_tick` and what `call` plans may do anything: read `flow`, `limits`, `record` and `open`,
     change `flow.measures` and the settings (`flow.use`), and let workers come, go, vanish and
@@ -57,6 +57,7 @@ class Simulation:
         settings: FlowSettings = DEFAULT_SETTINGS,
         *,
         round_trip: float = ROUND_TRIP_SECONDS,
+        hand_over: float = 0.0,
         on_tick: Hook | None = None,
         limit_changes: Callable[[str], LimitChanged | None] = lambda _: None,
         orders: Mapping[str, ReleaseOrder] = ORDERS,
@@ -68,7 +69,7 @@ class Simulation:
         self.record = Record()
         self.limits = Limits(limit_changes)
         self._agenda = Agenda()
-        self.crews = Crews(self._agenda, round_trip / 2, self._lose)
+        self.crews = Crews(self._agenda, round_trip / 2, hand_over, self._lose)
         window_max = UNBOUNDED if eager else WINDOW_MAX
         self.flow = Flow(self._slots, settings, window_max, orders=orders)
         self._progress = Progress(self._agenda, self.flow, self.record, ids)
