@@ -65,7 +65,7 @@ class Site:
 
     def is_up_to_date(self) -> bool:
         positions = self.views.positions()
-        return len(positions) == 4 and min(positions.values()) == self.store.head()
+        return len(positions) == 5 and min(positions.values()) == self.store.head()
 
     def check(self) -> None:
         """The read models are what the log folds to."""
@@ -175,7 +175,13 @@ def test_an_event_in_the_way_is_told_by_once_and_by_doctor(site: Site) -> None:
 
     assert once.code == 4
     alarms = [json.loads(line) for line in once.err.splitlines() if "read_model.stopped" in line]
-    assert {alarm["model"] for alarm in alarms} == {"jobs", "history", "control", "attempts"}
+    assert {alarm["model"] for alarm in alarms} == {
+        "jobs",
+        "history",
+        "control",
+        "flow",
+        "attempts",
+    }
     checks = {each["check"]: each for each in json.loads(doctor.out)["checks"]}
     assert checks["views"]["state"] == "failed"
     assert "NewlyInvented" in checks["views"]["detail"]
