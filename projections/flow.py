@@ -106,6 +106,7 @@ def _flow(view: View | None, positioned: Positioned) -> View | None:
     elif isinstance(event, FlowSampled):
         fresh.before, fresh.sample = fresh.sample, bounded(event.sample)
         fresh.incidents = event.incidents[:OPEN_MAX]
+        fresh.slot = positioned.recorded.originator_version % POINTS_KEPT
     return fresh
 
 

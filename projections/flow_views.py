@@ -47,6 +47,7 @@ class FlowView(View, kw_only=True):
     sample: FlowSample | None = None
     before: FlowSample | None = None
     incidents: tuple[UUID, ...] = ()
+    slot: int = 0  # of the newest point
 
     @property
     def key(self) -> int:

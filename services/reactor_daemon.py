@@ -5,7 +5,7 @@ Several may run: they share the partitions, and take over from one that stops or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,6 +17,7 @@ import structlog
 from warrener.domain.errors import BrokerUnavailable, Conflict, StoreUnavailable
 from warrener.domain.fleet import Fleet
 from warrener.domain.flow.lanes import Flow
+from warrener.domain.flow.orders import ORDERS, Order
 from warrener.domain.limit_shares import LimitShares
 from warrener.domain.messages import CallWorkers
 from warrener.domain.partitions import Logs
@@ -62,10 +63,11 @@ class ReactorDaemon:
         clock: Clock,
         chance: Chance,
         limit_shares: LimitShares | None = None,
+        orders: Mapping[str, Order] = ORDERS,
         on_ready: Callable[[], None] = lambda: None,
         on_turn: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take the parts; several partitions need `limit_shares`.
+        """Take the parts; several partitions need `limit_shares`. `orders` are policies by name.
 
         `on_ready` is called once it stands by, `on_turn` now and then.
         """
@@ -74,6 +76,7 @@ class ReactorDaemon:
         self._broker = broker
         self._clock = clock
         self._chance = chance
+        self._orders = orders
         self._on_ready = on_ready
         self._on_turn = on_turn
         self._share = PartitionShare(
@@ -227,7 +230,7 @@ class ReactorDaemon:
 
     def _flow(self, partition: int, slots: Callable[[str], int]) -> Flow:
         """Return a fresh flow for a partition, whose windows it has to share with the others."""
-        flow = Flow(slots)
+        flow = Flow(slots, orders=self._orders)
         self._windows.use(partition, flow)
         return flow
 

@@ -54,6 +54,7 @@ def open_reactor(
     on_turn: Callable[[], None] = lambda: None,
 ) -> Iterator[ReactorDaemon]:
     """Put a reactor daemon together over logs that are open already."""
+    from warrener.services.policies import orders
     from warrener.services.reactor_daemon import ReactorDaemon
 
     with ExitStack() as stack:
@@ -70,6 +71,7 @@ def open_reactor(
             clock=open_clock(),
             chance=open_chance(),
             limit_shares=shares,
+            orders=orders(),
             on_ready=on_ready,
             on_turn=on_turn,
         )
