@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from typing import Any
 
@@ -18,6 +18,7 @@ from warrener.domain.control_events import (
     StarvationEnded,
     StarvationEvent,
 )
+from warrener.domain.events import Recorded
 from warrener.domain.flow.figures import FlowSample, QueueSample, StageSample
 from warrener.domain.flow.incidents import Measure
 from warrener.domain.ports import Positioned
@@ -212,6 +213,14 @@ def _incident(view: View | None, positioned: Positioned) -> View | None:
             made.state, made.ended_at, made.why = "ended", event.at, event.why
             fresh.measures = _with(fresh.measures, made)
     return fresh
+
+
+def told_incident(events: Iterable[Recorded]) -> IncidentView | None:
+    """Return what the stream of an incident tells, None if it is none."""
+    view: View | None = None
+    for recorded in events:
+        view = _incident(view, Positioned(recorded.originator_version, recorded)) or view
+    return view if isinstance(view, IncidentView) else None
 
 
 def _detected(view: View | None, positioned: Positioned, event: StarvationDetected) -> IncidentView:
