@@ -29,7 +29,9 @@ class Two(msgspec.Struct, frozen=True):
 
 
 class Told(msgspec.Struct, frozen=True):
-    """What is told of queues and stages beside their figures: open incidents, and series.
+    """What is told of queues and stages beside their figures: incidents, and series.
+
+    Incidents are open, or something is still done about them.
 
     `slots` are those that all workers give to each queue, where that is known.
     """
@@ -43,7 +45,8 @@ class Told(msgspec.Struct, frozen=True):
         return tuple(
             each.incident
             for each in self.incidents
-            if any((each.queue, victim.job, victim.step) == key for victim in each.victims)
+            if each.closed_at is None
+            and any((each.queue, victim.job, victim.step) == key for victim in each.victims)
         )
 
 
@@ -82,7 +85,7 @@ def flow_now(setting: FlowView | None, samples: Sequence[Two], told: Told) -> Fl
         reason=setting.reason,
         since=optional_time(setting.since),
         as_of=optional_time(max((each.at for each in latest), default=None)),
-        incidents=dict(Counter(each.diagnosis for each in told.incidents)),
+        incidents=dict(Counter(each.diagnosis for each in told.incidents if not each.closed_at)),
         measures=dict(Counter(measures)),
         queues=queues_of(samples, told),
         commit_seconds=max((each.commit_seconds for each in latest), default=0.0),
@@ -201,6 +204,11 @@ def _stage(key: Key, parts: Sequence[_StagePart], busy: float, told: Told) -> St
         share=sum(part.busy for part in parts) / busy if busy else 0.0,
         coming=sum(each.coming for each in gone_on),
         work_seconds=sum(each.work_seconds for each in gone_on),
+        arrived=sum(each.arrived for each in samples),
+        released=sum(each.released for each in samples),
+        ended=sum(each.ended for each in samples),
+        failed=sum(each.failed for each in samples),
+        busy_seconds=sum(each.busy_seconds for each in samples),
         incidents=told.incidents_of(key),
         series=told.series.get(key),
     )

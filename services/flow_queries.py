@@ -11,9 +11,11 @@ from warrener.projections.control_views import FLEET, FleetView
 from warrener.projections.flow_views import (
     FLOW,
     FLOW_POINTS,
+    INCIDENTS,
     POINTS_KEPT,
     FlowPointView,
     FlowView,
+    IncidentView,
 )
 from warrener.projections.ports import IncidentFilter, ViewStore
 from warrener.services.flow_figures import Key, Told, Two, flow_now
@@ -33,9 +35,7 @@ class FlowQueries:
     def flow(self, points: int) -> FlowNow:
         """Return settings and figures; each stage with a series of so many points at most."""
         found = self._found()
-        wanted = IncidentFilter(state="open", limit=INCIDENTS_MAX)
-        open_ones = self._views.find_incidents(wanted)
-        told = Told(self._slots(), open_ones, self._series(found, points))
+        told = Told(self._slots(), self._incidents(found), self._series(found, points))
         samples = [Two(view.sample, view.before) for view in found if view.sample is not None]
         return flow_now(_set_last(found), samples, told)
 
@@ -61,6 +61,13 @@ class FlowQueries:
         heard: Iterable[FleetView] = self._views.load({FLEET: self._partitions})[FLEET].values()
         newest = max(heard, key=lambda view: view.since, default=None)
         return {} if newest is None else newest.slots
+
+    def _incidents(self, found: Sequence[FlowView]) -> list[IncidentView]:
+        """Return the incidents that are open, or about which something is still done."""
+        wanted = IncidentFilter(state="open", limit=INCIDENTS_MAX)
+        open_ones = {view.incident: view for view in self._views.find_incidents(wanted)}
+        named = {each for view in found for each in view.incidents} - set(open_ones)
+        return [*open_ones.values(), *self._views.load({INCIDENTS: named})[INCIDENTS].values()]
 
     def _series(self, found: Sequence[FlowView], points: int) -> dict[Key, Series]:
         ages = range(min(points, POINTS_KEPT))

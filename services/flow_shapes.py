@@ -25,7 +25,8 @@ class StageFlow(Shape, frozen=True, kw_only=True):
     are with the workers and `running` (an estimate) run. Percentiles are of the latest waits, in
     several partitions the worst. `share` is the part of the time of workers of this queue that went
     to the stage, `coming` are the steps that those before it will bring, and `work_seconds` is what
-    all that asks of workers. `incidents` are open ones that have the stage among their victims.
+    all that asks of workers. `arrived` and what follows it count since the reactors started.
+    `incidents` are open ones that have the stage among their victims.
     """
 
     job: str
@@ -48,6 +49,11 @@ class StageFlow(Shape, frozen=True, kw_only=True):
     share: float
     coming: float
     work_seconds: float
+    arrived: int
+    released: int
+    ended: int
+    failed: int
+    busy_seconds: float  # of workers
     incidents: tuple[UUID, ...]
     series: Series | None
 

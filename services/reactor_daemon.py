@@ -66,10 +66,12 @@ class ReactorDaemon:
         orders: Mapping[str, Order] = ORDERS,
         on_ready: Callable[[], None] = lambda: None,
         on_turn: Callable[[], None] = lambda: None,
+        on_round: Callable[[Mapping[int, Reactor]], None] = lambda _: None,
     ) -> None:
         """Take the parts; several partitions need `limit_shares`. `orders` are policies by name.
 
-        `on_ready` is called once it stands by, `on_turn` now and then.
+        `on_ready` is called once it stands by, `on_turn` now and then, `on_round` after each round
+        with the reactors by partition.
         """
         self.identity = identity
         self._logs = logs
@@ -79,6 +81,7 @@ class ReactorDaemon:
         self._orders = orders
         self._on_ready = on_ready
         self._on_turn = on_turn
+        self._on_round = on_round
         self._share = PartitionShare(
             leases, identity.name, logs.count, lease_seconds=identity.lease_seconds
         )
@@ -133,6 +136,7 @@ class ReactorDaemon:
         if not self._reactors and not self._waiting():
             self._hang_up()  # or it would make queues anew that others are to miss
         if self._board is None:
+            self._on_round(self._reactors)
             return
         at_once = self._board.waiting or self._waiting()
         patience = SOON_SECONDS if self._balance.ask_soon else POLL_SECONDS
@@ -143,6 +147,7 @@ class ReactorDaemon:
                 with self._apart(partition):
                     self._balance.look_after(partition, self._share.held[partition], reactor)
                     reactor.turn()
+        self._on_round(self._reactors)
         self._tell()
 
     # --- partitions ------------------------------------------------------------------------------

@@ -84,8 +84,11 @@ class Flowing:
     # --- starvation ------------------------------------------------------------------------------
 
     @cached_property
-    def _open(self) -> list[IncidentView]:
-        """Return the incidents of the queue that were open at the latest sample and are still."""
+    def _named(self) -> list[IncidentView]:
+        """Return the incidents of the queue that the latest sample names.
+
+        They are open, or something is still done about them, or both are over since.
+        """
         last = self._past.last(ids.FLOW_SAMPLES_ID)
         if last is None or not isinstance(last.event, FlowSampled):
             return []
@@ -93,13 +96,15 @@ class Flowing:
         return [
             view
             for view, _ in zip(told, range(INCIDENTS_MAX), strict=False)
-            if view is not None and view.closed_at is None and view.queue == self._queue
+            if view is not None and view.queue == self._queue
         ]
 
     def starves(self) -> str:
         """Return the incident that the stage is a victim of and what is done, "" without one."""
-        for view in self._open:
-            if any((each.job, each.step) == (self._job.name, self._step) for each in view.victims):
+        for view in self._named:
+            if view.closed_at is None and any(
+                (each.job, each.step) == (self._job.name, self._step) for each in view.victims
+            ):
                 done = "; ".join(_told(each) for each in self._in_force(view))
                 return (
                     f"it starves: incident {view.incident} of {moment(view.opened_at)},"
@@ -109,7 +114,7 @@ class Flowing:
 
     def throttle(self, out: Sequence[Out]) -> Throttle | None:
         """Return what holds the stage back while so many orders for steps of its name are out."""
-        for view in self._open:
+        for view in self._named:
             for each in self._in_force(view):
                 measure = each.measure
                 ours = (measure.job, measure.step) == (self._job.name, self._step)
