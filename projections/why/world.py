@@ -28,6 +28,7 @@ class Out(msgspec.Struct):
     queue: str
     since: datetime
     limits: tuple[Held, ...]
+    released_at: datetime
     state: str = "released"
 
 
@@ -74,7 +75,8 @@ class World:
     def _step(self, step: UUID, event: Event) -> None:
         match event:
             case StepReleased():
-                self.out[step] = Out(event.job, event.path, event.queue, event.at, event.limits)
+                at, held = event.at, event.limits
+                self.out[step] = Out(event.job, event.path, event.queue, at, held, at)
                 self._take(step, event)
             case StepStarted():
                 if step in self.out:
