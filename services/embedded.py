@@ -57,7 +57,12 @@ class Embedded:
         self._inbox = broker.channel()
         self.reactor = Reactor(
             Controller(
-                store, lambda: Flow(lambda _: slots), chance, results_queue(), announces=False
+                store,
+                lambda: Flow(lambda _: slots),
+                chance,
+                results_queue(),
+                announces=False,
+                bounds_intake=False,
             ),
             store,
             broker.channel(),

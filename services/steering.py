@@ -121,4 +121,6 @@ def _load_all(controller: Controller, roots: Iterable[UUID], now: datetime) -> N
 
 
 def _lets_nothing_out() -> Flow:
-    return Flow(lambda _: 0, window_max=0)
+    flow = Flow(lambda _: 0, window_max=0)
+    flow.measures.intake_held = True
+    return flow
