@@ -85,8 +85,8 @@ class Controller:
 
     def forget(self) -> None:
         """Throw away everything in memory, as after a conflict; `recover` loads it again."""
-        self.memory = WorkingSet(self._store, **self._bounds)
         self.flow = self._new_flow()
+        self.memory = WorkingSet(self._store, flow_settings=self.flow.settings, **self._bounds)
         if self.memory.flow_settings != self.flow.settings:
             self.flow.use(self.memory.flow_settings)
         self.outbox = Outbox(
