@@ -67,6 +67,7 @@ class Embedded:
                 chance,
                 results_queue(),
                 announces=False,
+                bounds_intake=False,
             ),
             store,
             broker.channel(),

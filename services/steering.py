@@ -122,4 +122,6 @@ def _load_all(controller: Controller, roots: Iterable[UUID], now: datetime) -> N
 
 
 def _lets_nothing_out() -> Flow:
-    return Flow(lambda _: 0, window_max=0, orders=policies.orders())
+    flow = Flow(lambda _: 0, window_max=0, orders=policies.orders())
+    flow.measures.intake_held = True
+    return flow

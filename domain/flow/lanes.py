@@ -80,6 +80,10 @@ class Flow:
         lane.let_go(queued, reason)
         lane.add(queued, again=True)
 
+    def let_go(self, queued: Queued, reason: str) -> None:
+        """What was held back for a reason goes out at once, before all others."""
+        self._lane(queued.queue).let_go(queued, reason)
+
     def hold(self, queued: Queued, reason: str) -> None:
         """A step that was taken is held back for a reason: it waits elsewhere."""
         self._lane(queued.queue).hold(queued, reason)

@@ -14,15 +14,16 @@ from typing import Any
 from msgspec.structs import replace
 
 from warrener.domain import ids
-from warrener.domain.control_events import LimitChanged
 from warrener.domain.definition.model import Limit, Rate, Timeout
 from warrener.domain.errors import ExpressionError, PayloadError
 from warrener.domain.flow.ready import Queued, Ready, Stage, Standing
 from warrener.domain.flow.window import ReleaseWindow
-from warrener.domain.limits import Claim, changed
+from warrener.domain.limit_state import Claim
+from warrener.domain.limits import changed
 from warrener.domain.step import Step
 from warrener.domain.step_events import Held
 from warrener.domain.timers import Due, all_due
+from warrener.projections.why.caps import Orders, change_of, claims_of_step
 from warrener.projections.why.flowing import Flowing
 from warrener.projections.why.model import (
     BLOCKERS_MAX,
@@ -112,33 +113,29 @@ class Closer:
 
     def _all_claims(self) -> list[Claim]:
         limits = self._tale.planned(self._path).definition.limits
+        caps = claims_of_step(self._past, self._tale, self._path)
         if not limits:
-            return []
+            return caps
         try:
             keys = self._past.limit_keys(self._tale.job, self._tale.plan, self._path)
         except (ExpressionError, PayloadError):
             return []  # the step fails with that as soon as it is its turn
-        return [
-            Claim(limit, Held(limit.name, key)) for limit, key in zip(limits, keys, strict=True)
-        ]
+        own = [Claim(limit, Held(limit.name, key)) for limit, key in zip(limits, keys, strict=True)]
+        return [*own, *caps]
 
     def _whole_world(self) -> World:
-        world = World(self._claims)
+        world = World(self._claims, Orders(self._past).is_under)
         rated = any(self._changed(claim).rate is not None for claim in self._claims)
         world.fold(self._past.out(rated))
         for name in {claim.limit.name for claim in self._claims}:  # those from before that pass
-            change = self._change(name)
+            change = change_of(self._past, name)
             if change is not None:
                 world.changes[name] = change
         return world
 
-    def _change(self, name: str) -> LimitChanged | None:
-        last = self._past.last(ids.limit_id(name))
-        return last.event if last and isinstance(last.event, LimitChanged) else None
-
     def _changed(self, claim: Claim) -> Limit:
         """Return a limit as people have set it, else as its definition says."""
-        change = self._change(claim.limit.name)
+        change = change_of(self._past, claim.limit.name)
         return claim.limit if change is None else changed(claim.limit, change)
 
     # --- limits ----------------------------------------------------------------------------------
@@ -207,7 +204,7 @@ class Closer:
         )
 
     def _named(self, claim: Claim) -> str:
-        change = self._change(claim.held.name)
+        change = change_of(self._past, claim.held.name)
         set_by = f", as set at {moment(change.at)}{asked_by(change.by, '')}," if change else ""
         key = f" [{claim.held.key}]" if claim.limit.key is not None else ""
         return f"limit {claim.held.name}{key}{set_by}"
