@@ -1,7 +1,7 @@
 """What users ask about limits: what people changed, and what is in use now.
 
-Who is held back is told by the latest samples of the flow. Who holds a slot only the log tells: one
-pass over what may still be out, in every partition.
+Who is held back is told by the latest samples of the flow. Who holds a slot only the logs tell, see
+`services.limit_holders`.
 """
 
 from __future__ import annotations
@@ -23,13 +23,12 @@ from warrener.projections.control_views import LIMITS, LimitView
 from warrener.projections.flow_views import OTHERS
 from warrener.projections.ports import JobFilter, ViewStore
 from warrener.projections.views import JOBS, JobView
-from warrener.projections.why.world import World
 from warrener.services.control_shapes import LimitKey, LimitLine, LimitParts, RateLimit
 from warrener.services.flow_queries import FlowQueries
-from warrener.services.logs import each_log
+from warrener.services.limit_holders import RESERVED, Holders, holders_of
 from warrener.services.places import Places
 from warrener.services.shapes import optional_time
-from warrener.services.why import LogPast, Progress, moment_at
+from warrener.services.why import Progress
 
 LIMITS_MAX: Final = 1_000
 KEYS_MAX: Final = 100  # of one limit
@@ -66,7 +65,9 @@ class LimitQueries:
         uses: dict[str, _Use] = {}
         self._note_waiting(uses)
         if now is not None:
-            self._note_holders(uses, now, on_progress)
+            reserved = {each for each in changed if each.startswith(RESERVED)}
+            found = holders_of(self._logs, self._views, reserved, now, on_progress)
+            self._note_holders(uses, found)
         names = sorted({*changed, *uses} if name is None else {name} & {*changed, *uses})
         return [
             self._line(each, changed.get(each), uses.get(each), counted=now is not None)
@@ -91,19 +92,11 @@ class LimitQueries:
                 use.lacking[held[1].key] = held[0]
                 use.stage = stage.job, stage.step
 
-    def _note_holders(
-        self, uses: dict[str, _Use], now: datetime, on_progress: Progress | None
-    ) -> None:
-        for partition, log in enumerate(each_log(self._logs)):
-            moment = moment_at(log, None, now)
-            past = LogPast(log, moment, None, on_progress, partition)
-            world = World([])
-            world.fold(past.out(False))
-            for out in world.out.values():
-                for held in out.limits:
-                    use = uses.setdefault(held.name, _Use())
-                    use.holders[held.key] += 1
-                    use.holder = out.job, out.path
+    def _note_holders(self, uses: dict[str, _Use], holders: Holders) -> None:
+        for held, count in holders.counts.items():
+            use = uses.setdefault(held.name, _Use())
+            use.holders[held.key] += count
+            use.holder = holders.some.get(held.name)
 
     def _line(
         self, name: str, view: LimitView | None, use: _Use | None, *, counted: bool

@@ -169,7 +169,12 @@ def _keys(line: LimitLine) -> Any:
     rows = table("key", ">held", ">waiting", "for")
     for each in line.keys:
         held = "" if each.holders is None else str(each.holders)
-        rows.add_row(plain(each.key or "."), held, str(each.waiting), each.lacking or "")
+        rows.add_row(
+            plain("." if each.key in ("", "null") else each.key),
+            held,
+            str(each.waiting),
+            each.lacking or "",
+        )
     return rows
 
 

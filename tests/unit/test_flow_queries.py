@@ -333,13 +333,42 @@ def test_a_slot_that_was_given_back_is_held_no_more_and_a_change_is_told() -> No
     assert found.rate == RateLimit(count=5.0, seconds=1.0)
 
 
+def test_limits_with_reserved_names_are_held_by_all_that_they_bound() -> None:
+    history = History()
+    report, other = history.submit(LIMITED), history.submit(definition("other"), key="o")
+    waiting = history.submit(LIMITED, key="w")
+    for job in (report, other):
+        history.start(job)
+    release(history, report, "load", Held("api", "eu"), Held("@root", str(report)))
+    release(history, other, "only")
+    names = ("@root", "@jobs", "@jobs:report", "@job:other", "@step:report/load", "@queue:default")
+    for name in (*names, "@job:gone"):
+        history.change_limit(name, slots=9)
+
+    found = {line.name: line for line in asked_of_log(history).limits(holders_at=history.now)}
+
+    assert {name: found[name].holders for name in (*names, "@job:gone", "api")} == {
+        "@root": 2,
+        "@jobs": 2,
+        "@jobs:report": 1,
+        "@job:other": 1,
+        "@step:report/load": 1,
+        "@queue:default": 2,
+        "@job:gone": 0,
+        "api": 1,
+    }
+    assert {key.key for key in found["@root"].keys} == {str(report), str(other)}
+    assert str(waiting) not in {key.key for line in found.values() for key in line.keys}
+
+
 @pytest.mark.parametrize(
     ("reason", "found"),
     [
         ("slots api/eu", ("slots", Held("api", "eu"))),
         ("rate api/", ("rate", Held("api", ""))),
         ("slots per-account/a/b c", ("slots", Held("per-account", "a/b c"))),
-        ("slots @step:report/load/", ("slots", Held("@step:report/load", ""))),
+        ("slots @step:report/load/null", ("slots", Held("@step:report/load", "null"))),
+        ("slots @root/7", ("slots", Held("@root", "7"))),
         ("slots @job:report/", ("slots", Held("@job:report", ""))),
         ("slots @jobs", ("slots", Held("@jobs", ""))),
         ("paused", None),
