@@ -27,7 +27,8 @@ from warrener.services.turn import Chance
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 
-Coming = tuple[float, JobDefinition, dict[str, Any], dict[str, Any]]  # at, what, params, options
+# When a job comes, what it is, its parameters, and options of its submission.
+Coming = tuple[float, JobDefinition | Source, dict[str, Any], dict[str, Any]]
 
 
 class TimedRunner:
@@ -89,6 +90,10 @@ def _report(task: Task, began: datetime, due: datetime) -> StepReport:
     )
 
 
+def _source(what: JobDefinition | Source) -> Source:
+    return what if isinstance(what, Source) else Source(what)
+
+
 def record(coming: Sequence[Coming], slots: int, policy: str, queues: Sequence[str]) -> EventStore:
     """Run jobs as they come, to the end of all; return the store that has it all."""
     clock, store, chance = VirtualClock(START), MemoryEventStore(), random.Random(1)
@@ -106,7 +111,7 @@ def record(coming: Sequence[Coming], slots: int, policy: str, queues: Sequence[s
     )
     controller = embedded.reactor.controller
     messages = [
-        (at, submission(Source(what), params, key=f"job{number}", **options))
+        (at, submission(_source(what), params, key=f"job{number}", **options))
         for number, (at, what, params, options) in enumerate(coming)
     ]
     messages.reverse()
