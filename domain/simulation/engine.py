@@ -1,0 +1,274 @@
+"""The simulation: events in the order of their times, on a virtual clock.
+
+The release of steps and the limits are those that controllers use, `Flow` and `Limits`. What is
+left out are events, the store, and the time that a controller itself takes.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from functools import partial
+from itertools import count
+from typing import Final
+from uuid import UUID
+
+from warrener.domain.control_events import LimitChanged
+from warrener.domain.flow.lanes import Flow
+from warrener.domain.flow.orders import ORDERS
+from warrener.domain.flow.orders import Order as ReleaseOrder
+from warrener.domain.flow.ready import Queued, Ready
+from warrener.domain.flow.settings import DEFAULT_SETTINGS, FlowSettings
+from warrener.domain.flow.window import WINDOW_MAX
+from warrener.domain.limit_state import Waiter
+from warrener.domain.limits import Limits
+from warrener.domain.simulation.agenda import NEVER, Agenda, as_seconds
+from warrener.domain.simulation.crews import Crew, Crews, Order
+from warrener.domain.simulation.progress import Progress
+from warrener.domain.simulation.record import Record
+from warrener.domain.simulation.trace import TraceJob
+
+ROUND_TRIP_SECONDS: Final = 0.004
+STUCK_SECONDS: Final = 3_600.0  # if nothing happens for so long, and nothing is due, nothing will
+UNBOUNDED: Final = 10**9
+
+Hook = Callable[["Simulation"], None]
+
+
+class Simulation:
+    """A load, a fleet and settings; `run` plays it to its end, or up to `until`.
+
+    An order reaches the broker half a `round_trip` after its release, and its answer the controller
+    half a `round_trip` after its end. `on_tick` is called in every second in which steps wait for
+    their release. `eager` releases all that is ready at once: steps wait in the broker's queues.
+
+    `on_tick` and what `call` plans may do anything: read `flow`, `limits`, `record` and `open`,
+    change `flow.measures` and the settings (`flow.use`), and let workers come, go, vanish and
+    become slow (`crews`).
+    """
+
+    def __init__(
+        self,
+        jobs: Iterable[TraceJob],
+        crews: Iterable[Crew],
+        settings: FlowSettings = DEFAULT_SETTINGS,
+        *,
+        round_trip: float = ROUND_TRIP_SECONDS,
+        on_tick: Hook | None = None,
+        limit_changes: Callable[[str], LimitChanged | None] = lambda _: None,
+        orders: Mapping[str, ReleaseOrder] = ORDERS,
+        eager: bool = False,
+        until: float = NEVER,
+    ) -> None:
+        """Take jobs in the order of their submission."""
+        ids = count(1)
+        self.record = Record()
+        self.limits = Limits(limit_changes)
+        self._agenda = Agenda()
+        self.crews = Crews(self._agenda, round_trip / 2, self._lose)
+        slots = _unbounded if eager else self._slots
+        window_max = UNBOUNDED if eager else WINDOW_MAX
+        self.flow = Flow(slots, settings, window_max, orders=orders)
+        self._progress = Progress(self._agenda, self.flow, self.record, ids)
+        self.open = self._progress.open
+        self.held: deque[TraceJob] = deque()  # submissions, while intake is held
+        self._jobs: Iterator[TraceJob] = iter(jobs)
+        self._ids = ids
+        self._on_tick = on_tick
+        self._until = until
+        self._limited = False  # whether any limit was met yet
+        self._limits_due = NEVER
+        self._ticking = False
+        self._leaving = 0
+        self._happened_at = 0.0
+        for crew in crews:
+            self._plan(crew)
+
+    @property
+    def now(self) -> float:
+        """Return the seconds since the begin."""
+        return self._agenda.now
+
+    @property
+    def at(self) -> datetime:
+        """Return the time."""
+        return self._agenda.at
+
+    def call(self, at: float, what: Callable[[], None]) -> None:
+        """Plan a call for a time, in seconds since the begin."""
+        self._agenda.call(at, what)
+
+    # --- the loop --------------------------------------------------------------------------------
+
+    def run(self) -> Record:
+        """Play everything; return what was recorded."""
+        agenda, crews, progress = self._agenda, self.crews, self._progress
+        heap, reports = agenda.heap, crews.reports
+        coming = next(self._jobs, None)
+        while coming is not None or progress.open or self.held:
+            next_job = NEVER if coming is None else coming.at
+            next_report = reports[0][0] if reports else NEVER
+            due = min(next_job, next_report, heap[0][0] if heap else NEVER)
+            if due > self._until or (next_job == NEVER and self._is_stuck(due)):
+                break
+            if due == next_report:
+                agenda.set(due)
+                while reports and reports[0][0] <= due:
+                    self._take_report(reports.popleft()[1])
+            elif due == next_job:
+                assert coming is not None
+                agenda.set(due)
+                self._submit(coming)
+                coming = next(self._jobs, None)
+            else:
+                what = heapq.heappop(heap)[2]
+                if type(what) is Order:
+                    crews.end_work(what, due)
+                    continue
+                agenda.set(due)
+                what()
+            self._release_all()
+        self._finish()
+        return self.record
+
+    def _is_stuck(self, due: float) -> bool:
+        """Say whether nothing but ticks has happened for long, and nothing else is planned."""
+        if self.crews.reports or len(self._agenda.heap) > self._ticking + self._leaving:
+            self._happened_at = due
+        return due > self._happened_at + STUCK_SECONDS
+
+    def _finish(self) -> None:
+        self.crews.count_slots()
+        self.record.shares.close_interval(self._weights())
+        self.record.finish(self.now, self.crews.slot_seconds, self._progress.open_max)
+
+    def _submit(self, trace: TraceJob) -> None:
+        self._tick_later()
+        if self.flow.measures.intake_held or self.held:
+            self.held.append(trace)
+        else:
+            self._progress.accept(trace)
+
+    def _plan(self, crew: Crew) -> None:
+        slots = crew.workers * crew.slots
+        self.call(crew.since, partial(self.crews.change, crew.queues, slots))
+        if crew.until is not None:
+            self._leaving += 1
+            self.call(crew.until, partial(self._leave, crew.queues, slots))
+
+    def _leave(self, queues: tuple[str, ...], slots: int) -> None:
+        self._leaving -= 1
+        self.crews.change(queues, -slots)
+
+    # --- answers ---------------------------------------------------------------------------------
+
+    def _take_report(self, order: Order) -> None:
+        run, seconds = order.run, order.seconds
+        self.flow.measured(order.step, seconds, succeeded=run.succeeded)
+        self._complete(order, seconds)
+        self._progress.answered(order)
+
+    def _lose(self, order: Order) -> None:
+        """The controller learns that an order is lost."""
+        self._complete(order, 0.0)
+        self._progress.again(order)
+
+    def _complete(self, order: Order, seconds: float) -> None:
+        self.flow.completed(order.step, self._agenda.at)
+        if self._limited:
+            self.limits.give_back(order.step)
+        self.record.served(order.job.key, order.run.seconds, seconds)
+
+    # --- release, as `services.release` has it ---------------------------------------------------
+
+    def _release_all(self) -> None:
+        flow, at = self.flow, self._agenda.at
+        while True:
+            while (queued := flow.take(at)) is not None:
+                self._release(queued)
+            if not self._limited or not self._free_waiters():
+                return
+
+    def _release(self, queued: Queued) -> None:
+        ready, at = queued.ready, self._agenda.at
+        job = self._progress.open[ready.job]
+        shape = job.trace.shape
+        place = shape.places[ready.step]
+        step = shape.steps[place]
+        claims = step.claims
+        if ready.index is not None and step.item_claims:
+            claims = step.item_claims[ready.index]
+        step_id = UUID(int=next(self._ids))
+        if claims:
+            self._limited = True
+            blocker = self.limits.blocker(claims, at)
+            if blocker is not None:
+                reason = self.limits.reason(blocker)
+                self.flow.hold(queued, reason)
+                waiter = Waiter(queued, reason, self.flow.place(queued.standing))
+                self.limits.wait(blocker, waiter, claims)
+                return
+            self.limits.take(step_id, claims, at)
+        self.flow.released(step_id, queued, at)
+        if job.released_at is None:
+            job.released_at = self._agenda.now
+        self.crews.publish(Order(step_id, queued, job, place, job.run(place, ready.index)))
+
+    def _free_waiters(self) -> bool:
+        """Let those try again for whom a limit has room now; say whether there are any."""
+        freed = False
+        for waiter in self.limits.freed(self.at, self.flow.has_room):
+            self.flow.add_again(waiter.queued, waiter.reason)
+            freed = True
+        if not freed:
+            due = self.limits.next_due(self.at, self.flow.has_room)
+            seconds = NEVER if due is None else as_seconds(due)
+            if due is not None and not self.now < self._limits_due <= seconds:
+                self._limits_due = seconds
+                self.call(seconds, _nothing)
+        return freed
+
+    def _slots(self, queue: str) -> int:
+        return self.crews.slots.get(queue, 0)
+
+    # --- every second ----------------------------------------------------------------------------
+
+    def _tick_later(self) -> None:
+        if not self._ticking:
+            self._ticking = True
+            self.call(float(int(self.now) + 1), self._tick)
+
+    def _tick(self) -> None:
+        self._ticking = False
+        if not self.open and not self.held:
+            return
+        self._tick_later()
+        while self.held and not self.flow.measures.intake_held:
+            self._progress.accept(self.held.popleft())
+        if not self.limits.waiting() and not any(self.flow.waiting().values()):
+            return
+        if self.record.wants_sample(self.now):
+            oldest = next(iter(self.open.values()), None)
+            age = 0.0 if oldest is None else self.now - oldest.trace.at
+            self.record.sample(self.now, self.flow.sample(self.at, _always), age)
+            self.record.shares.close_interval(self._weights())
+        if self._on_tick is not None:
+            self._on_tick(self)
+
+    def _weights(self) -> list[float]:
+        weights = self.flow.settings.weights
+        return [weights.get(name, 1.0) for name in self.record.keys.names] if weights else []
+
+
+def _nothing() -> None:
+    """Only wake up."""
+
+
+def _unbounded(_: str) -> int:
+    return UNBOUNDED
+
+
+def _always(_: Ready) -> bool:
+    return True
