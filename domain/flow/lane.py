@@ -11,7 +11,13 @@ from uuid import UUID
 import msgspec
 
 from warrener.domain.flow.backlog import Backlog, Entry
-from warrener.domain.flow.figures import QueueSample, StageCounts, StageSample, percentile
+from warrener.domain.flow.figures import (
+    PAUSED,
+    QueueSample,
+    StageCounts,
+    StageSample,
+    percentile,
+)
 from warrener.domain.flow.orders import AGEING_SECONDS, AGEING_TURNS, Order
 from warrener.domain.flow.ready import Queued, Ready, Stage, Standing
 from warrener.domain.flow.settings import Measures
@@ -58,6 +64,7 @@ class Lane:
         self._lines: dict[Stage, StageLine] = {}
         self._out: dict[UUID, Out] = {}
         self._served: dict[int, int] = {}  # by priority
+        self._worked: dict[int, float] = {}
         self._turn = 0
         self._service_seconds: float | None = None  # of all stages, a moving mean
 
@@ -182,6 +189,7 @@ class Lane:
         out = self._out[step]
         out.seconds = seconds
         out.line.counts.measure(seconds, succeeded=succeeded)
+        self._work(out.standing.priority, seconds)
         known = self._service_seconds
         self._service_seconds = seconds if known is None else known + 0.05 * (seconds - known)
 
@@ -193,8 +201,12 @@ class Lane:
         out.line.counts.ended += 1
         if out.seconds is None:  # nobody said what it took
             out.seconds = max(out.charged, 0.0)
-            out.line.counts.failed += 1
+            out.line.counts.lose(out.seconds)
+            self._work(out.standing.priority, out.seconds)
         self._charge(out.standing, out.seconds - out.charged)
+
+    def _work(self, priority: int, seconds: float) -> None:
+        self._worked[priority] = self._worked.get(priority, 0.0) + seconds
 
     def _accrue(self, running: Sequence[Out], now: datetime) -> None:
         """Charge for those that run for longer than was thought."""
@@ -241,6 +253,7 @@ class Lane:
             out=self.window.out,
             stages=stages,
             served=dict(self._served),
+            worked=dict(self._worked),
         )
 
     def _sample_stage(
@@ -259,7 +272,8 @@ class Lane:
             ready=len(line.backlog),
             held={reason: sum(since.values()) for reason, since in line.held.items()},
             held_wait=max(
-                (now - min(since) for since in line.held.values()), default=_NO_TIME
+                (now - min(since) for why, since in line.held.items() if why != PAUSED),
+                default=_NO_TIME,
             ).total_seconds(),
             endpoint=line.endpoint,
             out=line.out,
@@ -275,6 +289,7 @@ class Lane:
             ended=counts.ended,
             failed=counts.failed,
             busy_seconds=counts.busy_seconds,
+            failed_seconds=counts.failed_seconds,
             remaining=line.remaining,
         )
 
