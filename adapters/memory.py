@@ -164,7 +164,8 @@ class MemoryChannel:
             found = self._broker.queue(queue)
             if found not in self._prefetch:
                 found.consumers.append(self)
-            self._room[found] = self._room.get(found, 0) + prefetch - self._prefetch.get(found, 0)
+                self._room[found] = -sum(held.queue is found for held in self._held.values())
+            self._room[found] += prefetch - self._prefetch.get(found, 0)
             self._prefetch[found] = prefetch
             found.dispatch()
 

@@ -162,7 +162,7 @@ class RabbitChannel:
             return poll
         self._io.give_back(back)
         kept: list[Delivery] = [d for d in poll.deliveries if d.queue not in self._left]
-        return Poll(kept, poll.confirmed, poll.lost)
+        return Poll(kept, poll.confirmed, poll.lost, poll.broken)
 
     def _check(self) -> None:
         if not self._open:

@@ -26,6 +26,7 @@ class Mailbox:
         self._heard_bytes = 0  # of those that need no acknowledgement
         self._confirmed: list[int] = []
         self._lost = False
+        self._broken = False
         self._error: BrokerUnavailable | None = None
         self._dead: BrokerUnavailable | None = None
         # Each is counted by one side only: the owner's, then those of the I/O thread.
@@ -72,6 +73,13 @@ class Mailbox:
         """Tell that queues have lost what they held."""
         with self._changed:
             self._lost = True
+            self._changed.notify()
+
+    def break_off(self) -> None:
+        """Tell that the connection was lost, and remove what came by it."""
+        self.take_back(lambda _: True)
+        with self._changed:
+            self._broken = True
             self._changed.notify()
 
     def fail(self, error: BrokerUnavailable, *, for_good: bool = False) -> None:
@@ -130,9 +138,10 @@ class Mailbox:
                 self._heard_bytes -= _heard(deliveries)
             confirmed, self._confirmed = self._confirmed, []
             lost, self._lost = self._lost, False
-        if not (deliveries or confirmed or lost):
+            broken, self._broken = self._broken, False
+        if not (deliveries or confirmed or lost or broken):
             self.check()  # else with the next call: what was taken must not be forgotten
-        return Poll(deliveries, confirmed, lost)
+        return Poll(deliveries, confirmed, lost, broken)
 
     def wait_until_settled(self, timeout_seconds: float) -> None:
         """Wait until the broker is answerable for all messages, or the time is over."""
@@ -142,9 +151,8 @@ class Mailbox:
                 self._changed.wait(SETTLE_SECONDS)
 
     def _has_news(self, count_max: int) -> bool:
-        return bool(
-            (count_max > 0 and self._arrived) or self._confirmed or self._lost or self._error
-        )
+        told = self._confirmed or self._lost or self._broken or self._error
+        return bool((count_max > 0 and self._arrived) or told)
 
 
 def _heard(deliveries: Iterable[Delivery]) -> int:

@@ -191,12 +191,13 @@ class Receiver:
 
     def _drop(self) -> None:
         """Let go of everything that came by the channel."""
+        if self._channel is not None:
+            self._mailbox.break_off()
         self._channel = None
         self._held.clear()
         self._to_ack.clear()
         self._fresh.clear()
         self._by_consumer.clear()
-        self._mailbox.take_back(lambda _: True)
 
     # --- taking part -----------------------------------------------------------------------------
 

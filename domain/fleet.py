@@ -42,6 +42,11 @@ class Fleet:
             known.update(member.state.endpoints)
         return dict(self._slots), tuple(sorted(known)[:ENDPOINTS_TOLD_MAX])
 
+    def movable(self, to: str) -> list[WorkerState]:
+        """Return the workers that do not serve a queue but could, by name."""
+        states = [self.members[name].state for name in sorted(self.members)]
+        return [state for state in states if to in state.able and to not in state.queues]
+
     def hear(self, message: FleetMessage, now: datetime) -> None:
         """Take what a worker announces."""
         known = self.members.get(message.worker)

@@ -17,6 +17,7 @@ from warrener.domain.payloads import MESSAGE_BYTES_MAX
 
 PROTOCOL_VERSION = 1
 DEFAULT_QUEUE = "default"
+QUEUES_MAX = 1_000  # that a worker announces
 
 # What is checked beside the types; `outcome` is text, so that it is one type everywhere else.
 Outcome = Annotated[
@@ -110,10 +111,12 @@ class WorkerState(Message, frozen=True, kw_only=True, omit_defaults=True):
     host: str
     pid: int
     endpoints: Annotated[tuple[Name, ...], Meta(max_length=10_000)]
-    queues: Annotated[tuple[Name, ...], Meta(max_length=1_000)]  # as definitions call them
+    queues: Annotated[tuple[Name, ...], Meta(max_length=QUEUES_MAX)]  # as definitions call them
     slots: Slots
     busy: Slots = 0
     beat_seconds: Seconds = 10.0  # when to expect the next sign of life
+    # Queues that it could serve, since it knows endpoints of them, beside those it serves.
+    able: Annotated[tuple[Name, ...], Meta(max_length=QUEUES_MAX)] = ()
 
 
 class WorkerHello(WorkerState, frozen=True, kw_only=True, omit_defaults=True, tag="WorkerHello"):
@@ -144,6 +147,17 @@ class CallWorkers(Message, frozen=True, kw_only=True, omit_defaults=True, tag="C
 
     Routing key `worker.call`.
     """
+
+
+class AdviseWorker(Message, frozen=True, kw_only=True, omit_defaults=True, tag="AdviseWorker"):
+    """Serve these queues instead of your own until then. Routing key `worker.advise`.
+
+    It goes to every worker; only the named one acts. Without any queue it ends the advice at once.
+    """
+
+    worker: Name
+    queues: Annotated[tuple[Name, ...], Meta(max_length=100)]
+    until: Time
 
 
 class Command(Message, frozen=True, kw_only=True, omit_defaults=True):
@@ -324,7 +338,7 @@ class EventNotice(Message, frozen=True, kw_only=True, omit_defaults=True, tag="E
     user_action: UserActionNotice | None = None
 
 
-ControlMessage = CancelStep | CallWorkers
+ControlMessage = CancelStep | CallWorkers | AdviseWorker
 FleetMessage = WorkerHello | WorkerBeat | WorkerBye
 SteeringMessage = (
     CancelJob

@@ -72,7 +72,10 @@ class Channel(Protocol):
         ...
 
     def leave(self, queue: str) -> None:
-        """Take no further part in a queue; what was not polled goes back, the rest stays ours."""
+        """Take no further part in a queue; what was not polled goes back, the rest stays ours.
+
+        It may be consumed again later.
+        """
         ...
 
     def subscribe(self, queue: str, exchange: str = "", patterns: Sequence[str] = ()) -> None:
@@ -110,12 +113,14 @@ class Poll(msgspec.Struct, frozen=True):
     """What a channel has for its owner.
 
     `lost` says that the broker has lost what queues held (they had to be declared anew): whatever
-    is still open must be sent again.
+    is still open must be sent again. `broken` says that the connection was lost: what came by
+    subscriptions meanwhile is missing.
     """
 
     deliveries: Sequence[Delivery] = ()
     confirmed: Sequence[int] = ()
     lost: bool = False
+    broken: bool = False
 
 
 class Broker(Protocol):

@@ -18,7 +18,7 @@ class StepEvent(Event, frozen=True, kw_only=True):
     path: str
 
 
-class Held(msgspec.Struct, frozen=True):
+class Held(msgspec.Struct, frozen=True, cache_hash=True):
     """A limit that an attempt holds a slot or took a token of: its name and evaluated key."""
 
     name: str

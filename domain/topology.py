@@ -21,7 +21,7 @@ QUARANTINE: Final = "warrener.quarantine"  # fanout: what nobody understands, ke
 POISON: Final = "warrener.poison"  # fanout: orders that were delivered too often
 EVENTS: Final = "warrener.events"  # topic: facts for others, such as `job.succeeded`
 FLEET: Final = "warrener.fleet"  # topic: `worker.hello`, `worker.beat`, `worker.bye`
-CONTROL: Final = "warrener.control"  # topic: `step.cancel`, `worker.call`, to every worker
+CONTROL: Final = "warrener.control"  # topic: `step.cancel`, `worker.*`, to every worker
 
 QUEUE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z", re.ASCII)
 DELIVERY_LIMIT: Final = 20  # how often a quorum queue hands out a message before it is poison

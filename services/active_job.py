@@ -19,6 +19,7 @@ from warrener.domain.scope import StepsView, job_variable
 from warrener.domain.step_events import StepFailed, StepOpened, StepReleased, StepSucceeded
 
 KEY_CHARACTERS_MAX = 200
+OF_ITEMS = frozenset({"item", "index"})  # variables that differ from item to item
 
 
 class Tree:
@@ -52,6 +53,7 @@ class ActiveJob:
         self._store = store
         self._params: Any = msgspec.UNSET
         self._item_scopes: dict[str, dict[str, Any]] = {}
+        self._keys_of_items: dict[str, list[str]] = {}  # of fan-outs, where all items have the same
         self._standings: dict[str, Standing] = {}
 
     def standing(self, name: str) -> Standing:
@@ -126,8 +128,14 @@ class ActiveJob:
         templates = self.plan.steps[name].limit_keys
         if not templates:
             return []
+        known = self._keys_of_items.get(name)
+        if known is not None:
+            return known
         scope = self.scope_of(name, index)
-        return [key_text(template.render(scope)) for template in templates]
+        keys = [key_text(template.render(scope)) for template in templates]
+        if index is not None and not any(each.variables & OF_ITEMS for each in templates):
+            self._keys_of_items[name] = keys
+        return keys
 
     def scope_of(self, name: str, index: int | None) -> dict[str, Any]:
         """Return what the expressions of a step, or of an item of it, see."""
@@ -137,6 +145,7 @@ class ActiveJob:
         """Let go of what an ended fan-out needed."""
         self.items.pop(name, None)
         self.collected.pop(name, None)
+        self._keys_of_items.pop(name, None)
         self._item_scopes.pop(name, None)
 
     def result(self, name: str) -> Any:

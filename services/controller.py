@@ -82,8 +82,10 @@ class Controller:
 
     def forget(self) -> None:
         """Throw away everything in memory, as after a conflict; `recover` loads it again."""
-        self.memory = WorkingSet(self._store, shares_limits=self._shares_limits)
         self.flow = self._new_flow()
+        self.memory = WorkingSet(
+            self._store, shares_limits=self._shares_limits, flow_settings=self.flow.settings
+        )
         if self.memory.flow_settings != self.flow.settings:
             self.flow.use(self.memory.flow_settings)
         self.outbox = Outbox(

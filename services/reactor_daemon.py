@@ -82,7 +82,7 @@ class ReactorDaemon:
         self._stopping = Event()
         self._board: Switchboard | None = None
         self._reactors: dict[int, Reactor] = {}
-        self._windows = SharedWindows()
+        self._windows = SharedWindows(self._working_reactors)
         self._balance = LimitBalance(limit_shares, logs.count, clock)
         self._next_status: datetime | None = None
         self._resting: dict[int, datetime] = {}  # partitions that failed, until when
@@ -227,9 +227,13 @@ class ReactorDaemon:
 
     def _flow(self, partition: int, slots: Callable[[str], int]) -> Flow:
         """Return a fresh flow for a partition, whose windows it has to share with the others."""
-        flow = Flow(slots)
+        flow = Flow(slots, on_answer=self._windows.answered)
         self._windows.use(partition, flow)
         return flow
+
+    def _working_reactors(self) -> int:
+        """Return how many reactors have partitions to work on."""
+        return min(len(self._share.members) or 1, self._logs.count)
 
     def _hand_over(self, partition: int) -> None:
         """Give a partition to another reactor, with all that was sent confirmed."""

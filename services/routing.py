@@ -76,7 +76,7 @@ class Router:
         return self._logs.find(stream)
 
     def _for_all(self, delivery: Delivery, message: Command) -> Command | None:
-        """Return what every other partition must hear: limits, the flow, and answers to shared causes.
+        """Return what every other partition must hear: of limits, flow and shared causes.
 
         Clients send what concerns all to the first inbox; what came to another one is a copy.
         """

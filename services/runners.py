@@ -39,6 +39,7 @@ class Task(msgspec.Struct, eq=False):
     stage: int = WAITING
     joined: tuple[int, ...] = ()
     beats: int = 0  # sent so far
+    queue: str = ""  # that it came by
 
 
 def attempt_of(order: RunStep) -> Attempt:

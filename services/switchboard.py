@@ -45,6 +45,7 @@ class Switchboard:
                 line.confirmed.append(batch)
         for line in self.lines:
             line.lost = line.lost or poll.lost
+            line.broken = line.broken or poll.broken
         for delivery in poll.deliveries:
             self._hand_over(delivery)
 
@@ -111,11 +112,12 @@ class Line:
         self.deliveries: deque[Delivery] = deque()
         self.confirmed: list[int] = []
         self.lost = False
+        self.broken = False
 
     @property
     def waiting(self) -> bool:
         """Say whether `poll` has something to return."""
-        return bool(self.deliveries or self.confirmed or self.lost)
+        return bool(self.deliveries or self.confirmed or self.lost or self.broken)
 
     def declare(self, queue: str) -> None:
         """Make sure that a durable queue exists."""
@@ -153,9 +155,9 @@ class Line:
             self._board.pump(timeout_seconds)
         count = min(count_max, len(self.deliveries))
         deliveries = [self.deliveries.popleft() for _ in range(count)]
-        confirmed, lost = self.confirmed, self.lost
-        self.confirmed, self.lost = [], False
-        return Poll(deliveries, confirmed, lost)
+        confirmed, lost, broken = self.confirmed, self.lost, self.broken
+        self.confirmed, self.lost, self.broken = [], False, False
+        return Poll(deliveries, confirmed, lost, broken)
 
     def ack(self, tags: Iterable[int]) -> None:
         """The deliveries are dealt with."""
@@ -175,7 +177,8 @@ class Line:
 
     def _has_for(self, count_max: int) -> bool:
         """Say whether a poll of so many deliveries has something to return."""
-        return bool((count_max and self.deliveries) or self.confirmed or self.lost)
+        told = self.confirmed or self.lost or self.broken
+        return bool((count_max and self.deliveries) or told)
 
     def _open_channel(self) -> Channel:
         if self not in self._board.lines:

@@ -1,23 +1,29 @@
-"""Shares the slots of the workers among the partitions that one reactor works on.
+"""Shares the slots of the workers among the partitions that one reactor works on, and with others.
 
 Each partition keeps a release window of its own; together they must not let out much more than
-the workers take, and none must keep the others from their part.
+the workers take, and none must keep the others from their part. How much of the slots is left to
+other reactors is told by how long orders wait for one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
+from math import ceil
 
 from warrener.domain.fleet import Fleet
 from warrener.domain.flow.lanes import Flow
+from warrener.domain.flow.pressure import Pressure
 
 
 class SharedWindows:
     """Tells each partition how many slots of a queue it may count on."""
 
-    def __init__(self) -> None:
-        """Begin without partitions."""
+    def __init__(self, reactors: Callable[[], int] = lambda: 1) -> None:
+        """Begin without partitions; `reactors` tells how many work at all."""
+        self._reactors = reactors
+        self._pressures: dict[str, Pressure] = {}
         self._fleets: dict[int, Fleet] = {}
         self._flows: dict[int, Flow] = {}
         self._known: dict[tuple[int, str], int] = {}  # of this round: it is asked for very often
@@ -26,6 +32,13 @@ class SharedWindows:
         """Add a partition with the fleet that it hears of; return what tells it its slots."""
         self._fleets[partition] = fleet
         return partial(self._slots, partition)
+
+    def answered(self, queue: str, waited: float, served: float, now: datetime) -> None:
+        """An order has waited at the broker, and run, for so many seconds."""
+        pressure = self._pressures.get(queue)
+        if pressure is None:
+            pressure = self._pressures[queue] = Pressure()
+        pressure.answered(waited, served, now, 1.0 / max(1, self._reactors()))
 
     def use(self, partition: int, flow: Flow) -> None:
         """A partition has a new flow, as after a conflict."""
@@ -50,6 +63,9 @@ class SharedWindows:
     def _slots(self, partition: int, queue: str) -> int:
         fleet = self._fleets.get(partition)
         slots = 0 if fleet is None else fleet.slots(queue)
+        pressure = self._pressures.get(queue)
+        if pressure is not None and pressure.part < 1.0:
+            slots = ceil(slots * pressure.part)
         if len(self._flows) < 2 or not slots:
             return slots
         key = (partition, queue)

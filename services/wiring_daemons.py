@@ -240,6 +240,8 @@ def open_worker(
             clock=clock,
             beat_seconds=options.beat_seconds,
             endpoints=tuple(served),
+            able=tuple(sorted(set(served.values()))),
+            fixed=options.fixed,
             trace=trace,
         )
         yield WorkerDaemon(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
 
@@ -17,12 +16,11 @@ import structlog
 
 from warrener.domain.messages import CallWorkers, CancelStep, RunStep
 from warrener.domain.ports import Channel, Clock, Delivery, Notice, Outgoing
-from warrener.domain.topology import CONTROL, orders_queue, worker_queue
+from warrener.domain.topology import CONTROL, worker_queue
 from warrener.services.runners import (
     REPORTED,
     RUNNING,
     WAITING,
-    Attempt,
     Finished,
     InlineRunner,
     Runner,
@@ -30,6 +28,7 @@ from warrener.services.runners import (
     attempt_of,
 )
 from warrener.services.worker_beats import BEAT_SECONDS, Beats
+from warrener.services.worker_hand import Hand
 from warrener.services.worker_memory import Cancellations, ReportCache
 from warrener.services.worker_orders import (
     decode_control,
@@ -39,6 +38,7 @@ from warrener.services.worker_orders import (
     read_order,
 )
 from warrener.services.worker_pace import Pace
+from warrener.services.worker_queues import ServedQueues
 from warrener.services.worker_threads import ThreadRunner
 
 __all__ = ["InlineRunner", "Runner", "ThreadRunner", "Worker", "decode_order"]
@@ -48,6 +48,7 @@ __all__ = ["InlineRunner", "Runner", "ThreadRunner", "Worker", "decode_order"]
 SLICE_SECONDS_MIN = 0.0005
 SLICE_SECONDS_MAX = 0.01
 UNCONFIRMED_MIN = 100  # reports that may wait for confirmation, however few slots there are
+CONTROL_KEYS = ("step.cancel", "worker.call", "worker.advise")
 
 log = structlog.get_logger()
 
@@ -70,14 +71,17 @@ class Worker:
         clock: Clock,
         beat_seconds: float = BEAT_SECONDS,
         endpoints: Sequence[str] = (),
+        able: Sequence[str] = (),
+        fixed: bool = False,
         at_point: Callable[[str], None] = _no_fault,
         trace: bool = False,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take part in the queues; per queue `2 * slots + 2` orders are held, or what is done soon.
 
-        `queues` are named as definitions name them. With `trace` each step is logged at debug
-        level. `seconds` is the clock of `time.monotonic`.
+        `queues` are named as definitions name them, as are those that it is `able` to serve when a
+        controller advises it to; a `fixed` one follows no advice. With `trace` each step is logged
+        at debug level. `seconds` is the clock of `time.monotonic`.
         """
         self.name = name
         self.runner = runner
@@ -89,9 +93,16 @@ class Worker:
         self._trace = trace
         self._seconds = seconds
         self._pace = Pace(slots)
-        self._queues = tuple(map(orders_queue, queues))
-        self._tasks: dict[Attempt, Task] = {}  # all in hand, at whatever stage
-        self._waiting: deque[Task] = deque()
+        self._served = served = ServedQueues(
+            channel,
+            queues,
+            able,
+            fixed=fixed,
+            clock=clock,
+            seconds=seconds,
+            moved=self._moved,
+        )
+        self._hand = Hand(channel)
         self._reports = ReportCache()
         self._cancellations = Cancellations()
         self._batches = count(1)
@@ -99,22 +110,29 @@ class Worker:
         self._signs: int | None = None  # the batch of the last signs of life, while unconfirmed
         self._draining = False
         self._beats = Beats(
-            name, queues, slots, clock=clock, beat_seconds=beat_seconds, endpoints=endpoints
+            name,
+            served.names,
+            slots,
+            clock=clock,
+            beat_seconds=beat_seconds,
+            endpoints=endpoints,
+            able=served.able,
         )
-        channel.subscribe(worker_queue(name), CONTROL, ["step.cancel", "worker.call"])
-        for queue in self._queues:
-            channel.declare(queue)
-            channel.consume(queue, self._pace.prefetch)
+        channel.subscribe(worker_queue(name), CONTROL, CONTROL_KEYS)
+        served.start(self._pace.prefetch)
 
     def turn(self, timeout_seconds: float = 0.0) -> bool:
         """Do what there is to do, waiting up to the timeout for it; say whether it was anything."""
         now = self._seconds()
+        if now >= self._served.until:
+            self._served.go_back("over")
         self._give_signs(now)
         if self._pace.look(self.reported, now):
             self._keep_pace()
         if self._pass(0.0, 0.0):
             return True
-        deadline, slice_seconds = now + timeout_seconds, SLICE_SECONDS_MIN
+        deadline = min(now + timeout_seconds, self._served.until)
+        slice_seconds = SLICE_SECONDS_MIN
         while (now := self._seconds()) < deadline:
             left = min(deadline, self._give_signs(now)) - now
             if self._pass(*self._waits(left, slice_seconds)):
@@ -127,18 +145,14 @@ class Worker:
         if self._draining:
             return
         self._draining = True
-        for queue in self._queues:
-            self._channel.leave(queue)
-        unbegun = [*self.runner.withdraw(), *self._waiting]
-        self._waiting.clear()
-        for task in unbegun:
-            self._give_back(task)
+        self._served.leave_all()
+        self._hand.sort_out(self.runner.withdraw(), self._served.takes)
         self._publish([self._beats.bye(self.runner.busy())], [])
 
     @property
     def drained(self) -> bool:
         """Say whether nothing is in hand, and all that was said is confirmed."""
-        return self._draining and not self._tasks and not self._unconfirmed
+        return self._draining and not self._hand.tasks and not self._unconfirmed
 
     def counts(self) -> dict[str, int]:
         """Return what became of orders so far."""
@@ -150,7 +164,7 @@ class Worker:
 
     def unfinished(self) -> list[RunStep]:
         """Return the orders in hand."""
-        return [task.order for task in self._tasks.values()]
+        return [task.order for task in self._hand.tasks.values()]
 
     def close(self) -> None:
         """Stop; orders that are not done go back to their queues."""
@@ -168,6 +182,8 @@ class Worker:
 
     def _pass(self, channel_seconds: float, runner_seconds: float) -> bool:
         polled = self._channel.poll(self._pace.prefetch, channel_seconds)
+        if polled.broken:
+            self._served.go_back("connection lost")
         for batch in polled.confirmed:
             self._confirm(batch)
         for delivery in polled.deliveries:
@@ -192,27 +208,27 @@ class Worker:
 
     def _take(self, delivery: Delivery, order: RunStep) -> None:
         """Take an order in hand, unless its attempt is in hand, reported or cancelled already."""
-        attempt = attempt_of(order)
-        known = self._tasks.get(attempt)
+        hand, attempt = self._hand, attempt_of(order)
+        known = hand.tasks.get(attempt)
         if known is not None:
             known.joined += (delivery.tag,)
         elif self._cancellations and order in self._cancellations:
             self._channel.ack([delivery.tag])
         elif (report := self._reports.get(attempt)) is not None:
-            task = self._tasks[attempt] = Task(delivery.tag, order, b"", attempt, stage=REPORTED)
+            task = hand.tasks[attempt] = Task(delivery.tag, order, b"", attempt, stage=REPORTED)
             self._publish([report], [(task, report)])
-        elif self._draining:
+        elif not self._served.takes(delivery.queue):
             self._channel.reject(delivery.tag, requeue=True)
         else:
-            task = self._tasks[attempt] = Task(delivery.tag, order, delivery.body, attempt)
-            self._waiting.append(task)
+            hand.add(Task(delivery.tag, order, delivery.body, attempt, queue=delivery.queue))
 
     def _hand_over(self) -> None:
-        unconfirmed = len(self._tasks) - len(self._waiting) - self.runner.busy()
+        hand = self._hand
+        unconfirmed = len(hand.tasks) - len(hand.waiting) - self.runner.busy()
         if unconfirmed >= max(UNCONFIRMED_MIN, 2 * self._pace.prefetch):
             return
-        while self._waiting and self.runner.room() > 0:
-            task = self._waiting.popleft()
+        while hand.waiting and self.runner.room() > 0:
+            task = hand.waiting.popleft()
             task.stage = RUNNING
             if self._trace:
                 log_step("step.started", task.order)
@@ -225,7 +241,7 @@ class Worker:
         for finished in done:
             task = finished.task
             if task.pulse.cancelled:
-                self._drop(task)
+                self._hand.drop(task)
             else:
                 task.stage = REPORTED
                 if self._trace:
@@ -245,7 +261,7 @@ class Worker:
         self._at_point("before-ack")
         tags: list[int] = []
         for task, report in reported:
-            del self._tasks[task.attempt]
+            del self._hand.tasks[task.attempt]
             self._reports.add(task.attempt, report)
             tags += (task.tag, *task.joined)
         self._channel.ack(tags)
@@ -263,10 +279,9 @@ class Worker:
         """Hold more orders or fewer; those that are too many now go back, for others to take."""
         if self._draining:
             return
-        for queue in self._queues:
-            self._channel.consume(queue, self._pace.prefetch)
-        while len(self._waiting) > len(self._queues) * self._pace.prefetch:
-            self._give_back(self._waiting.pop())
+        self._served.start(self._pace.prefetch)
+        while len(self._hand.waiting) > len(self._served.names) * self._pace.prefetch:
+            self._hand.give_back(self._hand.waiting.pop())
 
     # --- what does not come to a report ----------------------------------------------------------
 
@@ -274,19 +289,6 @@ class Worker:
         self.quarantined += 1
         log.warning("order.quarantined", message=delivery.message_id, reason=reason)
         self._channel.reject(delivery.tag, requeue=False, reason=reason)
-
-    def _drop(self, task: Task) -> None:
-        """Be done with a cancelled order: nobody waits for its report."""
-        del self._tasks[task.attempt]
-        self._channel.ack([task.tag, *task.joined])
-
-    def _give_back(self, task: Task) -> None:
-        if task.pulse.cancelled:
-            self._drop(task)
-            return
-        del self._tasks[task.attempt]
-        for tag in (task.tag, *task.joined):
-            self._channel.reject(tag, requeue=True)
 
     # --- control and signs of life ---------------------------------------------------------------
 
@@ -299,12 +301,19 @@ class Worker:
             return
         if isinstance(message, CallWorkers):
             self._beats.call()
-        else:
+        elif isinstance(message, CancelStep):
             self._cancel(message)
+        elif message.worker == self.name:
+            self._served.follow(message)
+
+    def _moved(self) -> None:
+        """Let go of what came by queues that were left, and tell the fleet."""
+        self._hand.sort_out(self.runner.withdraw(), self._served.takes)
+        self._beats.serve(self._served.names, self._served.able)
 
     def _cancel(self, cancel: CancelStep) -> None:
         self._cancellations.add(cancel)
-        for task in list(self._tasks.values()):
+        for task in list(self._hand.tasks.values()):
             order = task.order
             if (order.step, order.attempt) == (cancel.step, cancel.attempt):
                 self._cancel_task(task)
@@ -315,8 +324,8 @@ class Worker:
         self.cancelled += 1
         log_step("step.cancelled", task.order)
         if task.stage == WAITING:
-            self._waiting.remove(task)
-            self._drop(task)
+            self._hand.waiting.remove(task)
+            self._hand.drop(task)
         else:
             self.runner.cancel(task)
 
@@ -329,7 +338,7 @@ class Worker:
         if self._signs is not None:
             return math.inf
         if now >= self._beats.next_at:
-            due = self._beats.due(self._tasks.values(), self.runner.busy(), now)
+            due = self._beats.due(self._hand.tasks.values(), self.runner.busy(), now)
             if due:
                 self._signs = self._publish(due, [])
         return self._beats.next_at

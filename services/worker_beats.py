@@ -33,6 +33,7 @@ class Beats:
         clock: Clock,
         beat_seconds: float = BEAT_SECONDS,
         endpoints: Sequence[str] = (),
+        able: Sequence[str] = (),
     ) -> None:
         """Take what the worker announces; the first look is due at once."""
         self.next_at = 0.0
@@ -46,6 +47,7 @@ class Beats:
             "pid": os.getpid(),
             "endpoints": tuple(endpoints),
             "queues": tuple(queues),
+            "able": tuple(able),
             "slots": slots,
             "beat_seconds": beat_seconds,
         }
@@ -79,6 +81,11 @@ class Beats:
         """Have the worker announce itself at once: a reactor asks who is there."""
         if not self._gone:
             self.next_at = self._worker_at = 0.0
+
+    def serve(self, queues: Sequence[str], able: Sequence[str]) -> None:
+        """Announce other queues, at once."""
+        self._fields |= {"queues": tuple(queues), "able": tuple(able)}
+        self.call()
 
     def bye(self, busy: int) -> Notice:
         """Return what tells the fleet that this worker takes no more; it says nothing after it."""

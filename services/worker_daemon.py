@@ -29,7 +29,8 @@ log = structlog.get_logger()
 class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker daemon is told.
 
-    Without `queues` it serves those that its endpoints name. `children_tasks_max` and
+    Without `queues` it serves those that its endpoints name; a `fixed` one follows no advice to
+    serve others. `children_tasks_max` and
     `children_memory_bytes_max` are about child processes, and replace one that has had enough.
     """
 
@@ -38,6 +39,7 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     slots: int = 1
     name: str | None = None
     queues: tuple[str, ...] = ()
+    fixed: bool = False
     beat_seconds: float = BEAT_SECONDS
     drain_seconds: float = DRAIN_SECONDS
     children_tasks_max: int | None = None

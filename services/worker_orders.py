@@ -8,7 +8,14 @@ import msgspec
 import structlog
 
 from warrener.domain import ids
-from warrener.domain.messages import CallWorkers, CancelStep, ControlMessage, RunStep, decoder
+from warrener.domain.messages import (
+    AdviseWorker,
+    CallWorkers,
+    CancelStep,
+    ControlMessage,
+    RunStep,
+    decoder,
+)
 from warrener.domain.ports import Outgoing
 from warrener.domain.topology import RESULTS
 from warrener.services.runners import Finished
@@ -16,7 +23,7 @@ from warrener.services.runners import Finished
 log = structlog.get_logger()
 
 decode_order: Callable[[bytes], RunStep] = decoder(RunStep)
-decode_control: Callable[[bytes], CancelStep | CallWorkers] = decoder(ControlMessage)
+decode_control: Callable[[bytes], CancelStep | CallWorkers | AdviseWorker] = decoder(ControlMessage)
 _RESULTS = f"{RESULTS}."
 
 

@@ -36,8 +36,17 @@ LIMITS_KNOWN_MAX = 10_000
 class WorkingSet:
     """Jobs, steps and timers in memory."""
 
-    def __init__(self, store: EventStore, *, shares_limits: bool = False) -> None:
-        """Begin empty; `shares_limits` says that other partitions come under the same limits."""
+    def __init__(
+        self,
+        store: EventStore,
+        *,
+        shares_limits: bool = False,
+        flow_settings: FlowSettings = DEFAULT_SETTINGS,
+    ) -> None:
+        """Begin empty; `shares_limits` says that other partitions come under the same limits.
+
+        `flow_settings` hold as long as people have set nothing.
+        """
         self.store = store
         self.jobs: dict[UUID, ActiveJob] = {}
         self.steps: dict[UUID, Step] = {}  # begun and not ended
@@ -53,7 +62,7 @@ class WorkingSet:
         self._versions: dict[UUID, int] = {}  # of streams that only we write
         self._timers: list[tuple[datetime, UUID]] = []
         self._scheduled: dict[UUID, datetime] = {}  # the earliest timer of each
-        self.flow_settings = _flow_settings(store)
+        self.flow_settings = _flow_settings(store) or flow_settings
         self.fleet_served = _fleet_served(store)  # slots and endpoints, as the log has them
 
     def plan(self, definition: str) -> Plan:
@@ -219,10 +228,11 @@ class WorkingSet:
                 self.set_timer(next_at, about)
 
 
-def _flow_settings(store: EventStore) -> FlowSettings:
+def _flow_settings(store: EventStore) -> FlowSettings | None:
+    """Return what people have set, None if they never did."""
     last = store.last(ids.FLOW_ID)
     event = last.event if last is not None else None
-    return event.settings if isinstance(event, FlowChanged) else DEFAULT_SETTINGS
+    return event.settings if isinstance(event, FlowChanged) else None
 
 
 def _fleet_served(store: EventStore) -> tuple[dict[str, int], tuple[str, ...]]:

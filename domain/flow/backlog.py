@@ -41,6 +41,9 @@ class Entry:
         return Queued(ready, self.standing, self.since)
 
 
+Aged = tuple[datetime, int, Entry]  # since when it waits, its number in the queue, and what
+
+
 class Backlog:
     """The ready steps of one stage; all stages of a queue share `usage` and `numbers`."""
 
@@ -49,13 +52,10 @@ class Backlog:
         self.order = order
         self._usage = usage
         self._numbers = numbers
-        self._count = 0
+        self.count = 0
         self._tiers: dict[int, _Tier] = {}
         self._top: int | None = None  # the highest tier, None if that is to be looked up
-        self._by_age: list[tuple[datetime, int, Entry]] = []
-
-    def __len__(self) -> int:
-        return self._count
+        self._by_age: list[Aged] = []
 
     def add(self, entry: Entry) -> None:
         """Add a step, or a range of items."""
@@ -63,16 +63,16 @@ class Backlog:
         tier = 0 if order.tier is None else order.tier(standing)
         key = "" if order.key is None else order.key(standing)
         number = next(self._numbers)
-        self._count += entry.left
+        self.count += entry.left
         if order.key is not None:
-            self._usage.arrive(key, entry.left)
+            self._usage.arrive(key)
         found = self._tiers.get(tier)
         if found is None:
             found = self._tiers[tier] = _Tier(self._usage if order.key is not None else None)
             self._top = None
         found.add(key, order.rank(standing), number, entry)
         heapq.heappush(self._by_age, (entry.since, number, entry))
-        if len(self._by_age) > 2 * self._count + SPARE_ENTRIES:
+        if len(self._by_age) > 2 * self.count + SPARE_ENTRIES:
             self._by_age = [each for each in self._by_age if each[2].left]
             heapq.heapify(self._by_age)
 
@@ -109,21 +109,18 @@ class Backlog:
         entry = self.oldest()
         return None if entry is None else self._take(entry)
 
-    def entries(self) -> Iterator[Entry]:
-        """Yield all that waits, those that became ready first before others."""
-        yield from (each[2] for each in sorted(self._by_age, key=_age) if each[2].left)
+    def by_age(self) -> Iterator[Aged]:
+        """Yield all that waits, in no order."""
+        return (each for each in self._by_age if each[2].left)
 
     def _take(self, entry: Entry) -> Queued:
-        self._count -= 1
+        self.count -= 1
         if self.order.key is not None:
             key = self.order.key(entry.standing)
             self._usage.serve(key)
-            self._usage.leave(key)
+            if entry.left == 1:
+                self._usage.leave(key)
         return entry.take()
-
-
-def _age(each: tuple[datetime, int, Entry]) -> tuple[datetime, int]:
-    return each[0], each[1]
 
 
 class _Tier:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import count, islice
-from uuid import UUID
 
 import msgspec
 
@@ -26,6 +25,7 @@ from warrener.domain.flow.window import ReleaseWindow
 
 _NO_TIME = timedelta(0)
 UNKNOWN_SECONDS = 1.0  # what a step is taken to cost before any was measured
+STAGES_KEPT_MAX = 1_000  # beyond these, stages of which nothing waits or is out are forgotten
 OLD_LOOKED_AT_MAX = 10_000  # entries that are ready no more, dropped in one sample
 
 
@@ -53,8 +53,11 @@ class Out(msgspec.Struct, eq=False):
 class Lane:
     """The lane of one queue."""
 
-    def __init__(self, window: ReleaseWindow, order: Order, weights: Mapping[str, float]) -> None:
+    def __init__(
+        self, queue: str, window: ReleaseWindow, order: Order, weights: Mapping[str, float]
+    ) -> None:
         """Begin with nothing."""
+        self.queue = queue
         self.window = window
         self.waiting = 0
         self._order = order
@@ -62,7 +65,7 @@ class Lane:
         self._usage = Usage()
         self._numbers = count()
         self._lines: dict[Stage, StageLine] = {}
-        self._out: dict[UUID, Out] = {}
+        self._out: dict[int, Out] = {}  # by the numbers of their steps, the oldest first
         self._served: dict[int, int] = {}  # by priority
         self._worked: dict[int, float] = {}
         self._turn = 0
@@ -73,10 +76,10 @@ class Lane:
         self._order, self._weights = order, weights
         self._usage = Usage()
         lines = list(self._lines.values())
-        entries = sorted((e for line in lines for e in line.backlog.entries()), key=_since)
+        aged = sorted(each for line in lines for each in line.backlog.by_age())
         for line in lines:
             line.backlog = Backlog(order, self._usage, self._numbers)
-        for entry in entries:
+        for _, _, entry in aged:
             self._lines[entry.standing.stage].backlog.add(entry)
 
     # --- what waits ------------------------------------------------------------------------------
@@ -108,7 +111,7 @@ class Lane:
 
     def may_take(self, measures: Measures) -> bool:
         """Say whether a step waits whose stage may have more orders out."""
-        return any(len(line.backlog) for line in self._open_lines(measures))
+        return any(line.backlog.count for line in self._open_lines(measures))
 
     def take(self, now: datetime, measures: Measures) -> Queued | None:
         """Take the step that goes next, None if measures let none out."""
@@ -120,19 +123,20 @@ class Lane:
 
     def _open_lines(self, measures: Measures) -> Iterator[StageLine]:
         throttled = measures.throttled
+        if not throttled:
+            yield from self._lines.values()
+            return
         for stage, line in self._lines.items():
-            if throttled and stage in throttled and line.out >= throttled[stage]:
+            if stage in throttled and line.out >= throttled[stage]:
                 continue
             yield line
 
     def _in_order(self, measures: Measures) -> Queued | None:
         best: StageLine | None = None
         best_place: tuple[object, ...] | None = None
-        drained = bool(measures.drained) and self._drained(measures)
+        drained = self.queue in measures.drained
         for line in self._open_lines(measures):
-            if not len(line.backlog):
-                continue
-            place: tuple[object, ...] | None = line.backlog.place()
+            place: tuple[object, ...] | None = line.backlog.place() if line.backlog.count else None
             if place is None:
                 continue
             if drained:
@@ -140,9 +144,6 @@ class Lane:
             if best_place is None or place < best_place:
                 best, best_place = line, place
         return None if best is None else best.backlog.take()
-
-    def _drained(self, measures: Measures) -> bool:
-        return any(stage.queue in measures.drained for stage in self._lines)
 
     def _pass_others(self, now: datetime, measures: Measures) -> Queued | None:
         """Take a step that may pass others: for a floor, a boost, or its age."""
@@ -169,7 +170,7 @@ class Lane:
 
     # --- what is out -----------------------------------------------------------------------------
 
-    def release(self, step: UUID, queued: Queued, at: datetime, *, again: bool = False) -> None:
+    def release(self, step: int, queued: Queued, at: datetime, *, again: bool = False) -> None:
         """An order for a step went out; `again` says that this is only learnt now."""
         standing = queued.standing
         line = self._line(standing)
@@ -184,7 +185,7 @@ class Lane:
         line.counts.waits.append((at - queued.since).total_seconds())
         self._served[standing.priority] = self._served.get(standing.priority, 0) + 1
 
-    def measure(self, step: UUID, seconds: float, *, succeeded: bool) -> None:
+    def measure(self, step: int, seconds: float, *, succeeded: bool) -> None:
         """The attempt of a step has taken so many seconds of a worker."""
         out = self._out[step]
         out.seconds = seconds
@@ -193,17 +194,23 @@ class Lane:
         known = self._service_seconds
         self._service_seconds = seconds if known is None else known + 0.05 * (seconds - known)
 
-    def complete(self, step: UUID, now: datetime) -> None:
-        """The order for a step was answered, or will never be."""
+    def complete(self, step: int, now: datetime) -> tuple[float, float | None]:
+        """The order for a step was answered, or will never be.
+
+        Return how long it has waited for a slot, and run, in seconds; None if nobody knows.
+        """
         out = self._out.pop(step)
         self.window.completed(now)
         out.line.out -= 1
         out.line.counts.ended += 1
-        if out.seconds is None:  # nobody said what it took
-            out.seconds = max(out.charged, 0.0)
-            out.line.counts.lose(out.seconds)
-            self._work(out.standing.priority, out.seconds)
-        self._charge(out.standing, out.seconds - out.charged)
+        seconds = out.seconds
+        if seconds is None:
+            lost = max(out.charged, 0.0)
+            out.line.counts.lose(lost)
+            self._work(out.standing.priority, lost)
+            return 0.0, None  # what was charged stays
+        self._charge(out.standing, seconds - out.charged)
+        return (now - out.at).total_seconds() - seconds, seconds
 
     def _work(self, priority: int, seconds: float) -> None:
         self._worked[priority] = self._worked.get(priority, 0.0) + seconds
@@ -228,16 +235,14 @@ class Lane:
     def backlog(self) -> Iterator[Ready]:
         """Yield all ready steps that wait here."""
         for line in self._lines.values():
-            for entry in line.backlog.entries():
+            for _, _, entry in line.backlog.by_age():
                 if entry.index is None:
                     yield Ready(entry.job, entry.step)
                     continue
                 for index in range(entry.index, entry.index + entry.left):
                     yield Ready(entry.job, entry.step, index)
 
-    def sample(
-        self, queue: str, slots: int, now: datetime, is_ready: Callable[[Ready], bool]
-    ) -> QueueSample:
+    def sample(self, slots: int, now: datetime, is_ready: Callable[[Ready], bool]) -> QueueSample:
         """Return the figures of the queue; what is ready no more is left out of them."""
         running = list(islice(self._out.values(), slots))  # queues are first in, first out
         self._accrue(running, now)
@@ -247,7 +252,7 @@ class Lane:
             for stage, line in self._lines.items()
         )
         return QueueSample(
-            queue=queue,
+            queue=self.queue,
             slots=slots,
             window=self.window.size,
             out=self.window.out,
@@ -269,7 +274,7 @@ class Lane:
         return StageSample(
             job=stage.job,
             step=stage.step,
-            ready=len(line.backlog),
+            ready=line.backlog.count,
             held={reason: sum(since.values()) for reason, since in line.held.items()},
             held_wait=max(
                 (now - min(since) for why, since in line.held.items() if why != PAUSED),
@@ -306,10 +311,12 @@ class Lane:
     def _line(self, standing: Standing) -> StageLine:
         line = self._lines.get(standing.stage)
         if line is None:
+            if len(self._lines) >= STAGES_KEPT_MAX:
+                self._forget_idle()
             backlog = Backlog(self._order, self._usage, self._numbers)
             line = self._lines[standing.stage] = StageLine(backlog, standing.remaining)
         return line
 
-
-def _since(entry: Entry) -> datetime:
-    return entry.since
+    def _forget_idle(self) -> None:
+        lines = self._lines.items()
+        self._lines = {s: each for s, each in lines if each.backlog.count or each.out or each.held}

@@ -18,6 +18,12 @@ from warrener.domain.flow.ready import Queued, Ready, Standing
 from warrener.domain.flow.settings import DEFAULT_SETTINGS, FlowSettings, Measures
 from warrener.domain.flow.window import WINDOW_MAX, ReleaseWindow
 
+OnAnswer = Callable[[str, float, float, datetime], None]  # queue, waited, served, now
+
+
+def _told_nobody(queue: str, waited: float, served: float, now: datetime) -> None:
+    """Do nothing."""
+
 
 class Flow:
     """The backlog and the release window of every queue."""
@@ -29,12 +35,15 @@ class Flow:
         window_max: int = WINDOW_MAX,
         *,
         orders: Mapping[str, Order] = ORDERS,
+        on_answer: OnAnswer = _told_nobody,
     ) -> None:
         """Take the number of slots of a queue and what people have set.
 
         No window grows beyond `window_max` orders. A policy that is not among `orders` is taken for
-        the default: whoever wrote it is not installed here.
+        the default: whoever wrote it is not installed here. `on_answer` hears how long orders have
+        waited at the broker.
         """
+        self._on_answer = on_answer
         self.settings = settings
         self.measures = Measures()
         self._slots = slots
@@ -42,7 +51,7 @@ class Flow:
         self._orders = orders
         self._revision = 0
         self._lanes: dict[str, Lane] = {}
-        self._lane_of: dict[UUID, Lane] = {}  # orders that are out
+        self._lane_of: dict[int, Lane] = {}  # orders that are out, by the numbers of their steps
 
     def use(self, settings: FlowSettings) -> None:
         """Go on by other settings; what waits is ordered anew."""
@@ -108,20 +117,22 @@ class Flow:
 
     def released(self, step: UUID, queued: Queued, at: datetime, *, again: bool = False) -> None:
         """An order for a step went out; `again` says that this is only learnt now."""
-        lane = self._lane_of[step] = self._lane(queued.queue)
-        lane.release(step, queued, at, again=again)
+        lane = self._lane_of[step.int] = self._lane(queued.queue)
+        lane.release(step.int, queued, at, again=again)
 
     def measured(self, step: UUID, seconds: float, *, succeeded: bool) -> None:
         """The attempt of a step has taken so many seconds of a worker."""
-        lane = self._lane_of.get(step)
+        lane = self._lane_of.get(step.int)
         if lane is not None:
-            lane.measure(step, seconds, succeeded=succeeded)
+            lane.measure(step.int, seconds, succeeded=succeeded)
 
     def completed(self, step: UUID, now: datetime) -> None:
         """The order for a step was answered, or will never be."""
-        lane = self._lane_of.pop(step, None)
+        lane = self._lane_of.pop(step.int, None)
         if lane is not None:
-            lane.complete(step, now)
+            waited, served = lane.complete(step.int, now)
+            if served is not None:
+                self._on_answer(lane.queue, waited, served, now)
 
     # --- figures ---------------------------------------------------------------------------------
 
@@ -148,7 +159,7 @@ class Flow:
         """Return the figures of all queues; entries that are not ready any more are left out."""
         samples: list[QueueSample] = []
         for queue, lane in self._lanes.items():
-            samples.append(lane.sample(queue, self._slots(queue), now, is_ready))
+            samples.append(lane.sample(self._slots(queue), now, is_ready))
         return FlowSample(at=now, queues=tuple(samples))
 
     def _order(self) -> Order:
@@ -158,5 +169,5 @@ class Flow:
         lane = self._lanes.get(queue)
         if lane is None:
             window = ReleaseWindow(partial(self._slots, queue), self._window_max)
-            lane = self._lanes[queue] = Lane(window, self._order(), self.settings.weights)
+            lane = self._lanes[queue] = Lane(queue, window, self._order(), self.settings.weights)
         return lane

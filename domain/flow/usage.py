@@ -13,22 +13,22 @@ class Usage:
     def __init__(self) -> None:
         """Begin with nothing used."""
         self._times: dict[str, float] = {}
-        self._waiting: dict[str, int] = {}  # key -> steps that wait
+        self._waiting: dict[str, int] = {}  # key -> entries of backlogs that wait
         self._now = 0.0  # of the key that was served last
 
     def time(self, key: str) -> float:
         """Return the virtual time of a key."""
         return self._times.get(key, self._now)
 
-    def arrive(self, key: str, count: int = 1) -> None:
-        """Steps of a key wait now."""
+    def arrive(self, key: str) -> None:
+        """An entry of a key waits now."""
         before = self._waiting.get(key, 0)
         if not before:
             self._times[key] = max(self._times.get(key, self._now), self._now)
-        self._waiting[key] = before + count
+        self._waiting[key] = before + 1
 
     def leave(self, key: str) -> None:
-        """A step of a key waits no more."""
+        """An entry of a key waits no more."""
         left = self._waiting.get(key, 0) - 1
         if left > 0:
             self._waiting[key] = left

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from warrener import endpoint
 
 
@@ -28,3 +30,8 @@ def join(x: str, y: str) -> str:
 @endpoint("bench.length")
 def length(xs: list[str]) -> int:
     return len(xs)
+
+
+@endpoint("bench.sleep")
+def sleep(seconds: float) -> None:
+    time.sleep(seconds)

@@ -17,6 +17,13 @@ Queues = Annotated[
     list[str] | None,
     _option("--queues", "Q,..", "Queues to serve. Default: those that the endpoints name."),
 ]
+Fixed = Annotated[
+    bool,
+    typer.Option(
+        "--fixed",
+        help="Serve no other queues for a time when the controller advises it, to relieve them.",
+    ),
+]
 Slots = Annotated[
     int | None,
     _option(

@@ -471,6 +471,43 @@ def test_after_leaving_a_queue_what_was_polled_stays_and_the_rest_goes_to_others
     assert receive(staying, 0) == []
 
 
+def test_a_queue_that_was_left_can_be_consumed_again_and_nothing_of_it_is_lost(
+    broker: Tidy, sender: Channel
+) -> None:
+    coming_back = consumer(broker, prefetch=2)
+    send(sender, "a", "b", "c", "d")
+    held = receive(coming_back, 2)
+    coming_back.leave(WORK)
+    send(sender, "e")
+    assert receive(coming_back, 0) == []
+
+    coming_back.consume(WORK, 2)
+
+    coming_back.ack([delivery.tag for delivery in held])
+    then = receive(coming_back, 2)  # what is held now counts, and what was held before does not
+    coming_back.ack([delivery.tag for delivery in then])
+    last = receive(coming_back, 1)
+    assert ids([*held, *then, *last]) == ["a", "b", "c", "d", "e"]
+
+
+def test_other_queues_are_served_on_while_one_is_left_and_consumed_again(
+    broker: Tidy, sender: Channel
+) -> None:
+    channel = consumer(broker)
+    channel.consume(OTHER, 100)
+    channel.leave(WORK)
+    send(sender, "w")
+    send(sender, "o", queue=OTHER)
+    assert ids(receive(channel, 1)) == ["o"]
+
+    channel.consume(WORK, 100)
+    channel.leave(OTHER)
+    send(sender, "p", queue=OTHER)
+
+    assert ids(receive(channel, 1)) == ["w"]
+    assert ids(receive(consumer(broker, queue=OTHER), 1)) == ["p"]
+
+
 def test_a_rejected_message_comes_into_the_quarantine_unchanged_with_its_reason(
     broker: Tidy, sender: Channel
 ) -> None:

@@ -16,7 +16,7 @@ from warrener.adapters.rabbitmq import RabbitBroker, RabbitChannel
 from warrener.adapters.rabbitmq_admin import RabbitAdmin
 from warrener.adapters.rabbitmq_url import target_of
 from warrener.domain.errors import BrokerUnavailable, UsageError
-from warrener.domain.ports import Delivery, Outgoing
+from warrener.domain.ports import Delivery, Outgoing, Poll
 from warrener.domain.topology import ORDERS, QUARANTINE, REASON_HEADER, SOURCE_HEADER, orders_queue
 
 WORK = orders_queue("work")
@@ -82,6 +82,20 @@ def test_after_its_connections_are_killed_a_channel_goes_on_and_old_tags_do_noth
 
     assert (again.message_id, again.redelivered) == ("m", True)
     assert (third.message_id, third.redelivered) == ("m", True)
+
+
+def test_a_lost_connection_is_told_once_and_only_then(
+    server: PrivateRabbit, vhost: str, channel: RabbitChannel
+) -> None:
+    send(channel, "m")
+    assert not channel.poll(10, 0.05).broken
+
+    kill_connections(server, vhost)
+
+    eventually(lambda: channel.poll(0, 0.05).broken, "the break", WAIT_SECONDS)
+    polls: list[Poll] = []
+    eventually(lambda: polls.append(channel.poll(1, 0.05)) or polls[-1].deliveries, "m again")
+    assert not any(poll.broken for poll in polls)
 
 
 def test_what_is_published_while_the_virtual_host_is_away_arrives_and_the_loss_is_told(

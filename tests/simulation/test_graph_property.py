@@ -14,6 +14,7 @@ from support.strategies import cases
 
 from warrener.domain import ids
 from warrener.domain.definition.model import JobDefinition
+from warrener.domain.flow.settings import FlowSettings
 from warrener.domain.states import STEP_ENDED
 from warrener.domain.step_events import StepFailed
 from warrener.services.outcomes import outcome as outcome_of
@@ -35,7 +36,7 @@ def check(driver: Driver, model: Model, job_id: UUID) -> None:
 @settings(max_examples=scaled(CASES), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cases())
 def test_the_core_and_the_model_agree_after_every_report(case: Case) -> None:
-    driver, model = Driver(), Model(case)
+    driver, model = Driver(settings=FlowSettings(policy="fifo")), Model(case)
     definition = msgspec.convert(case.definition, JobDefinition)
 
     job_id = driver.submit(definition, case.params)

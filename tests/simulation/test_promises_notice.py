@@ -166,7 +166,7 @@ def project_half(patch: pytest.MonkeyPatch) -> None:
         (accept_late_reports, "G2 G4"),
         (same_tokens, "G3"),
         (release_twice, "G4"),
-        (renew_nothing, "G4"),
+        (renew_nothing, "G4 Conflict"),
         (begin_too_early, "G5"),
         (send_nothing_again, "G6"),
         (wait_for_nobody, "Replay G6"),

@@ -33,6 +33,7 @@ class HandChannel:
         self.consumed: dict[str, int] = {}
         self.left: list[str] = []
         self.subscribed: dict[str, tuple[str, tuple[str, ...]]] = {}
+        self.broken = False  # tell so with the next poll
         self.closed = False
 
     def declare(self, queue: str) -> None:
@@ -43,6 +44,7 @@ class HandChannel:
 
     def leave(self, queue: str) -> None:
         self.left.append(queue)
+        self.consumed.pop(queue, None)
 
     def subscribe(self, queue: str, exchange: str = "", patterns: Any = ()) -> None:
         self.subscribed[queue] = (exchange, tuple(patterns))
@@ -57,7 +59,8 @@ class HandChannel:
         deliveries = [self.incoming.popleft() for _ in range(min(count_max, len(self.incoming)))]
         confirmed = list(self.confirmations)
         self.confirmations.clear()
-        return Poll(deliveries, confirmed)
+        broken, self.broken = self.broken, False
+        return Poll(deliveries, confirmed, broken=broken)
 
     def ack(self, tags: Any) -> None:
         self.acked.extend(tags)

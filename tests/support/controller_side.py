@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 import msgspec
 from support.endpoints_orders import order
 from support.log_checks import eventually
 
-from warrener.domain.messages import Beat, CancelStep, FleetMessage, RunStep, StepReport
+from warrener.domain.messages import (
+    AdviseWorker,
+    Beat,
+    CancelStep,
+    FleetMessage,
+    RunStep,
+    StepReport,
+)
 from warrener.domain.ports import Broker, Notice, Outgoing
 from warrener.domain.topology import (
     CONTROL,
@@ -54,13 +62,25 @@ class ControllerSide:
     def send_again(self, *runs: RunStep) -> None:
         self.send_bytes(*map(msgspec.json.encode, runs))
 
-    def send_bytes(self, *bodies: bytes) -> None:
-        self._channel.publish([Outgoing(WORK, body, f"m{n}") for n, body in enumerate(bodies)])
+    def send_bytes(self, *bodies: bytes, queue: str = WORK) -> None:
+        self._channel.publish([Outgoing(queue, body, f"m{n}") for n, body in enumerate(bodies)])
+
+    def send_to(self, queue: str, endpoint: str, path: str, **args: Any) -> RunStep:
+        """Send an order to a queue, by the name that definitions use."""
+        run = order(endpoint, _path=path, **args)
+        self.send_bytes(msgspec.json.encode(run), queue=orders_queue(queue))
+        return run
 
     def cancel(self, run: RunStep) -> None:
         message = CancelStep(job=run.job, step=run.step, attempt=run.attempt)
         body = msgspec.json.encode(message)
         self._channel.publish([Notice(CONTROL, "step.cancel", body, "cancel")])
+
+    def advise(self, worker: str, *queues: str, seconds: float = 3_600.0) -> None:
+        """Advise a worker to serve queues for some seconds."""
+        until = datetime.now(UTC) + timedelta(seconds=seconds)
+        body = msgspec.json.encode(AdviseWorker(worker=worker, queues=queues, until=until))
+        self._channel.publish([Notice(CONTROL, "worker.advise", body, "advice")])
 
     def hear(self) -> None:
         """Take what has come."""

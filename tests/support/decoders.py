@@ -52,9 +52,11 @@ HELLO = {
     "pid": 1,
     "endpoints": [],
     "queues": ["default"],
+    "able": ["fetch"],
     "slots": 1,
 }
 CANCEL = {"type": "CancelStep", "job": JOB, "step": JOB, "attempt": 1}
+ADVICE = {"type": "AdviseWorker", "worker": "w", "queues": ["default"], "until": TIME}
 REPLY = {"type": "CommandReply", "command": "c", "job": JOB}
 SUBMIT = {"type": "SubmitJob", "key": "k", "definition": "{}", "params": None}
 ASKING = {**REPORT, "outcome": "user_action", "user_action": {"action": "a", "cause": "c"}}
@@ -69,7 +71,7 @@ STEERING = [
     {"type": "AnswerUserAction", "request": JOB, "data": [1]},
     {"type": "ChangeLimit", "name": "api", "slots": 3, "rate": [20, 60], "burst": 5},
 ]
-VALID = [REPORT, ORDER, HELLO, CANCEL, REPLY, SUBMIT, ASKING, *STEERING]
+VALID = [REPORT, ORDER, HELLO, CANCEL, ADVICE, REPLY, SUBMIT, ASKING, *STEERING]
 
 
 def taken(body: bytes) -> list[Any]:

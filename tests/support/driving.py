@@ -17,6 +17,7 @@ from warrener.domain import step as steps
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.events import Error
 from warrener.domain.flow.lanes import Flow
+from warrener.domain.flow.settings import DEFAULT_SETTINGS, FlowSettings
 from warrener.domain.job_state import Job
 from warrener.domain.messages import Beat, RunStep, StepReport, UserActionAsked
 from warrener.domain.ports import EventStore, Notice, Outgoing
@@ -34,12 +35,16 @@ PLENTY = 1_000
 class Driver:
     """One controller, its store, and the orders that are out, by path."""
 
-    def __init__(self, store: EventStore | None = None) -> None:
+    def __init__(
+        self, store: EventStore | None = None, settings: FlowSettings = DEFAULT_SETTINGS
+    ) -> None:
         self.store = store or MemoryEventStore()
         self.now = START
         tokens = count()
         chance = Chance(token=lambda: f"{next(tokens):032x}", jitter=lambda: 0.5)
-        self.controller = Controller(self.store, lambda: Flow(lambda _: PLENTY), chance, "results")
+        self.controller = Controller(
+            self.store, lambda: Flow(lambda _: PLENTY, settings), chance, "results"
+        )
         self.orders: list[RunStep] = []
         self.sent: list[Outgoing | Notice] = []  # all but the orders
         self.batches: list[Batch] = []

@@ -66,3 +66,26 @@ def test_a_beat_of_a_worker_nobody_knew_makes_it_known():
     fleet.hear(state(WorkerBeat), NOW)
 
     assert fleet.slots("fetch") == 4
+
+
+def test_workers_that_could_serve_a_queue_and_do_not_can_be_moved_to_it():
+    fleet = Fleet()
+    fleet.hear(state(worker="w2", able=("parse", "load")), NOW)
+    fleet.hear(state(worker="w1", able=("parse",)), NOW)
+    fleet.hear(state(worker="there", queues=("parse",), able=("fetch",)), NOW)
+    fleet.hear(state(worker="both", queues=("parse",), able=("parse",)), NOW)
+    fleet.hear(state(worker="unable"), NOW)
+
+    assert [each.worker for each in fleet.movable("parse")] == ["w1", "w2"]
+    assert [each.worker for each in fleet.movable("load")] == ["w2"]
+    assert fleet.movable("fetch") == [fleet.members["there"].state]
+
+
+def test_a_worker_that_was_moved_can_be_moved_no_more_but_back():
+    fleet = Fleet()
+    fleet.hear(state(able=("parse",)), NOW)
+
+    fleet.hear(state(WorkerBeat, queues=("parse",), able=("fetch",)), later(1))
+
+    assert fleet.movable("parse") == []
+    assert [each.worker for each in fleet.movable("fetch")] == ["w1"]

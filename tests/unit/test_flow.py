@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.ready import QUEUE, START, queued, standing
 
+from warrener.domain.flow.lane import STAGES_KEPT_MAX
 from warrener.domain.flow.lanes import Flow
 from warrener.domain.flow.orders import AGEING_SECONDS, AGEING_TURNS, ORDERS
 from warrener.domain.flow.ready import Queued, Ready, Stage
@@ -318,3 +319,19 @@ def test_a_sample_has_what_waits_what_is_held_and_what_is_out() -> None:
     again = flow.sample(seconds(9), lambda _: True).queues[0].stages[0]
     assert (again.ended, again.failed, again.busy_seconds, again.service_seconds) == (1, 1, 4, 4)
     assert (again.arrived, again.ready, again.held) == (5, 3, {})
+
+
+def test_stages_of_which_nothing_is_left_are_forgotten_beyond_some() -> None:
+    flow = flow_by("fifo")
+    flow.add(queued(1, "waits", name="kept"))
+    for number in range(3 * STAGES_KEPT_MAX):
+        flow.add(queued(2, "a", name=f"job{number}"))
+        taken = flow.take(START)
+        assert taken is not None
+        step = uuid4()
+        flow.released(step, taken, START)
+        flow.completed(step, START)
+
+    stages = flow.sample(START, lambda _: True).queues[0].stages
+    assert len(stages) <= STAGES_KEPT_MAX
+    assert sum(stage.ready for stage in stages) == 1

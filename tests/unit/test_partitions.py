@@ -148,7 +148,8 @@ def test_one_answer_lets_the_steps_of_all_partitions_go_on_that_wait_for_the_sam
             client.send(submission(Source(job(ASKING)), {}, key=key))
             for key in keys_of_every_partition(2)
         ]
-        eventually(lambda: len(all_events(fleet, UserActionRequested)) == PARTITIONS)
+        eventually(lambda: len(all_events(fleet, StepParked)) == len(jobs))
+        assert len(all_events(fleet, UserActionRequested)) == PARTITIONS
         (request,) = (
             each.recorded.originator_id
             for each in fleet.logs.log(2).read(0, 1_000)

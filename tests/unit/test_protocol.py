@@ -33,6 +33,7 @@ WORKER_MESSAGES = {
     "WorkerBye",
     "CancelStep",
     "CallWorkers",
+    "AdviseWorker",
 }
 FORMATS = jsonschema.FormatChecker(formats=())
 

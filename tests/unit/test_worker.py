@@ -161,7 +161,7 @@ def test_the_worker_takes_little_more_than_it_has_slots_for(channel, worker):
 
 def test_the_worker_hears_control_messages_on_a_queue_of_its_own(channel, worker):
     assert channel.subscribed == {
-        worker_queue("worker-1"): (CONTROL, ("step.cancel", "worker.call"))
+        worker_queue("worker-1"): (CONTROL, ("step.cancel", "worker.call", "worker.advise"))
     }
 
 
