@@ -124,27 +124,25 @@ def _worked(stages: Iterable[StageSpan]) -> float:
 def _flood(case: Case, victims: list[StageSpan]) -> Suspicion | None:
     """Earlier stages have the workers, while later ones of the same jobs wait."""
     span = case.span
+    jobs: dict[str, list[StageSpan]] = {}
+    for stage in span.stages:
+        jobs.setdefault(stage.now.job, []).append(stage)
     later: list[StageSpan] = []
     producers: dict[str, StageSpan] = {}
     for stage in span.stages:
         if not case.waits(stage, 0.5) or held_count(stage.now) > stage.now.ready:
             continue
-        above = [each for each in span.stages if _feeds(each, stage)]
+        above = [each for each in jobs[stage.now.job] if each.now.remaining > stage.now.remaining]
         if sum(each.running for each in above) >= UPSTREAM_MIN * span.now.slots:
             later.append(stage)
             producers.update((each.name, each) for each in above)
     if not later:
         return None
-    share = sum(stage.running for stage in producers.values()) / max(1, span.now.slots)
+    share = sum(stage.running for stage in producers.values()) / span.now.slots
     guilty = max(producers.values(), key=lambda each: each.running)
     others = [each for each in victims if each.name not in producers and each not in later]
     later += others
     return suspect("upstream-flood", later, evidence.flood(span, later, guilty, share))
-
-
-def _feeds(upstream: StageSpan, stage: StageSpan) -> bool:
-    same = upstream.now.job == stage.now.job
-    return same and upstream.now.remaining > stage.now.remaining
 
 
 def usual_load(span: Span) -> float:

@@ -87,9 +87,10 @@ class StageSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 class QueueSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A queue at one time.
 
-    By priority, `served` counts releases since the controller started, and `worked` the seconds of
-    workers. `busy` slots are as the workers said last; `unknown` are endpoints of stages that no
-    worker of the queue knows.
+    `slots` are those that this controller counts on, and `busy` the part of them that worked, as
+    workers said last. `unknown` are endpoints of stages that no worker of the queue knows. By
+    priority, `served` counts releases since the controller started, and `worked` the seconds of
+    workers.
     """
 
     queue: str

@@ -33,7 +33,7 @@ class _Hour:
         self.bound = random.choice([60.0, 60.0, 120.0])
         self.queues = QUEUES[: random.choice([1, 1, 2, 3])]
         self.slots = {queue: random.randint(4, 10) for queue in self.queues}
-        self.pace = self.bound / random.uniform(10.0, 25.0)  # what a step takes, by and large
+        self.pace = self.bound / random.uniform(15.0, 30.0)  # what a step takes, by and large
         self.calls: list[tuple[float, Callable[[Simulation], None]]] = []
 
     def watched(self) -> Watched:

@@ -120,7 +120,11 @@ def by_time(*streams: Iterator[TraceJob]) -> Iterator[TraceJob]:
 
 @dataclass
 class Watched:
-    """A simulation that is watched by a detector. `ways` are delays of the way to the workers."""
+    """A simulation that is watched by a detector, with calls at times of it.
+
+    `found` has what was found, by queue and diagnosis, as it was at first, with the time of that,
+    and `ended` when it was seen last.
+    """
 
     jobs: Iterator[TraceJob]
     crews: list[Crew]
@@ -132,6 +136,7 @@ class Watched:
     found: dict[tuple[str, str], tuple[float, Finding]] = field(default_factory=dict)
     ended: dict[tuple[str, str], float] = field(default_factory=dict)
     longest_wait: float = 0.0
+    starved_at: float = math.inf  # when somebody had waited beyond the bound first
     looks: int = 0
 
     def run(self) -> Simulation:
@@ -153,6 +158,8 @@ class Watched:
         for queue in sample.queues:
             for stage in queue.stages:
                 self.longest_wait = max(self.longest_wait, stage.oldest_wait, stage.held_wait)
+        if self.longest_wait > self.settings.bound_seconds:
+            self.starved_at = min(self.starved_at, simulation.now)
         for finding in self.detector.look(sample):
             key = finding.queue, finding.diagnosis
             self.found.setdefault(key, (simulation.now, finding))

@@ -300,6 +300,7 @@ def long_steps_hog_the_workers(make: Maker) -> Overload:
 def an_endless_loop(make: Maker) -> Overload:
     """Some steps fail again and again, without end."""
     make.load = make.random.uniform(0.4, 0.6)
+    make.end += 3 * make.bound
     kinds = make.kinds()
     poison = make.kind("poison", least=1, most=3)
     for kind in (*kinds, poison):
