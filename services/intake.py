@@ -159,8 +159,8 @@ def go_on(turn: Turn) -> None:
     intake.more = False
     while intake.idle and intake.lets_in(flow) and turn.starts < STARTS_MAX:
         waiter = intake.idle.take(now)
-        active = _waiting(memory, waiter)
-        if active is None:
+        active = None if waiter is None else _waiting(memory, waiter)
+        if waiter is None or active is None:
             continue
         claims = claims_of(memory, flow, active.job.name)
         if claims:  # even if they have room: others may wait there whose turn it is

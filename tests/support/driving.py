@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -36,15 +36,16 @@ class Driver:
     """One controller, its store, and the orders that are out, by path."""
 
     def __init__(
-        self, store: EventStore | None = None, settings: FlowSettings = DEFAULT_SETTINGS
+        self,
+        store: EventStore | None = None,
+        settings: FlowSettings = DEFAULT_SETTINGS,
+        slots: Callable[[str], int] = lambda _: PLENTY,
     ) -> None:
         self.store = store or MemoryEventStore()
         self.now = START
         tokens = count()
         chance = Chance(token=lambda: f"{next(tokens):032x}", jitter=lambda: 0.5)
-        self.controller = Controller(
-            self.store, lambda: Flow(lambda _: PLENTY, settings), chance, "results"
-        )
+        self.controller = Controller(self.store, lambda: Flow(slots, settings), chance, "results")
         self.orders: list[RunStep] = []
         self.sent: list[Outgoing | Notice] = []  # all but the orders
         self.batches: list[Batch] = []
