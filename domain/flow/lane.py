@@ -150,7 +150,7 @@ class Lane:
         for stage, floor in measures.floors.items():
             line = self._lines.get(stage)
             if line is not None and line.out < floor and line.backlog.place() is not None:
-                return line.backlog.take()
+                return line.backlog.take(in_turn=False)
         if measures.boosted and self._turn % 2 == 0:
             boosted = [line for stage, line in self._lines.items() if stage in measures.boosted]
             return self._oldest(boosted)
