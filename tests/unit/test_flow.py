@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.ready import QUEUE, START, queued, standing
 
 from warrener.domain.flow.backlog import SPARE_ENTRIES
-from warrener.domain.flow.lane import STAGES_KEPT_MAX
+from warrener.domain.flow.lane import PRIORITIES_MAX, STAGES_KEPT_MAX
 from warrener.domain.flow.lanes import Flow
 from warrener.domain.flow.orders import AGEING_SECONDS, AGEING_TURNS, ORDERS
 from warrener.domain.flow.ready import Queued, Ready, Stage
@@ -250,6 +250,35 @@ def test_an_unknown_policy_is_taken_for_the_default() -> None:
     flow.add(queued(1, "last", remaining=0))
 
     assert names(drain(flow)) == ["last", "first"]
+
+
+def test_of_many_priorities_only_some_are_counted_apart() -> None:
+    flow = flow_by("finish-first")
+    for number in range(3 * PRIORITIES_MAX):
+        flow.add(queued(number + 1, priority=number * 1_000))
+        served(flow, 1)
+
+    (sample,) = flow.sample(START, lambda _: True).queues
+    assert len(sample.served) == len(sample.worked) == PRIORITIES_MAX
+    assert sum(sample.served.values()) == sum(sample.worked.values()) == 3 * PRIORITIES_MAX
+    assert sample.served[0] == 1
+    assert sample.served[(PRIORITIES_MAX - 1) * 1_000] == 2 * PRIORITIES_MAX + 1
+
+
+def test_no_wait_is_shorter_than_nothing_when_the_clock_was_set_back() -> None:
+    flow = flow_by("finish-first")
+    for number in range(3):
+        flow.add(queued(number + 1))
+    for back, reason in ((5, ""), (6, "rate api/key")):
+        taken = flow.take(seconds(-back))
+        assert taken is not None
+        if reason:
+            flow.hold(taken, reason)
+        else:
+            flow.released(uuid4(), taken, seconds(-back))
+
+    (stage,) = flow.sample(seconds(-7), lambda _: True).queues[0].stages
+    assert (stage.wait_p50, stage.held_wait, stage.oldest_wait) == (0.0, 0.0, 0.0)
 
 
 # --- measures ------------------------------------------------------------------------------------
