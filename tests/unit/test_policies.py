@@ -42,7 +42,7 @@ def test_a_policy_of_another_package_is_known_beside_ours(entries: list[EntryPoi
 
     found = policies.orders()
 
-    assert found["short"] is SHORT
+    assert (found["short"].name, found["short"].summary) == ("short", SHORT.summary)
     assert set(found) == {*ORDERS, "short"}
 
 
