@@ -178,6 +178,13 @@ class Limits:
                 self._state(claim, now).spare = slots
                 self._soon[claim.held] = None
 
+    def reserve_nothing(self) -> None:
+        """Leave to others what was to be at hand for who cannot wait."""
+        for held, state in self._states.items():
+            if state.spare:
+                state.spare = 0
+                self._soon[held] = None
+
     # --- sharing with other partitions -----------------------------------------------------------
 
     @property

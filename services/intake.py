@@ -103,13 +103,18 @@ def refuse_if_busy(turn: Turn, name: str) -> None:
 def reserve(memory: WorkingSet, flow: Flow, now: datetime) -> None:
     """Have slots at hand where jobs are refused, else not."""
     refuses = flow.settings.intake == "refuse" and memory.intake.bounded
-    memory.limits.reserve(memory.caps.of_job(""), RESERVE_SLOTS if refuses else 0, now)
+    if not refuses:
+        memory.limits.reserve_nothing()
+        return
+    memory.limits.reserve(memory.caps.of_job(""), RESERVE_SLOTS, now)
 
 
 def _busy(memory: WorkingSet, blocker: Held, now: datetime) -> Busy:
     bounds, due = memory.limits.bounds(blocker), memory.limits.room_at(blocker, now)
-    if due is not None and bounds.rate is not None:
+    if bounds.rate is not None and (due is not None or bounds.slots is None):
         said = f"limit {blocker.name} takes in {bounds.rate.count:g} in {bounds.rate.seconds:g} s"
+        if due is None:  # others have all of it just now
+            return Busy(said, memory.intake.retry_seconds(now))
         return Busy(said, bounded_seconds((due - now).total_seconds()))
     said = f"as many jobs are open as limit {blocker.name} allows: {bounds.slots}"
     return Busy(said, memory.intake.retry_seconds(now))
