@@ -30,7 +30,14 @@ from warrener.domain.definition.model import Timeout
 from warrener.domain.events import Recorded
 from warrener.domain.flow.lanes import Flow
 from warrener.domain.ids import job_id, split_path
-from warrener.domain.messages import Command, CommandReply, RunStep, WorkerHello
+from warrener.domain.messages import (
+    ChangeFlow,
+    ChangeLimit,
+    Command,
+    CommandReply,
+    RunStep,
+    WorkerHello,
+)
 from warrener.domain.ports import Outgoing
 from warrener.domain.topology import POISON, orders_queue, reply_queue
 from warrener.services.controller import Controller
@@ -158,6 +165,11 @@ class Everything(World):
     def submit_all(self) -> None:
         """Ask for one to three root jobs, some of them again and again."""
         source = Source(self.jobs.definitions[TREE], self.jobs.definitions)
+        if maybe(self.random, self.theme.queued):
+            self.send(ChangeFlow(intake="queue"), "command/intake")
+            self.send(
+                ChangeLimit(name="@jobs", slots=self.random.choice((0, 1, 2))), "command/jobs"
+            )
         for number in range(self.random.choice(self.theme.roots)):
             key = f"{self.seed}-{number}"
             self.roots.append(job_id(key))

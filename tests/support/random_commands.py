@@ -18,6 +18,7 @@ from warrener.domain.messages import (
     AdjustStep,
     AnswerUserAction,
     CancelJob,
+    ChangeFlow,
     ChangeLimit,
     Command,
     PauseJob,
@@ -28,6 +29,7 @@ from warrener.domain.messages import (
     Steering,
 )
 
+CAPS = ("@root", "@job:tree", "@step:tree/s0", "@queue:default", "@jobs", "@jobs", "@jobs:tree")
 NOWHERE = UUID(int=7)
 FIT, MISFIT = msgspec.Raw(b'{"yes":true}'), msgspec.Raw(b'"perhaps"')
 
@@ -142,11 +144,14 @@ class RandomCommands:
         return AdjustStep(job=job.id, step=name, **wanted)
 
     def _change_limit(self) -> Steering:
-        name = self.random.choice(("slots", "rate", "both"))
+        name = self.random.choice(("slots", "rate", "both") * 3 + CAPS)
         slots = self.random.choice((None, None, 0, 1, 3))
         rate = self.random.choice((None, None, Rate(1, 2), Rate(10, 1)))
         burst = self.random.choice((None, None, 1, 4))
         return ChangeLimit(name=name, slots=slots, rate=rate, burst=burst)
+
+    def _change_intake(self) -> Steering:
+        return ChangeFlow(intake=self.random.choice(("accept", "queue", "queue")))
 
     # --- when all is to come to its end ----------------------------------------------------------
 

@@ -11,6 +11,7 @@ from warrener.domain import job as jobs
 from warrener.domain import step as steps
 from warrener.domain.control_events import (
     FleetChanged,
+    FlowChanged,
     LimitChanged,
     UserActionAnswered,
     UserActionReminded,
@@ -53,6 +54,7 @@ class Folded:
         self.plans: dict[str, Plan] = {}
         self.requests: dict[UUID, OpenRequest] = {}
         self.limit_changes: dict[str, LimitChanged] = {}
+        self.intake = "accept"
         self.fleet: tuple[dict[str, int], tuple[str, ...]] = ({}, ())
 
     def apply(self, recorded: Recorded) -> None:
@@ -69,6 +71,8 @@ class Folded:
             self.plans[event.hash] = build_plan(definition)
         elif isinstance(event, LimitChanged):
             self.limit_changes[event.name] = event
+        elif isinstance(event, FlowChanged):
+            self.intake = event.settings.intake
         elif isinstance(event, FleetChanged):
             self.fleet = event.slots, event.endpoints
         else:

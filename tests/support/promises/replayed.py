@@ -40,7 +40,12 @@ class Replay:
         paused = {key for key, job in jobs.items() if job.state == "paused"}
         _same("what is paused", memory.paused, paused)
         self._check_requests(memory)
-        _same("who holds limits", holders(memory), self._limits.holders)
+        caps = self._limits.caps
+        held = {k: v for k, v in holders(memory).items() if k.name[0] != "@" or caps.is_set(k.name)}
+        _same("who holds limits", held, self._limits.holders)
+        waiting = {key for key, job in jobs.items() if job.state == "submitted"}
+        waiting |= {key for key, job in jobs.items() if job.state == "paused" and not job.started}
+        _same("who waits for a start", set(memory.intake.waiting), waiting)
         if controller.fleet.members:
             _same("what workers serve", controller.fleet.served(), folded.fleet)
         _same("the orders that are out", windows(controller.flow), self._out())
