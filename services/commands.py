@@ -28,7 +28,7 @@ from warrener.domain.messages import (
     Steering,
 )
 from warrener.domain.states import JOB_ENDED, JOB_MOVES
-from warrener.services import endings, fan_outs, intake, reruns, user_actions, waits
+from warrener.services import endings, fan_outs, intake, policies, reruns, user_actions, waits
 from warrener.services.active_job import ActiveJob
 from warrener.services.logs import refuse_pruned
 
@@ -200,6 +200,8 @@ def _change_limit(turn: Turn, message: ChangeLimit, _: str) -> None:
 
 def _change_flow(turn: Turn, message: ChangeFlow, _: str) -> None:
     known = turn.memory.flow_settings
+    if message.policy is not None:
+        policies.check_known(message.policy, turn.flow.orders)
     wanted = FlowSettings(
         policy=known.policy if message.policy is None else message.policy,
         weights=known.weights if message.weights is None else message.weights,

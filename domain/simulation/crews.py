@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -80,16 +81,22 @@ class Crews:
     """All workers, and the broker before them. `slots` are those that are there, by queue.
 
     `reports` are answers on their way, with the times at which they are known. `half_trip` is what
-    an order takes on its way, and an answer on its. `slowness` are factors of what attempts take.
+    an order takes on its way, and an answer on its; `hand_over` is what a slot takes from one order
+    to the next. `slowness` are factors of what attempts take, `running` counts those that workers
+    have.
     """
 
-    def __init__(self, agenda: Agenda, half_trip: float, lose: Callable[[Order], None]) -> None:
+    def __init__(
+        self, agenda: Agenda, half_trip: float, hand_over: float, lose: Callable[[Order], None]
+    ) -> None:
         """Begin with nobody; `lose` is called for orders that are lost."""
         self.slots: dict[str, int] = {}
         self.total = 0
         self.slot_seconds = 0.0  # of all workers that were there
         self.half_trip = half_trip
+        self.hand_over = hand_over
         self.slowness: dict[Stage, float] = {}
+        self.running: dict[Stage, int] = {}
         self.reports: deque[tuple[float, Order]] = deque()
         self._agenda = agenda
         self._lose = lose
@@ -129,9 +136,19 @@ class Crews:
         lost = round(len(pool.running) * gone / pool.total) if pool.total else 0
         for _ in range(lost):
             order, _ = pool.running.popitem()
+            self.running[order.queued.standing.stage] -= 1
             order.pool = None
             self._agenda.call(self._agenda.now + LOST_SECONDS, partial(self._lose, order))
         self.change(queues, -gone)
+
+    def lying(self) -> bool:
+        """Say whether orders lie in a queue."""
+        return any(line.orders for line in self._lines.values())
+
+    def lying_since(self) -> datetime | None:
+        """Return since when the first order of a queue waits, at the longest."""
+        heads = (line.orders[0] for line in self._lines.values() if line.orders)
+        return min((order.queued.since for order in heads), default=None)
 
     def count_slots(self) -> None:
         """Count the time of all workers up to now."""
@@ -173,6 +190,7 @@ class Crews:
         if pool is None:
             return  # the worker has vanished
         del pool.running[order]
+        self.running[order.queued.standing.stage] -= 1
         known_at, reports = now + self.half_trip, self.reports
         if reports and reports[-1][0] > known_at:
             known_at = reports[-1][0]  # none overtakes another
@@ -180,14 +198,17 @@ class Crews:
         if len(pool.running) < pool.total:
             following = pool.next_order()
             if following is not None:
-                self._start(following, pool, max(now, following.ready_at))
+                self._start(following, pool, max(now + self.hand_over, following.ready_at))
 
     def _start(self, order: Order, pool: Pool, at: float) -> None:
-        seconds = order.run.seconds
+        seconds, stage = order.run.seconds, order.queued.standing.stage
         if self.slowness:
-            seconds *= self.slowness.get(order.queued.standing.stage, 1.0)
+            seconds *= self.slowness.get(stage, 1.0)
         order.pool, order.seconds = pool, seconds
+        if order.job.began_at is None:
+            order.job.began_at = at
         pool.running[order] = None
+        self.running[stage] = self.running.get(stage, 0) + 1
         self._agenda.plan(at + seconds, order)
 
     def _feed(self, pool: Pool) -> None:

@@ -41,8 +41,9 @@ class Simulation:
     """A load, a fleet and settings; `run` plays it to its end, or up to `until`.
 
     An order reaches the broker half a `round_trip` after its release, and its answer the controller
-    half a `round_trip` after its end. `on_tick` is called in every second in which steps wait for
-    their release. `eager` releases all that is ready at once: steps wait in the broker's queues.
+    half a `round_trip` after its end; a worker begins with the next one after a `hand_over`.
+    `on_tick` is called in every second in which steps wait for their release or for a worker.
+    `eager` releases all that is ready at once: what has to wait does so in the broker's queues.
 
     `on_tick` and what `call` plans may do anything: read `flow`, `limits`, `record` and `open`,
     change `flow.measures` and the settings (`flow.use`), and let workers come, go, vanish and
@@ -56,6 +57,7 @@ class Simulation:
         settings: FlowSettings = DEFAULT_SETTINGS,
         *,
         round_trip: float = ROUND_TRIP_SECONDS,
+        hand_over: float = 0.0,
         on_tick: Hook | None = None,
         limit_changes: Callable[[str], LimitChanged | None] = lambda _: None,
         orders: Mapping[str, ReleaseOrder] = ORDERS,
@@ -67,13 +69,13 @@ class Simulation:
         self.record = Record()
         self.limits = Limits(limit_changes)
         self._agenda = Agenda()
-        self.crews = Crews(self._agenda, round_trip / 2, self._lose)
-        slots = _unbounded if eager else self._slots
+        self.crews = Crews(self._agenda, round_trip / 2, hand_over, self._lose)
         window_max = UNBOUNDED if eager else WINDOW_MAX
-        self.flow = Flow(slots, settings, window_max, orders=orders)
+        self.flow = Flow(self._slots, settings, window_max, orders=orders)
         self._progress = Progress(self._agenda, self.flow, self.record, ids)
         self.open = self._progress.open
         self.held: deque[TraceJob] = deque()  # submissions, while intake is held
+        self._eager = eager
         self._jobs: Iterator[TraceJob] = iter(jobs)
         self._ids = ids
         self._on_tick = on_tick
@@ -99,6 +101,10 @@ class Simulation:
     def call(self, at: float, what: Callable[[], None]) -> None:
         """Plan a call for a time, in seconds since the begin."""
         self._agenda.call(at, what)
+
+    def stop(self) -> None:
+        """Play no further."""
+        self._until = self.now
 
     # --- the loop --------------------------------------------------------------------------------
 
@@ -212,8 +218,6 @@ class Simulation:
                 return
             self.limits.take(step_id, claims, at)
         self.flow.released(step_id, queued, at)
-        if job.released_at is None:
-            job.released_at = self._agenda.now
         self.crews.publish(Order(step_id, queued, job, place, job.run(place, ready.index)))
 
     def _free_waiters(self) -> bool:
@@ -231,7 +235,7 @@ class Simulation:
         return freed
 
     def _slots(self, queue: str) -> int:
-        return self.crews.slots.get(queue, 0)
+        return UNBOUNDED if self._eager else self.crews.slots.get(queue, 0)
 
     # --- every second ----------------------------------------------------------------------------
 
@@ -247,15 +251,28 @@ class Simulation:
         self._tick_later()
         while self.held and not self.flow.measures.intake_held:
             self._progress.accept(self.held.popleft())
-        if not self.limits.waiting() and not any(self.flow.waiting().values()):
+        if not self._somebody_waits():
             return
         if self.record.wants_sample(self.now):
-            oldest = next(iter(self.open.values()), None)
-            age = 0.0 if oldest is None else self.now - oldest.trace.at
-            self.record.sample(self.now, self.flow.sample(self.at, _always), age)
-            self.record.shares.close_interval(self._weights())
+            self._sample()
         if self._on_tick is not None:
             self._on_tick(self)
+
+    def _somebody_waits(self) -> bool:
+        if self.limits.waiting() or self.crews.lying():
+            return True
+        return any(self.flow.waiting().values())
+
+    def _sample(self) -> None:
+        eager, self._eager = self._eager, False  # that is a matter of windows alone
+        sample = self.flow.sample(self.at, _always)
+        self._eager = eager
+        oldest = next(iter(self.open.values()), None)
+        age = 0.0 if oldest is None else self.now - oldest.trace.at
+        lying = self.crews.lying_since()
+        lies = 0.0 if lying is None else (self.at - lying).total_seconds()
+        self.record.sample(self.now, sample, self.crews.running, age, lies)
+        self.record.shares.close_interval(self._weights())
 
     def _weights(self) -> list[float]:
         weights = self.flow.settings.weights
@@ -264,10 +281,6 @@ class Simulation:
 
 def _nothing() -> None:
     """Only wake up."""
-
-
-def _unbounded(_: str) -> int:
-    return UNBOUNDED
 
 
 def _always(_: Ready) -> bool:

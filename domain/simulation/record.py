@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from warrener.domain.flow.figures import FlowSample
 from warrener.domain.flow.ready import Stage
@@ -41,32 +41,30 @@ class Numbers:
 class Series:
     """The figures of a stage, at the times of `Record.times`."""
 
-    __slots__ = ("oldest_wait", "out", "running", "waiting")
+    __slots__ = ("oldest_wait", "running", "waiting")
 
     def __init__(self, before: int) -> None:
-        self.waiting = array("q", bytes(8 * before))  # for their release, or for a limit
-        self.out = array("q", bytes(8 * before))
+        self.waiting = array("q", bytes(8 * before))  # for their release, a limit, or a worker
         self.running = array("q", bytes(8 * before))
-        self.oldest_wait = array("d", bytes(8 * before))
+        self.oldest_wait = array("d", bytes(8 * before))  # for its release
 
-    def add(self, waiting: int, out: int, running: int, oldest_wait: float) -> None:
+    def add(self, waiting: int, running: int, oldest_wait: float) -> None:
         """Add the figures of one time."""
         self.waiting.append(waiting)
-        self.out.append(out)
         self.running.append(running)
         self.oldest_wait.append(oldest_wait)
 
     def thin(self) -> None:
         """Keep every other figure."""
-        self.waiting, self.out = self.waiting[::2], self.out[::2]
-        self.running, self.oldest_wait = self.running[::2], self.oldest_wait[::2]
+        self.waiting, self.running = self.waiting[::2], self.running[::2]
+        self.oldest_wait = self.oldest_wait[::2]
 
 
 class Record:
     """All that is kept of a simulation, in seconds since its begin. It grows with ended jobs only.
 
     Of every job that ended: number of its name and of its fairness key, when it was submitted, how
-    long its first release took, and how long its end.
+    long it took until a worker began with its first step, and how long until its end.
     """
 
     def __init__(self) -> None:
@@ -80,6 +78,7 @@ class Record:
         self.completion = array("d")
         self.times = array("d")
         self.oldest_open = array("d")  # age of the oldest job that has not ended
+        self.oldest_lying = array("d")  # wait of the step whose order lies longest at the broker
         self.stages: dict[Stage, Series] = {}
         self.interval = 1.0  # between two times
         self.shares = Shares()
@@ -89,12 +88,12 @@ class Record:
         self.seconds = 0.0  # from the begin to the end
         self.open_max = 0  # jobs at once
 
-    def ended(self, trace: TraceJob, key: int, released_at: float | None, now: float) -> None:
+    def ended(self, trace: TraceJob, key: int, began_at: float | None, now: float) -> None:
         """A job ended."""
         self.job_name.append(self.names.of(trace.shape.name))
         self.job_key.append(key)
         self.submitted_at.append(trace.at)
-        self.wait.append((now if released_at is None else released_at) - trace.at)
+        self.wait.append((now if began_at is None else began_at) - trace.at)
         self.completion.append(now - trace.at)
 
     def served(self, key: int, planned: float, seconds: float) -> None:
@@ -116,29 +115,41 @@ class Record:
         """Say whether it is time for a sample."""
         return not self.times or now >= self.times[-1] + self.interval
 
-    def sample(self, now: float, sample: FlowSample, oldest_open: float) -> None:
-        """Add the figures of one time."""
+    def sample(
+        self,
+        now: float,
+        sample: FlowSample,
+        running: Mapping[Stage, int],
+        oldest_open: float,
+        oldest_lying: float,
+    ) -> None:
+        """Add the figures of one time; workers have so many orders of each stage."""
         if len(self.times) >= SAMPLES_MAX:
             self._thin()
-        before = len(self.times)
+        found = {each.stage(lane.queue): each for lane in sample.queues for each in lane.stages}
+        for stage in found:
+            if stage not in self.stages:
+                self.stages[stage] = Series(len(self.times))
+        for stage, series in self.stages.items():
+            runs, now_there = running.get(stage, 0), found.get(stage)
+            if now_there is None:  # nothing of it is left
+                series.add(0, 0, 0.0)
+                continue
+            held = sum(now_there.held.values())
+            waiting = now_there.ready + held + now_there.out - runs
+            series.add(waiting, runs, now_there.oldest_wait)
         self.times.append(now)
         self.oldest_open.append(oldest_open)
-        for queue in sample.queues:
-            for each in queue.stages:
-                stage = each.stage(queue.queue)
-                series = self.stages.get(stage)
-                if series is None:
-                    series = self.stages[stage] = Series(before)
-                waiting = each.ready + sum(each.held.values())
-                series.add(waiting, each.out, each.running, each.oldest_wait)
+        self.oldest_lying.append(oldest_lying)
 
     def _thin(self) -> None:
         self.times, self.oldest_open = self.times[::2], self.oldest_open[::2]
+        self.oldest_lying = self.oldest_lying[::2]
         for series in self.stages.values():
             series.thin()
         self.interval *= 2
 
     def oldest_wait(self) -> Sequence[float]:
-        """Return for each time how long that step waited that waited longest."""
-        columns = [series.oldest_wait for series in self.stages.values()]
+        """Return for each time how long that step waited for a worker that waited longest."""
+        columns = [self.oldest_lying, *(series.oldest_wait for series in self.stages.values())]
         return [max(row) for row in zip(*columns, strict=True)]

@@ -28,6 +28,7 @@ class Out(msgspec.Struct):
     queue: str
     since: datetime
     limits: tuple[Held, ...]
+    released_at: datetime
     state: str = "released"
 
 
@@ -89,7 +90,8 @@ class World:
 
     def _take(self, step: UUID, event: StepReleased) -> None:
         under = tuple(held for held in self._claims if self._is_under(event, held))
-        self.out[step] = Out(event.job, event.path, event.queue, event.at, under)
+        at, held = event.at, tuple(dict.fromkeys((*event.limits, *under)))
+        self.out[step] = Out(event.job, event.path, event.queue, at, held, at)
         claims = [self._claims[held] for held in under if held in event.limits]
         if claims:
             self._limits.take(step, claims, event.at)
