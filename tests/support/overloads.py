@@ -22,6 +22,7 @@ from warrener.domain.step_events import Held
 CALM: Final = 300.0  # seconds in which all is well, so that it is known what is usual
 NEVER: Final = 1e9
 FAIR_ORDERS: Final = ("finish-first", "fair", "deadline", "weighted")
+DEEP_ORDERS: Final = ("finish-first", "deadline")  # `fair` begins with all jobs before it goes on
 
 
 @dataclass
@@ -99,6 +100,7 @@ def claim(limit: Limit) -> Claim:
 
 def more_arrives(make: Maker) -> Overload:
     """More arrives than the workers can do."""
+    make.policy = make.random.choice(DEEP_ORDERS)
     kinds = make.kinds()
     more = make.random.uniform(1.4, 2.5) - make.load
     extra = stream(make.random, kinds[0], make.rate(kinds[0], more), CALM, make.end)
@@ -107,6 +109,7 @@ def more_arrives(make: Maker) -> Overload:
 
 def workers_go(make: Maker) -> Overload:
     """Most workers leave."""
+    make.policy = make.random.choice(DEEP_ORDERS)
     make.load = make.random.uniform(0.5, 0.7)
     stay = max(1, int(make.slots * make.load * make.random.uniform(0.3, 0.6)))
     crews = [Crew(workers=stay), Crew(workers=make.slots - stay, until=CALM)]
@@ -115,8 +118,9 @@ def workers_go(make: Maker) -> Overload:
 
 def a_heap_arrives(make: Maker) -> Overload:
     """So much arrives at once that it takes the workers long."""
+    make.policy = make.random.choice(DEEP_ORDERS)
     kinds = make.kinds()
-    heap = make.kind("heap", most=1 if make.policy == "fair" else 2)  # fair: all begin at once
+    heap = make.kind("heap", most=2)
     count = int(make.slots * make.bound * make.random.uniform(2, 4) / heap.work) + 1
     return make.overload(
         "too-few-workers", [*make.calm(kinds), batch(make.random, heap, count, CALM)]
@@ -261,11 +265,12 @@ def a_stage_gets_slow(make: Maker) -> Overload:
     """The steps of a stage take several times what they did."""
     make.policy = make.random.choice([*FAIR_ORDERS, "fifo"])
     make.load = make.random.uniform(0.5, 0.7)
+    make.end += 2 * make.bound
     kinds = make.kinds()
     kind = max(kinds, key=lambda each: max(stage.work / each.work for stage in each.stages))
     place = max(range(len(kind.stages)), key=lambda each: kind.stages[each].work)
     share = make.load / len(kinds) * kind.stages[place].work / kind.work
-    factor = 1 + make.random.uniform(1.5, 2.2) / share * (1 - make.load / 2)
+    factor = 1 + make.random.uniform(1.7, 2.4) / share * (1 - make.load / 2)
     calls = [(CALM, _slow_down(kind, place, factor))]
     return make.overload("slow-step", make.calm(kinds), calls=calls)
 
@@ -290,6 +295,7 @@ def long_steps_hog_the_workers(make: Maker) -> Overload:
         kind.fair = ""
     hog = JobKind("hog", [StageKind("all", 4 * make.bound, 0.1)])
     make.load = 0.3
+    make.end = CALM + 3 * make.bound  # while they run
     jobs = [*make.calm(kinds), batch(make.random, hog, make.slots, CALM)]
     return make.overload("slow-step", jobs)
 
@@ -309,7 +315,7 @@ def an_endless_loop(make: Maker) -> Overload:
         stage.items = 0
     bad = make.random.choice(poison.stages)
     bad.endless, bad.attempts_max, bad.pause = 1.0, 400, make.random.uniform(0.0, 1.0)
-    count = int(make.slots * make.random.uniform(2.0, 3.0)) + 1
+    count = int(make.slots * make.random.uniform(2.5, 3.5)) + 1
     return make.overload(
         "poison-loop", [*make.calm(kinds), batch(make.random, poison, count, CALM)]
     )
