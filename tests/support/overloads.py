@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -20,9 +20,11 @@ from warrener.domain.simulation.trace import TraceJob
 from warrener.domain.step_events import Held
 
 CALM: Final = 300.0  # seconds in which all is well, so that it is known what is usual
-NEVER: Final = 1e9
 FAIR_ORDERS: Final = ("finish-first", "fair", "deadline", "weighted")
 DEEP_ORDERS: Final = ("finish-first", "deadline")  # `fair` begins with all jobs before it goes on
+
+
+Jobs = Iterator[TraceJob]
 
 
 @dataclass
@@ -46,7 +48,7 @@ class Maker:
         self.policy = random.choice(FAIR_ORDERS)
         self.load = random.uniform(0.3, 0.6)
 
-    def kinds(self, count: int | None = None, **stages: object) -> list[JobKind]:
+    def kinds(self, count: int | None = None) -> list[JobKind]:
         """Make up kinds of jobs that come to the calm load together."""
         count = count or self.random.randint(1, 3)
         return [self.kind(f"job{number}") for number in range(count)]
@@ -69,17 +71,19 @@ class Maker:
         """Return how many jobs a second ask for a part of the slots."""
         return load * self.slots / kind.work
 
-    def calm(self, kinds: list[JobKind], load: float | None = None) -> list:  # type: ignore[type-arg]
+    def calm(self, kinds: list[JobKind], load: float | None = None) -> list[Jobs]:
+        """Return streams of jobs that ask for a part of the slots all the time."""
         share = (self.load if load is None else load) / len(kinds)
         return [stream(self.random, kind, self.rate(kind, share), 0.0, self.end) for kind in kinds]
 
     def overload(
         self,
         cause: Diagnosis,
-        jobs: list,  # type: ignore[type-arg]
+        jobs: list[Jobs],
         crews: list[Crew] | None = None,
         **rest: object,
     ) -> Overload:
+        """Return an overload that begins after the calm time."""
         watched = Watched(
             by_time(*jobs),
             crews or [Crew(workers=self.slots)],
@@ -134,6 +138,18 @@ def fifo_of_single_steps(make: Maker) -> Overload:
     more = make.random.uniform(1.4, 2.5) - make.load
     extra = stream(make.random, kinds[1], make.rate(kinds[1], more), CALM, make.end)
     return make.overload("too-few-workers", [*make.calm(kinds), extra])
+
+
+def workers_vanish(make: Maker) -> Overload:
+    """Most workers are gone at once, with what they worked on."""
+    make.policy = make.random.choice(DEEP_ORDERS)
+    make.load = make.random.uniform(0.6, 0.7)
+    gone = int(make.slots * 0.75)
+
+    def call(simulation: Simulation) -> None:
+        simulation.crews.vanish(gone, ("default",))
+
+    return make.overload("too-few-workers", make.calm(make.kinds()), calls=[(CALM, call)])
 
 
 # --- upstream flood ------------------------------------------------------------------------------
@@ -245,6 +261,21 @@ def priority(make: Maker) -> Overload:
         stream(make.random, low, make.rate(low, 0.35), 0.0, make.end),
         stream(make.random, high, make.rate(high, 0.3), 0.0, CALM),
         stream(make.random, high, make.rate(high, make.random.uniform(0.8, 0.92)), CALM, make.end),
+    ]
+    return make.overload("priority", jobs)
+
+
+def priority_of_the_same_jobs(make: Maker) -> Overload:
+    """Jobs of one kind are submitted with two priorities."""
+    make.policy = make.random.choice(("finish-first", "fair", "deadline"))
+    low = make.kind("job", least=2)
+    for stage in low.stages:
+        stage.items, stage.spread, stage.failing = 0, 0.3, 0.0
+    high = JobKind("job", low.stages, priority=5, fair=low.fair)
+    jobs = [
+        stream(make.random, low, make.rate(low, 0.4), 0.0, make.end),
+        stream(make.random, high, make.rate(high, 0.3), 0.0, CALM),
+        stream(make.random, high, make.rate(high, 0.9), CALM, make.end),
     ]
     return make.overload("priority", jobs)
 
@@ -363,6 +394,7 @@ MAKERS: Final[tuple[Callable[[Maker], Overload], ...]] = (
     workers_go,
     a_heap_arrives,
     fifo_of_single_steps,
+    workers_vanish,
     flood_by_rate,
     flood_at_once,
     flood_of_items,
@@ -371,6 +403,7 @@ MAKERS: Final[tuple[Callable[[Maker], Overload], ...]] = (
     all_workers_go,
     a_queue_without_workers,
     priority,
+    priority_of_the_same_jobs,
     a_stage_gets_slow,
     slow_steps_fill_a_limit,
     long_steps_hog_the_workers,
@@ -383,6 +416,3 @@ MAKERS: Final[tuple[Callable[[Maker], Overload], ...]] = (
 def overload(kind: Callable[[Maker], Overload], seed: int) -> Overload:
     """Make up an overload of a kind."""
     return kind(Maker(f"{kind.__name__}-{seed}"))
-
-
-__all__ = ["MAKERS", "Maker", "Overload", "TraceJob", "overload"]
