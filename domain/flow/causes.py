@@ -13,7 +13,7 @@ import msgspec
 from warrener.domain.flow import evidence
 from warrener.domain.flow.case import Case, Suspicion, held_count, is_slow, slower, suspect
 from warrener.domain.flow.history import Span, StageSpan
-from warrener.domain.flow.rates import chain_of, key_of
+from warrener.domain.flow.rates import chain_of, change, key_of
 
 BUSY_MIN: Final = 0.7  # part of the slots that works while there is enough to do
 LOST_MIN: Final = 0.2  # part of the slots that is lost to a cause which explains a whole overload
@@ -146,7 +146,10 @@ def _flood(case: Case, victims: list[StageSpan]) -> Suspicion | None:
 
 
 def usual_load(span: Span) -> float:
-    """Return the part of the slots that what arrives would need: all as usual, nothing failing."""
+    """Return the part of the slots that would be needed if all were as usual and nothing failed.
+
+    It is that of what has arrived since before the first of those who wait.
+    """
     slots = span.now.slots
     if not slots:
         return 0.0
@@ -160,12 +163,14 @@ def usual_load(span: Span) -> float:
         for stage in span.stages
     )
     chain = chain_of(usual)
+    early = {key_of(stage): stage for stage in span.early.stages}
     asked = 0.0
     for stage in span.stages:
         key = key_of(stage.now)
         if key in chain.entries:
-            asked += chain.costs[key] * max(0, stage.change.arrived - stage.change.failed)
-    return asked / span.seconds / slots
+            new = change(early.get(key), stage.now)
+            asked += chain.costs[key] * max(0, new.arrived - new.failed)
+    return asked / span.early_seconds / slots
 
 
 def _usual_seconds(stage: StageSpan) -> float | None:

@@ -420,9 +420,9 @@ def test_another_cause_takes_the_place_of_the_first_once_it_lasts() -> None:
     detector = Detector(FlowSettings())
     assert names(shown(film, 99, detector=detector)) == {"too-few-workers": ["a"]}
 
-    shown(stopped, 120, detector=detector, begin=100)
-    assert names(shown(stopped, 121, detector=detector, begin=121)) == {"too-few-workers": ["a"]}
-    assert names(shown(stopped, 140, detector=detector, begin=122)) == {"no-worker": ["a"]}
+    shown(stopped, 130, detector=detector, begin=100)
+    assert names(shown(stopped, 131, detector=detector, begin=131)) == {"too-few-workers": ["a"]}
+    assert names(shown(stopped, 150, detector=detector, begin=132)) == {"no-worker": ["a"]}
 
 
 def test_a_backlog_that_shrinks_is_still_put_down_to_what_caused_it() -> None:
