@@ -16,6 +16,9 @@ from uuid import UUID
 
 import msgspec
 
+from warrener.domain import caps
+from warrener.domain.definition.names import is_reserved
+from warrener.domain.flow.ready import Stage
 from warrener.domain.ids import split_path
 from warrener.domain.partitions import Logs
 from warrener.domain.ports import EventStore
@@ -27,8 +30,6 @@ from warrener.services.logs import each_log
 from warrener.services.why import LogPast, Progress, moment_at
 
 LOADED_AT_ONCE: Final = 1_000
-RESERVED: Final = "@"
-NO_KEY: Final = "null"  # as that of a limit without one
 
 
 class Holders(msgspec.Struct, frozen=True):
@@ -57,31 +58,30 @@ def holders_of(
             for held in (*_own(out), *_bounding(out, jobs.get(out.job), reserved)):
                 found.counts[held] += 1
                 found.some[held.name] = out.job, out.path
-        if any(name.startswith("@jobs") for name in reserved):
+        if any(map(caps.bounds_jobs, reserved)):
             found.counts.update(_of_roots(log, views, reserved))
     return found
 
 
 def _own(out: Out) -> Iterator[Held]:
-    return (held for held in out.limits if not held.name.startswith(RESERVED))
+    return (held for held in out.named if not is_reserved(held.name))
 
 
 def _bounding(out: Out, job: JobView | None, reserved: Collection[str]) -> Iterator[Held]:
     """Yield the limits with reserved names that bound an order."""
     if job is None:
         return
-    step = split_path(out.path)[0]
-    names = (f"@job:{job.name}", f"@step:{job.name}/{step}", f"@queue:{out.queue}")
-    yield from (Held(name, NO_KEY) for name in names if name in reserved)
-    if "@root" in reserved:
-        yield Held("@root", str(job.root))
+    stage = Stage(out.queue, job.name, split_path(out.path)[0])
+    for name in caps.names_for_step(stage):
+        if name in reserved:
+            yield Held(name, str(job.root) if name == caps.ROOT else caps.NO_KEY)
 
 
 def _of_roots(log: EventStore, views: ViewStore, reserved: Collection[str]) -> Iterator[Held]:
     """Yield the limits that root jobs hold which have started."""
     for view in _jobs(views, log.open_roots()).values():
-        names = ("@jobs", f"@jobs:{view.name}") if view.started_at is not None else ()
-        yield from (Held(name, NO_KEY) for name in names if name in reserved)
+        names = caps.names_for_job(view.name) if view.started_at is not None else ()
+        yield from (Held(name, caps.NO_KEY) for name in names if name in reserved)
 
 
 def _jobs(views: ViewStore, jobs: Iterable[UUID]) -> Mapping[UUID, JobView]:

@@ -21,13 +21,14 @@ from warrener.domain.step_events import Held, StepEvent, StepProgressed, StepRel
 
 
 class Out(msgspec.Struct):
-    """An order that is out."""
+    """An order that is out. `limits` are those that who asks looks at, `named` those it names."""
 
     job: UUID
     path: str
     queue: str
     since: datetime
     limits: tuple[Held, ...]
+    named: tuple[Held, ...]
     released_at: datetime
     state: str = "released"
 
@@ -90,8 +91,15 @@ class World:
 
     def _take(self, step: UUID, event: StepReleased) -> None:
         under = tuple(held for held in self._claims if self._is_under(event, held))
-        at = event.at
-        self.out[step] = Out(event.job, event.path, event.queue, at, under, at)
+        self.out[step] = Out(
+            job=event.job,
+            path=event.path,
+            queue=event.queue,
+            since=event.at,
+            limits=under,
+            named=event.limits,
+            released_at=event.at,
+        )
         claims = [self._claims[held] for held in under if held in event.limits]
         if claims:
             self._limits.take(step, claims, event.at)
