@@ -33,10 +33,14 @@ LOADED_AT_ONCE: Final = 1_000
 
 
 class Holders(msgspec.Struct, frozen=True):
-    """How many hold each limit, and of one of them job and path, by the name of the limit."""
+    """How many hold each limit, and of one of them job and path, by the name of the limit.
+
+    `waiting` are root jobs that wait for their start.
+    """
 
     counts: Counter[Held]
     some: dict[str, tuple[UUID, str]]
+    waiting: Counter[Held]
 
 
 def holders_of(
@@ -47,7 +51,7 @@ def holders_of(
     on_progress: Progress | None = None,
 ) -> Holders:
     """Return who holds limits; of reserved names those that are asked about."""
-    found = Holders(Counter(), {})
+    found = Holders(Counter(), {}, Counter())
     for partition, log in enumerate(each_log(logs)):
         past = LogPast(log, moment_at(log, None, now), None, on_progress, partition)
         world = World([])
@@ -59,7 +63,7 @@ def holders_of(
                 found.counts[held] += 1
                 found.some[held.name] = out.job, out.path
         if any(map(caps.bounds_jobs, reserved)):
-            found.counts.update(_of_roots(log, views, reserved))
+            _count_roots(log, views, reserved, found)
     return found
 
 
@@ -77,11 +81,15 @@ def _bounding(out: Out, job: JobView | None, reserved: Collection[str]) -> Itera
             yield Held(name, str(job.root) if name == caps.ROOT else caps.NO_KEY)
 
 
-def _of_roots(log: EventStore, views: ViewStore, reserved: Collection[str]) -> Iterator[Held]:
-    """Yield the limits that root jobs hold which have started."""
+def _count_roots(
+    log: EventStore, views: ViewStore, reserved: Collection[str], found: Holders
+) -> None:
+    """Count root jobs that are open, those that have started and those that have not."""
     for view in _jobs(views, log.open_roots()).values():
-        names = caps.names_for_job(view.name) if view.started_at is not None else ()
-        yield from (Held(name, caps.NO_KEY) for name in names if name in reserved)
+        counts = found.waiting if view.started_at is None else found.counts
+        for name in caps.names_for_job(view.name):
+            if name in reserved:
+                counts[Held(name, caps.NO_KEY)] += 1
 
 
 def _jobs(views: ViewStore, jobs: Iterable[UUID]) -> Mapping[UUID, JobView]:

@@ -98,6 +98,10 @@ class LimitQueries:
             use = uses.setdefault(held.name, _Use())
             use.holders[held.key] += count
             use.holder = holders.some.get(held.name)
+        for held, count in holders.waiting.items():
+            use = uses.setdefault(held.name, _Use())
+            use.waiting[held.key] += count
+            use.lacking[held.key] = "slots"
 
     def _line(
         self, name: str, view: LimitView | None, use: _Use | None, *, counted: bool
