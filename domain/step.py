@@ -226,6 +226,8 @@ def decide_failure(
         due=now + timedelta(seconds=wait_seconds),
         rule=number,
         worker=failure.worker,
+        started_at=failure.started_at,
+        ended_at=failure.ended_at,
     )
 
 

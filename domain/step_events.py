@@ -104,6 +104,8 @@ class StepRetryScheduled(StepEvent, frozen=True, kw_only=True, omit_defaults=Tru
     due: datetime
     rule: int
     worker: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
 
 
 class StepFailed(StepEvent, frozen=True, kw_only=True, omit_defaults=True):

@@ -210,8 +210,8 @@ def _retry_scheduled(working: AttemptWorking, _stream: UUID, event: StepRetrySch
     view = _open(working, event)
     if view is not None:
         _fail(view, event.error, "retry")
-        view.ended_at, view.due = event.at, event.due
-        view.worker = event.worker or view.worker
+        view.due = event.due
+        _report(view, event)
 
 
 def _succeeded(working: AttemptWorking, _stream: UUID, event: StepSucceeded) -> None:
@@ -245,7 +245,7 @@ def _fail(view: AttemptView, error: Error, outcome: str) -> None:
     view.error_code, view.error_message = error.code, error.message[:MESSAGE_CHARACTERS_MAX]
 
 
-def _report(view: AttemptView, event: StepSucceeded | StepFailed) -> None:
+def _report(view: AttemptView, event: StepSucceeded | StepFailed | StepRetryScheduled) -> None:
     """Take over what the worker said of the attempt, where one did."""
     view.worker = event.worker or view.worker
     view.started_at = event.started_at or view.started_at

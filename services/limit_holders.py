@@ -68,7 +68,7 @@ def holders_of(
 
 
 def _own(out: Out) -> Iterator[Held]:
-    return (held for held in out.named if not is_reserved(held.name))
+    return (held for held in out.limits if not is_reserved(held.name))
 
 
 def _bounding(out: Out, job: JobView | None, reserved: Collection[str]) -> Iterator[Held]:

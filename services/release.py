@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from warrener.domain import ids
 from warrener.domain.caps import JOBS
 from warrener.domain.errors import ExpressionError, PayloadError
+from warrener.domain.flow.figures import PAUSED
 from warrener.domain.flow.ready import Queued, Ready
 from warrener.domain.graph import value_error
 from warrener.domain.limit_state import Claim, Waiter
@@ -19,8 +20,6 @@ from warrener.services.active_job import ActiveJob
 
 if TYPE_CHECKING:
     from warrener.services.turn import Turn
-
-PAUSED = "paused"
 
 
 def release_all(turn: Turn) -> None:

@@ -65,7 +65,7 @@ def why_pending(around: Pending, name: str) -> Waiting | None:
     since = format_time(job.started_at or job.submitted_at)
     if job.started_at is None:
         sentence = "its job is not started yet: intake holds it back, or no reactor is running"
-        return waiting("limit", since, sentence, f"its start: warrener why {job.job}")
+        return waiting("reactor", since, sentence, f"its start: warrener why {job.job}")
     return _later(around, name, since) or _dependencies(around, name, since)
 
 

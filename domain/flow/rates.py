@@ -8,9 +8,8 @@ from typing import Final
 
 import msgspec
 
-from warrener.domain.flow.figures import QueueSample, StageSample
+from warrener.domain.flow.figures import PAUSED, QueueSample, StageSample
 
-PAUSED: Final = "paused"  # the reason of what people hold back
 UNKNOWN_SECONDS: Final = 1.0  # what a step is taken to cost before any was measured
 
 _Key = tuple[str, str]
@@ -131,6 +130,7 @@ def change(before: StageSample | None, after: StageSample) -> StageSample:
         ended=after.ended - before.ended,
         failed=max(0, after.failed - before.failed),
         busy_seconds=max(0.0, after.busy_seconds - before.busy_seconds),
+        failed_seconds=max(0.0, after.failed_seconds - before.failed_seconds),
     )
 
 

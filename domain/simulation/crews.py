@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -144,6 +145,11 @@ class Crews:
         """Say whether orders lie in a queue."""
         return any(line.orders for line in self._lines.values())
 
+    def lying_since(self) -> datetime | None:
+        """Return since when the first order of a queue waits, at the longest."""
+        heads = (line.orders[0] for line in self._lines.values() if line.orders)
+        return min((order.queued.since for order in heads), default=None)
+
     def count_slots(self) -> None:
         """Count the time of all workers up to now."""
         now = self._agenda.now
@@ -199,6 +205,8 @@ class Crews:
         if self.slowness:
             seconds *= self.slowness.get(stage, 1.0)
         order.pool, order.seconds = pool, seconds
+        if order.job.began_at is None:
+            order.job.began_at = at
         pool.running[order] = None
         self.running[stage] = self.running.get(stage, 0) + 1
         self._agenda.plan(at + seconds, order)

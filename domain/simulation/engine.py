@@ -218,8 +218,6 @@ class Simulation:
                 return
             self.limits.take(step_id, claims, at)
         self.flow.released(step_id, queued, at)
-        if job.released_at is None:
-            job.released_at = self._agenda.now
         self.crews.publish(Order(step_id, queued, job, place, job.run(place, ready.index)))
 
     def _free_waiters(self) -> bool:
@@ -271,7 +269,9 @@ class Simulation:
         self._eager = eager
         oldest = next(iter(self.open.values()), None)
         age = 0.0 if oldest is None else self.now - oldest.trace.at
-        self.record.sample(self.now, sample, self.crews.running, age)
+        lying = self.crews.lying_since()
+        lies = 0.0 if lying is None else (self.at - lying).total_seconds()
+        self.record.sample(self.now, sample, self.crews.running, age, lies)
         self.record.shares.close_interval(self._weights())
 
     def _weights(self) -> list[float]:

@@ -29,13 +29,13 @@ class OpenJob:
 
     __slots__ = (
         "attempts",
+        "began_at",
         "due",
         "id",
         "items",
         "key",
         "left",
         "missing",
-        "released_at",
         "submitted_at",
         "trace",
     )
@@ -50,7 +50,7 @@ class OpenJob:
         self.due = due
         self.missing = trace.shape.missing.copy()
         self.left = len(trace.shape.steps)
-        self.released_at: float | None = None
+        self.began_at: float | None = None
         self.attempts: dict[tuple[int, int | None], int] | None = None
         self.items: dict[int, Items] | None = None
 

@@ -123,7 +123,7 @@ class Progress:
 
     def _end_job(self, job: OpenJob) -> None:
         del self.open[job.id]
-        self._record.ended(job.trace, job.key, job.released_at, self._agenda.now)
+        self._record.ended(job.trace, job.key, job.began_at, self._agenda.now)
 
     def _has_another(self, job: OpenJob, place: int, index: int | None) -> bool:
         step = job.trace.shape.steps[place]

@@ -64,7 +64,7 @@ class Record:
     """All that is kept of a simulation, in seconds since its begin. It grows with ended jobs only.
 
     Of every job that ended: number of its name and of its fairness key, when it was submitted, how
-    long its first release took, and how long its end.
+    long it took until a worker began with its first step, and how long until its end.
     """
 
     def __init__(self) -> None:
@@ -78,6 +78,7 @@ class Record:
         self.completion = array("d")
         self.times = array("d")
         self.oldest_open = array("d")  # age of the oldest job that has not ended
+        self.oldest_lying = array("d")  # wait of the step whose order lies longest at the broker
         self.stages: dict[Stage, Series] = {}
         self.interval = 1.0  # between two times
         self.shares = Shares()
@@ -87,12 +88,12 @@ class Record:
         self.seconds = 0.0  # from the begin to the end
         self.open_max = 0  # jobs at once
 
-    def ended(self, trace: TraceJob, key: int, released_at: float | None, now: float) -> None:
+    def ended(self, trace: TraceJob, key: int, began_at: float | None, now: float) -> None:
         """A job ended."""
         self.job_name.append(self.names.of(trace.shape.name))
         self.job_key.append(key)
         self.submitted_at.append(trace.at)
-        self.wait.append((now if released_at is None else released_at) - trace.at)
+        self.wait.append((now if began_at is None else began_at) - trace.at)
         self.completion.append(now - trace.at)
 
     def served(self, key: int, planned: float, seconds: float) -> None:
@@ -115,7 +116,12 @@ class Record:
         return not self.times or now >= self.times[-1] + self.interval
 
     def sample(
-        self, now: float, sample: FlowSample, running: Mapping[Stage, int], oldest_open: float
+        self,
+        now: float,
+        sample: FlowSample,
+        running: Mapping[Stage, int],
+        oldest_open: float,
+        oldest_lying: float,
     ) -> None:
         """Add the figures of one time; workers have so many orders of each stage."""
         if len(self.times) >= SAMPLES_MAX:
@@ -134,14 +140,16 @@ class Record:
             series.add(waiting, runs, now_there.oldest_wait)
         self.times.append(now)
         self.oldest_open.append(oldest_open)
+        self.oldest_lying.append(oldest_lying)
 
     def _thin(self) -> None:
         self.times, self.oldest_open = self.times[::2], self.oldest_open[::2]
+        self.oldest_lying = self.oldest_lying[::2]
         for series in self.stages.values():
             series.thin()
         self.interval *= 2
 
     def oldest_wait(self) -> Sequence[float]:
-        """Return for each time how long that step waited that waited longest."""
-        columns = [series.oldest_wait for series in self.stages.values()]
+        """Return for each time how long that step waited for a worker that waited longest."""
+        columns = [self.oldest_lying, *(series.oldest_wait for series in self.stages.values())]
         return [max(row) for row in zip(*columns, strict=True)]

@@ -23,7 +23,7 @@ class Distribution(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
-    """Jobs that ended. `wait` is until the first release, `completion` until the end."""
+    """Jobs that ended. `wait` is until a worker begins with one, `completion` until its end."""
 
     jobs: int
     wait: Distribution

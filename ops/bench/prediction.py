@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,11 @@ sys.path.insert(0, str(HERE))
 import endpoints  # noqa: E402, F401  (registers the endpoints)
 import msgspec  # noqa: E402
 
+from warrener.domain.control_events import FlowChanged  # noqa: E402
 from warrener.domain.definition.model import JobDefinition  # noqa: E402
+from warrener.domain.events import Recorded  # noqa: E402
 from warrener.domain.flow.settings import FlowSettings  # noqa: E402
+from warrener.domain.ids import FLOW_ID  # noqa: E402
 from warrener.services.logs import LogSet  # noqa: E402
 from warrener.services.simulate.facts import read_store  # noqa: E402
 from warrener.services.simulate.what_if import (  # noqa: E402
@@ -78,9 +82,12 @@ def record(url: str, coming: Sequence[tuple[float, Any]], workers: int, policy: 
     """Run jobs for real, in this process with threads."""
     definition = msgspec.convert(JOB, JobDefinition)
     store = open_store(url)
+    settings = FlowChanged(
+        at=datetime.now(UTC), cause="bench", settings=FlowSettings(policy=policy)
+    )
+    store.commit([Recorded(FLOW_ID, 1, settings)], {})
     parts = open_embedded(store, queues=("default",), workers=workers, modules=(), mode="threads")
     try:
-        parts.reactor.controller.flow.use(FlowSettings(policy=policy))
         waiting = [
             (at, submission(Source(definition), params, key=f"job{number}"))
             for number, (at, params) in enumerate(coming)

@@ -107,7 +107,7 @@ def look(tales: Tales, place: Place) -> Look:
     if state in _OF_BEGUN and begun is not None:
         return _OF_BEGUN[state](tales, tale, begun)
     if state == "pending" and tale.job.state == "submitted":
-        return replace(intake.look(tale), state=state, says="waits for the start of its job")
+        return replace(intake.look(tales, tale), state=state, says="waits for the start of its job")
     if state == "pending":
         return pending.look(tales, tale, place.path)
     return held.look(tales, tale, place.path, state)

@@ -39,8 +39,10 @@ from warrener.projections.why.still import decides
 from warrener.projections.why.tales import JobTale, Tales
 
 
-def look(tale: JobTale) -> Look:
+def look(tales: Tales, tale: JobTale) -> Look:
     """Look at a root job that waits for its start, without a pass over the log."""
+    if _settings(tales.past).intake == "accept" and _measure(tales.past) is None:
+        return decides(tales, tale, None, "waits for the reactor to start it", tale.job.state)
     return Look(
         state=tale.job.state,
         kind="limit",

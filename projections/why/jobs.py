@@ -23,7 +23,7 @@ def look(tales: Tales, tale: JobTale) -> Look:
     if held is not None:
         return held
     if state == "submitted" and tale.job.parent is None:
-        return intake.look(tale)
+        return intake.look(tales, tale)
     following = tuple(_open(tale))[:NEXT_MAX]
     if not following:
         return decides(tales, tale, None, "waits for the reactor to go on with it", state)

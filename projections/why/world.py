@@ -21,14 +21,13 @@ from warrener.domain.step_events import Held, StepEvent, StepProgressed, StepRel
 
 
 class Out(msgspec.Struct):
-    """An order that is out. `limits` are those that who asks looks at, `named` those it names."""
+    """An order that is out."""
 
     job: UUID
     path: str
     queue: str
     since: datetime
     limits: tuple[Held, ...]
-    named: tuple[Held, ...]
     released_at: datetime
     state: str = "released"
 
@@ -91,15 +90,8 @@ class World:
 
     def _take(self, step: UUID, event: StepReleased) -> None:
         under = tuple(held for held in self._claims if self._is_under(event, held))
-        self.out[step] = Out(
-            job=event.job,
-            path=event.path,
-            queue=event.queue,
-            since=event.at,
-            limits=under,
-            named=event.limits,
-            released_at=event.at,
-        )
+        at, held = event.at, tuple(dict.fromkeys((*event.limits, *under)))
+        self.out[step] = Out(event.job, event.path, event.queue, at, held, at)
         claims = [self._claims[held] for held in under if held in event.limits]
         if claims:
             self._limits.take(step, claims, event.at)

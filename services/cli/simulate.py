@@ -191,6 +191,7 @@ def _tell(output: Output, load: Load, summaries: list[Summary]) -> None:
     output.show(
         f"{len(load.jobs)} jobs with {load.steps} steps; workers x slots: {crews}{more}",
         _policies(load, summaries),
+        _figures(summaries),
         _groups("job name", summaries, "names"),
     )
     if any(len(summary.keys) > 1 for summary in summaries):
@@ -198,17 +199,22 @@ def _tell(output: Output, load: Load, summaries: list[Summary]) -> None:
 
 
 def _policies(load: Load, summaries: list[Summary]) -> Table:
-    columns = (">makespan", ">in use", ">fairness", ">oldest wait", ">open")
-    made = table("policy", *_TIMES, *columns)
-    made.add_row(RECORDED, *_times(load.recorded), "", "", "", "", "")
+    made = table("policy", *_TIMES)
+    made.add_row(RECORDED, *_times(load.recorded))
     for each in summaries:
-        fairness = "" if each.fairness is None else f"{each.fairness:.3f}"
+        made.add_row(plain(each.policy), *_times(each.all))
+    return made
+
+
+def _figures(summaries: list[Summary]) -> Table:
+    columns = (">makespan", ">slots in use", ">fairness (Jain)", ">oldest wait", ">jobs open")
+    made = table("policy", *columns)
+    for each in summaries:
         made.add_row(
             plain(each.policy),
-            *_times(each.all),
             duration(each.seconds),
             f"{each.utilisation:.1%}",
-            fairness,
+            "" if each.fairness is None else f"{each.fairness:.3f}",
             duration(each.oldest_wait),
             str(each.unfinished),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import deque
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from statistics import fmean
@@ -61,17 +61,17 @@ def hand_over(jobs: Iterable[JobRun]) -> float:
     """Return what a slot takes from one order to the next that lay there, at the mean."""
     gaps: list[float] = []
     for moves in _moves(jobs).values():
-        free: deque[datetime] = deque()  # slots that have ended their work, by when
+        free: list[datetime] = []  # slots that have ended their work, by when
         for at, released_at in moves:
             if released_at is None:
                 free.append(at)
                 continue
-            while free and (at - free[0]).total_seconds() > HAND_OVER_SECONDS_MAX:
-                free.popleft()  # nobody waited for that slot
-            if free and released_at < free[0]:
-                gaps.append((at - free[0]).total_seconds())
-            if free:
-                free.popleft()
+            waited_for = bisect_right(free, released_at)  # the first that ended after its release
+            if waited_for < len(free):
+                gaps.append((at - free.pop(waited_for)).total_seconds())
+            elif free:
+                del free[0]
+    gaps = [gap for gap in gaps if gap <= HAND_OVER_SECONDS_MAX]
     return fmean(gaps) if gaps else 0.0
 
 

@@ -58,7 +58,7 @@ def _figures() -> Any:
 
 
 def _distributions(row: Sequence[Any], records: Mapping[str, Record]) -> None:
-    columns = (("wait for the first release", "wait"), ("time to completion", "completion"))
+    columns = (("wait until a worker begins", "wait"), ("time to completion", "completion"))
     for axes, (title, column) in zip(row, columns, strict=False):
         for policy, record in records.items():
             values = sorted(getattr(record, column))

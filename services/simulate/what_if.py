@@ -170,7 +170,7 @@ def _recorded(roots: Sequence[JobRun]) -> Group:
         if run.ended_at is None:
             continue
         ended = (run.ended_at - run.submitted_at).total_seconds()
-        first = _first_release(run)
+        first = _first_begin(run)
         waits.append(ended if first is None else (first - run.submitted_at).total_seconds())
         completions.append(ended)
     return Group(
@@ -178,14 +178,15 @@ def _recorded(roots: Sequence[JobRun]) -> Group:
     )
 
 
-def _first_release(root: JobRun) -> datetime | None:
-    """Return when the first step of a job or of those below it went out."""
+def _first_begin(root: JobRun) -> datetime | None:
+    """Return when a worker began with the first step of a job or of those below it."""
     found: datetime | None = None
     waiting = [root]
     while waiting:
         run = waiting.pop()
         waiting += [child for children in run.children.values() for child in children]
-        times = [step.tries[0].released_at for step in run.steps.values() if step.tries]
+        tries = [step.tries[0] for step in run.steps.values() if step.tries]
+        times = [each.started_at or each.released_at for each in tries]
         found = min([*times, *([found] if found else [])], default=None)
     return found
 

@@ -60,7 +60,7 @@ def test_two_stages_by_fifo_as_by_hand() -> None:
     found = play(jobs)
 
     assert list(found.completion) == [4.0, 5.0, 6.0]  # a1 a2 a3 b1 b2 b3
-    assert list(found.wait) == [0.0, 0.0, 1.0]
+    assert list(found.wait) == [0.0, 1.0, 2.0]
 
 
 def test_two_stages_by_finish_first_as_by_hand() -> None:
@@ -69,7 +69,7 @@ def test_two_stages_by_finish_first_as_by_hand() -> None:
     found = play(jobs, policy="finish-first")
 
     assert list(found.completion) == [3.0, 4.0, 6.0]  # a1 a2 b1 b2 a3 b3
-    assert list(found.wait) == [0.0, 0.0, 3.0]
+    assert list(found.wait) == [0.0, 1.0, 4.0]
 
 
 def test_time_on_the_way_counts_once_for_the_order_and_once_for_the_answer() -> None:
