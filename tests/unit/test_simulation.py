@@ -79,6 +79,12 @@ def test_time_on_the_way_counts_once_for_the_order_and_once_for_the_answer() -> 
     assert found.seconds == 9.0
 
 
+def test_a_worker_takes_its_time_from_one_order_to_the_next() -> None:
+    found = play([TraceJob(0.0, line(1.0)) for _ in range(3)], hand_over=0.5)
+
+    assert list(found.completion) == [1.0, 2.5, 4.0]
+
+
 def test_a_retry_waits_for_its_time_and_holds_no_worker() -> None:
     attempts = (Attempt(1.0, succeeded=False, pause=10.0), Attempt(2.0))
     jobs = [*one(TraceStep(name="a", attempts=attempts)), TraceJob(1.0, line(9.0))]

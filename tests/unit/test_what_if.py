@@ -65,7 +65,7 @@ PARENT: dict[str, Any] = {
         "before": {"call": "t.work", "with": {"seconds": 1}},
         "one": {"job": "chain", "after": ["before"]},
         "many": {"job": "chain", "for_each": [1, 2, 3], "window": 2, "after": ["before"]},
-        "nap": {"sleep": "90s", "after": ["before"]},
+        "nap": {"sleep": "4s", "after": ["before"]},
         "end": {"call": "t.work", "with": {"seconds": 1}, "after": ["one", "many", "nap"]},
     },
 }
@@ -155,8 +155,10 @@ def test_jobs_below_stand_in_the_trace_of_their_root() -> None:
     below = [stage for stage in job.shape.stages if stage.job == "chain"]
     assert len(below) == 8
     assert {step.depth for step in job.shape.steps if step.job == "chain"} == {1}
-    assert completions(load) == pytest.approx([92.0], abs=0.01)
-    assert load.recorded.completion.p50 == pytest.approx(92.0, abs=0.01)
+    assert completions(load) == pytest.approx(
+        [8.0], abs=0.01
+    )  # the third of the many waits for a first
+    assert load.recorded.completion.p50 == pytest.approx(8.0, abs=0.01)
 
 
 def test_what_had_not_ended_goes_on_as_others_did() -> None:
@@ -230,12 +232,36 @@ def test_a_history_gives_the_load_of_its_store(document: dict[str, Any], tmp_pat
 
 
 def test_a_line_that_comes_twice_counts_once(tmp_path: Path) -> None:
-    export(kept(came(FAN)), tmp_path / "a.jsonl")
+    path = tmp_path / "a.jsonl"
+    export(kept(came(FAN)), path)
+    path.write_bytes(b"".join(2 * (each + b"\n") for each in path.read_bytes().splitlines()))
 
-    load = from_files(tmp_path / "a.jsonl", tmp_path / "a.jsonl")
+    load = from_files(path, path)
 
     assert len(load.jobs) == 1
-    assert load.steps == 5
+    assert load.jobs[0].work_seconds == 8.0
+
+
+def test_what_waits_for_what_is_found_from_many_jobs(tmp_path: Path) -> None:
+    steps = {
+        name: {"call": "t.work", "with": {"seconds": f"${{{{ params.{name} }}}}"}, "after": after}
+        for name, after in (("a", []), ("c", []), ("b", ["a"]), ("d", ["c"]), ("e", ["b", "d"]))
+    }
+    two_ways = definition({"job": "ways", "steps": steps})
+    times = [(1, 1, 1, 1), (1, 3, 1, 1), (3, 1, 1, 1), (1, 1, 9, 1)]
+    jobs = [
+        (20.0 * number, two_ways, dict(zip("acbde", (*each, 1), strict=True)), {})
+        for number, each in enumerate(times)
+    ]
+    export(record(jobs, 10, "fifo", QUEUES), tmp_path / "a.jsonl")
+
+    shape = from_files(tmp_path / "a.jsonl").jobs[0].shape
+
+    after = {
+        step.name: "".join(sorted(shape.steps[place].name for place in step.after))
+        for step in shape.steps
+    }
+    assert after == {"a": "", "c": "", "b": "a", "d": "c", "e": "bd"}
 
 
 def test_limits_that_no_definition_tells_are_named(tmp_path: Path) -> None:
