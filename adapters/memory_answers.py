@@ -18,8 +18,17 @@ from warrener.projections.control_views import (
     FleetView,
     LimitView,
 )
+from warrener.projections.flow_views import (
+    FLOW,
+    FLOW_POINTS,
+    INCIDENTS,
+    FlowPointView,
+    FlowView,
+    IncidentView,
+)
 from warrener.projections.ports import (
     ActionFilter,
+    IncidentFilter,
     JobCursor,
     JobFilter,
     StoppedModel,
@@ -48,6 +57,9 @@ TYPES: dict[str, type[View]] = {
     ACTIONS: ActionView,
     LIMITS: LimitView,
     FLEET: FleetView,
+    FLOW: FlowView,
+    FLOW_POINTS: FlowPointView,
+    INCIDENTS: IncidentView,
     ATTEMPTS: AttemptView,
     TRACKS: TrackView,
 }
@@ -162,6 +174,23 @@ class MemoryAnswers:
     def limits(self, limit: int) -> Sequence[LimitView]:
         """Return limits that were changed, by name and partition."""
         return sorted(self._all(LIMITS), key=lambda view: view.key)[:limit]
+
+    def find_incidents(self, wanted: IncidentFilter) -> Sequence[IncidentView]:
+        """Return matching incidents, the newest first."""
+        found = [
+            view
+            for view in self._all(INCIDENTS)
+            if wanted.state in (None, view.state)
+            and (wanted.since is None or view.opened_at >= wanted.since)
+        ]
+        found.sort(key=lambda view: (view.opened_at, view.incident), reverse=True)
+        return found[: wanted.limit]
+
+    def incidents_between(self, low: UUID, high: UUID, limit: int) -> Sequence[UUID]:
+        """Return ids of incidents from `low` to `high`."""
+        return sorted(found for found in self._kept.tables[INCIDENTS] if low <= found <= high)[
+            :limit
+        ]
 
     def history(
         self, *, job: UUID | None, root: UUID | None, after: int, limit: int

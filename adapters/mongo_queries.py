@@ -16,7 +16,8 @@ from warrener.adapters.mongo_tables import Fields, Keys, child_place, label, ste
 from warrener.adapters.sqlite_tables import microseconds
 from warrener.projections.attempt_views import ATTEMPTS, TRACKS, AttemptView
 from warrener.projections.control_views import ACTIONS, LIMITS
-from warrener.projections.ports import ActionFilter, JobFilter
+from warrener.projections.flow_views import INCIDENTS
+from warrener.projections.ports import ActionFilter, IncidentFilter, JobFilter
 from warrener.projections.views import HISTORY, JOBS, ROOTS, STEPS, JobView, StepView
 
 NUMBER_MAX: Final = 2**62  # over every position, index and time that there is
@@ -144,6 +145,14 @@ def limits(limit: int) -> Query:
     names = {"$gte": "", "$lte": TEXT_MAX}
     order = (("limit.name", 1), ("limit.partition", 1))
     return Query(LIMITS, {"limit.name": names}, order, limit)
+
+
+def incidents(wanted: IncidentFilter) -> Query:
+    """Incidents of starvation, the newest first."""
+    fields: Fields = {} if wanted.state is None else {"state": wanted.state}
+    since = 0 if wanted.since is None else microseconds(wanted.since)
+    fields["opened"] = {"$gte": since, "$lte": NUMBER_MAX}
+    return Query(INCIDENTS, fields, (("opened", -1), ("_id", -1)), wanted.limit)
 
 
 def history(job: UUID | None, root: UUID | None, after: int, limit: int) -> Query:

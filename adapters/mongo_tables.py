@@ -26,6 +26,14 @@ from warrener.projections.control_views import (
     FleetView,
     LimitView,
 )
+from warrener.projections.flow_views import (
+    FLOW,
+    FLOW_POINTS,
+    INCIDENTS,
+    FlowPointView,
+    FlowView,
+    IncidentView,
+)
 from warrener.projections.views import (
     DEFINITIONS,
     HISTORY,
@@ -40,7 +48,7 @@ from warrener.projections.views import (
     View,
 )
 
-LAYOUT_VERSION: Final = 2
+LAYOUT_VERSION: Final = 3
 Fields = dict[str, Any]
 Keys = tuple[tuple[str, int], ...]
 _POSITION_BITS: Final = 48
@@ -140,6 +148,10 @@ def _attempt_fields(view: AttemptView) -> Fields:
     }
 
 
+def _incident_fields(view: IncidentView) -> Fields:
+    return {"state": view.state, "opened": microseconds(view.opened_at)}
+
+
 _NEWEST: Final = ("submitted", "_id")
 _OPENED: Final = ("opened", "_id")
 
@@ -199,6 +211,14 @@ TABLES: Final[dict[str, Table]] = {
         (Index(_up("limit.name", "limit.partition")),),
     ),
     FLEET: Table(FleetView, _same, _nothing),
+    FLOW: Table(FlowView, _same, _nothing),
+    FLOW_POINTS: Table(FlowPointView, lambda key: f"{key[0]}:{key[1]}", _nothing),
+    INCIDENTS: Table(
+        IncidentView,
+        _same,
+        _incident_fields,
+        (Index(_up(*_OPENED)), Index(_up("state", *_OPENED))),
+    ),
     ATTEMPTS: Table(
         AttemptView,
         lambda key: f"{step_key(*key[:2])}#{key[2]}",

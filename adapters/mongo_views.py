@@ -27,9 +27,11 @@ from warrener.adapters.sqlite_tables import moment
 from warrener.domain.errors import Conflict, StoreUnavailable
 from warrener.projections.attempt_views import AttemptView
 from warrener.projections.control_views import ACTIONS, ActionView, LimitView
+from warrener.projections.flow_views import INCIDENTS, IncidentView
 from warrener.projections.ports import (
     ActionFilter,
     Documents,
+    IncidentFilter,
     JobFilter,
     StoppedModel,
     ViewStore,
@@ -225,6 +227,14 @@ class MongoViewStore:
     def limits(self, limit: int) -> Sequence[LimitView]:
         """Return limits that were changed, by name and partition."""
         return self._views(queries.limits(limit))
+
+    def find_incidents(self, wanted: IncidentFilter) -> Sequence[IncidentView]:
+        """Return matching incidents, the newest first."""
+        return self._views(queries.incidents(wanted))
+
+    def incidents_between(self, low: UUID, high: UUID, limit: int) -> Sequence[UUID]:
+        """Return ids of incidents from `low` to `high`."""
+        return self._ids(queries.ids_between(INCIDENTS, low, high, limit))
 
     def history(
         self, *, job: UUID | None, root: UUID | None, after: int, limit: int

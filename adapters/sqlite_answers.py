@@ -12,13 +12,15 @@ from warrener.adapters.sqlite_queries import (
     WAITERS,
     WAITERS_FIRST,
     action_query,
+    incident_query,
     job_query,
     timeline_query,
 )
 from warrener.adapters.sqlite_tables import TABLES, moment
 from warrener.projections.attempt_views import ATTEMPTS, AttemptView
 from warrener.projections.control_views import ACTIONS, LIMITS, ActionView, LimitView
-from warrener.projections.ports import ActionFilter, JobFilter, Waiters
+from warrener.projections.flow_views import INCIDENTS, IncidentView
+from warrener.projections.ports import ActionFilter, IncidentFilter, JobFilter, Waiters
 from warrener.projections.views import HISTORY, JOBS, STEPS, HistoryView, JobView, StepView
 
 DECODERS = {name: msgspec.json.Decoder(table.type) for name, table in TABLES.items()}
@@ -114,6 +116,18 @@ class SqliteAnswers:
         """Return limits that were changed, by name and partition."""
         sql = "SELECT doc FROM view_limits ORDER BY name, partition LIMIT ?"
         return self._views(LIMITS, sql, (limit,))
+
+    def find_incidents(self, wanted: IncidentFilter) -> Sequence[IncidentView]:
+        """Return matching incidents, the newest first."""
+        return self._views(INCIDENTS, *incident_query(wanted))
+
+    def incidents_between(self, low: UUID, high: UUID, limit: int) -> Sequence[UUID]:
+        """Return ids of incidents from `low` to `high`."""
+        sql = (
+            "SELECT incident FROM view_incidents WHERE incident BETWEEN ? AND ?"
+            " ORDER BY incident LIMIT ?"
+        )
+        return [UUID(bytes=row[0]) for row in self._rows(sql, (low.bytes, high.bytes, limit))]
 
     def history(
         self, *, job: UUID | None, root: UUID | None, after: int, limit: int

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from warrener.adapters.sqlite_tables import microseconds
 from warrener.projections.attempt_views import AttemptView
-from warrener.projections.ports import ActionFilter, JobFilter
+from warrener.projections.ports import ActionFilter, IncidentFilter, JobFilter
 from warrener.projections.views import JobView
 
 _WAITING = "FROM view_steps WHERE request = ?"
@@ -29,6 +29,17 @@ def action_query(wanted: ActionFilter) -> tuple[str, tuple[Any, ...]]:
         " ORDER BY opened_at DESC, request DESC LIMIT ?"
     )
     return sql, (*conditions.values(), wanted.limit)
+
+
+def incident_query(wanted: IncidentFilter) -> tuple[str, tuple[Any, ...]]:
+    """Return statement and values that find incidents of starvation."""
+    since = 0 if wanted.since is None else microseconds(wanted.since)
+    where, values = ("state = ? AND ", (wanted.state,)) if wanted.state else ("", ())
+    sql = (
+        f"SELECT doc FROM view_incidents WHERE {where}opened_at >= ?"
+        " ORDER BY opened_at DESC, incident DESC LIMIT ?"
+    )
+    return sql, (*values, since, wanted.limit)
 
 
 def job_query(wanted: JobFilter) -> tuple[str, tuple[Any, ...]]:

@@ -20,6 +20,14 @@ from warrener.projections.control_views import (
     FleetView,
     LimitView,
 )
+from warrener.projections.flow_views import (
+    FLOW,
+    FLOW_POINTS,
+    INCIDENTS,
+    FlowPointView,
+    FlowView,
+    IncidentView,
+)
 from warrener.projections.views import (
     DEFINITIONS,
     HISTORY,
@@ -34,7 +42,7 @@ from warrener.projections.views import (
     View,
 )
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -111,6 +119,10 @@ def _action_row(view: ActionView) -> tuple[Any, ...]:
     return view.request.bytes, view.state, view.subject, microseconds(view.opened_at)
 
 
+def _incident_row(view: IncidentView) -> tuple[Any, ...]:
+    return view.incident.bytes, view.state, microseconds(view.opened_at)
+
+
 TABLES: Final[dict[str, Table]] = {
     DEFINITIONS: Table(
         DefinitionView, ("hash",), (), lambda view: (view.hash,), lambda key: (key,), shared=True
@@ -152,6 +164,17 @@ TABLES: Final[dict[str, Table]] = {
     ),
     LIMITS: Table(LimitView, ("name", "partition"), (), lambda view: view.key, lambda key: key),
     FLEET: Table(FleetView, ("partition",), (), lambda view: (view.key,), lambda key: (key,)),
+    FLOW: Table(FlowView, ("partition",), (), lambda view: (view.key,), lambda key: (key,)),
+    FLOW_POINTS: Table(
+        FlowPointView, ("partition", "slot"), (), lambda view: view.key, lambda key: key
+    ),
+    INCIDENTS: Table(
+        IncidentView,
+        ("incident",),
+        ("state", "opened_at"),
+        _incident_row,
+        lambda key: (key.bytes,),
+    ),
     ATTEMPTS: Table(
         AttemptView,
         ("job", "path", "attempt"),
@@ -230,6 +253,20 @@ CREATE TABLE view_limits (
 );
 
 CREATE TABLE view_fleet (partition INTEGER PRIMARY KEY, doc BLOB NOT NULL);
+
+CREATE TABLE view_flow (partition INTEGER PRIMARY KEY, doc BLOB NOT NULL);
+
+CREATE TABLE view_flow_points (
+    partition INTEGER NOT NULL, slot INTEGER NOT NULL, doc BLOB NOT NULL,
+    PRIMARY KEY (partition, slot)
+);
+
+CREATE TABLE view_incidents (
+    incident BLOB PRIMARY KEY, state TEXT NOT NULL, opened_at INTEGER NOT NULL,
+    partition INTEGER NOT NULL, doc BLOB NOT NULL
+);
+CREATE INDEX view_incidents_all ON view_incidents (opened_at, incident);
+CREATE INDEX view_incidents_by_state ON view_incidents (state, opened_at, incident);
 
 CREATE TABLE view_attempts (
     job BLOB NOT NULL, path TEXT NOT NULL, attempt INTEGER NOT NULL, root BLOB NOT NULL,

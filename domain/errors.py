@@ -23,6 +23,14 @@ class ServiceUnavailable(WarrenerError):
     """Something Warrener stands on (store, broker) cannot be reached or does not work."""
 
 
+class Busy(ServiceUnavailable):
+    """No job is taken in now: as many are open as may be. Try again after `retry_after` seconds."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """One fault in a definition: where it is, what is wrong, what to do about it.
 

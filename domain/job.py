@@ -96,7 +96,7 @@ def _adjust(job: Job, event: JobAdjusted) -> None:
 
 def _rerun(job: Job, event: JobRerun) -> None:
     _remember_key(job, event.key)
-    job.state, job.generation = "running", event.generation
+    job.state, job.started, job.generation = "running", True, event.generation
     job.result = job.error = None
     job.overdue = job.cancelled = job.closing = False
     if job.deadline is not None and job.deadline <= event.at:
@@ -168,7 +168,7 @@ def project(job: Job | None, events: Iterable[Recorded]) -> Job | None:
 
 
 def _start(job: Job, _: JobStarted) -> None:
-    job.state = "running"
+    job.state, job.started = "running", True
 
 
 def _pause(job: Job, _: JobPaused) -> None:
@@ -176,7 +176,7 @@ def _pause(job: Job, _: JobPaused) -> None:
 
 
 def _resume(job: Job, _: JobResumed) -> None:
-    job.state = "running"
+    job.state = "running" if job.started else "submitted"
 
 
 def _begin_cancelling(job: Job, event: JobCancelling) -> None:

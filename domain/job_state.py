@@ -73,6 +73,7 @@ class Job(msgspec.Struct):
     selection: Selection | None = None
     given: dict[str, GivenStep] = {}
     submitted_at: datetime | None = None
+    started: bool = False  # else it waits for that, or ends without
     steps: dict[str, str] = {}
     edges: dict[str, dict[str, bool]] = {}
     blind: dict[str, tuple[str, ...]] = {}

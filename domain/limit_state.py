@@ -14,25 +14,29 @@ from uuid import UUID
 import msgspec
 
 from warrener.domain.definition.model import Limit, Rate
+from warrener.domain.flow.orders import AGEING_SECONDS, AGEING_TURNS
 from warrener.domain.flow.ready import Queued
 from warrener.domain.limit_shares import Ask, Share, Unit
 from warrener.domain.step_events import Held
 
 TICK_SECONDS = 0.001
 LOOK_AHEAD_SECONDS_MAX = 365 * 86_400.0  # a bucket that fills more slowly is looked at again then
+SPARE_ENTRIES = 64  # of those who have gone already, before the others are moved together
 HAIR = 1e-6  # what rounding may take from a whole token
 
 
 class Waiter(msgspec.Struct, frozen=True):
     """A ready step that is held back, for a `reason`; the one with the smallest place goes first.
 
-    `passed` are other limits that it comes under as well and that had room for it.
+    `passed` are other limits that it comes under as well and that had room for it. Who is `aged`
+    was let through because it has waited longest, and is to be passed by nobody.
     """
 
     queued: Queued
     reason: str = ""
     place: tuple[Any, ...] = ()
     passed: tuple[Held, ...] = ()
+    aged: bool = False
 
     @property
     def queue(self) -> str:
@@ -40,33 +44,68 @@ class Waiter(msgspec.Struct, frozen=True):
         return self.queued.queue
 
 
+class Claim(msgspec.Struct, frozen=True):
+    """A limit that a step comes under, and its key there."""
+
+    limit: Limit
+    held: Held
+
+
 class Waiters:
-    """Those who wait for a limit, in the order in which they are let through."""
+    """Those who wait for a limit. The smallest place goes first, then who has waited longer.
+
+    Nobody waits for ever: every `AGEING_TURNS`th of those let through is the one that has waited
+    longest, once that is longer than `AGEING_SECONDS`.
+    """
 
     def __init__(self) -> None:
         """Begin with nobody."""
-        self._heap: list[tuple[tuple[Any, ...], int, Waiter]] = []
-        self._added = 0
+        self._waiting: dict[int, Waiter] = {}
+        self._by_place: list[tuple[tuple[Any, ...], datetime, int]] = []
+        self._by_age: list[tuple[datetime, int]] = []
+        self._added = self._let_through = 0
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self._waiting)
 
     def __iter__(self) -> Iterator[Waiter]:
-        return (waiter for _, _, waiter in self._heap)
+        return iter(self._waiting.values())
 
-    @property
-    def first(self) -> Waiter:
-        """Return who goes next."""
-        return self._heap[0][2]
-
-    def append(self, waiter: Waiter) -> None:
+    def add(self, waiter: Waiter) -> None:
         """Add somebody."""
         self._added += 1
-        heapq.heappush(self._heap, (waiter.place, self._added, waiter))
+        self._waiting[self._added] = waiter
+        since = waiter.queued.since
+        heapq.heappush(self._by_place, (waiter.place, since, self._added))
+        heapq.heappush(self._by_age, (since, self._added))
+        if len(self._by_age) > 2 * len(self._waiting) + SPARE_ENTRIES:
+            self._by_age = [each for each in self._by_age if each[-1] in self._waiting]
+            heapq.heapify(self._by_age)
 
-    def popleft(self) -> Waiter:
-        """Take away who goes next."""
-        return heapq.heappop(self._heap)[2]
+    def next(self, now: datetime) -> Waiter:
+        """Return who goes next."""
+        return self._waiting[self._next(now)[0]]
+
+    def take(self, now: datetime) -> Waiter:
+        """Take away who goes next; it is `aged` if it is its turn for having waited longest."""
+        number, aged = self._next(now)
+        self._let_through += 1
+        waiter = self._waiting.pop(number)
+        return msgspec.structs.replace(waiter, aged=True) if aged else waiter
+
+    def _next(self, now: datetime) -> tuple[int, bool]:
+        self._drop_gone(self._by_place)
+        first = self._by_place[0][-1]
+        if (self._let_through + 1) % AGEING_TURNS:
+            return first, False
+        self._drop_gone(self._by_age)
+        since, oldest = self._by_age[0]
+        aged = (now - since).total_seconds() >= AGEING_SECONDS
+        return (oldest, True) if aged else (first, False)
+
+    def _drop_gone(self, heap: list[Any]) -> None:
+        while heap[0][-1] not in self._waiting:
+            heapq.heappop(heap)
 
 
 class Bucket(msgspec.Struct):
@@ -95,6 +134,12 @@ class LimitState(msgspec.Struct):
     grants: dict[Unit, Grant] | None = None  # None: nobody else has a part of it
     used: bool = False  # since it was last asked for
     fresh: set[Unit] = set()  # more of these was granted, and nothing has gone out since
+    spare: int = 0  # slots to have in reserve, for what cannot wait
+
+    @property
+    def shared(self) -> bool:
+        """Say whether other partitions have a part of it."""
+        return self.grants is not None
 
     @property
     def burst(self) -> int:
@@ -139,10 +184,10 @@ class LimitState(msgspec.Struct):
         return bucket
 
     def room_at(self, now: datetime, quiet_since: datetime | None) -> datetime | None:
-        """Return when a bucket has a token for somebody who waits, and for no slot."""
+        """Return when a bucket has a token for somebody who does not wait for a slot."""
         rate, units = self.limit.rate, self.units("burst")
         full = self.limit.slots is not None and len(self.holders) >= self.units("slots")
-        if rate is None or full or not self.waiters or not units:
+        if rate is None or full or not units:
             return None
         missing = 1.0 - HAIR - self.refill(now, quiet_since).tokens
         if missing <= 0:
@@ -156,7 +201,7 @@ class LimitState(msgspec.Struct):
     @property
     def wanted(self) -> int:
         """Return how many could go out at once if there were room."""
-        return len(self.holders) + len(self.waiters) + self.passed
+        return len(self.holders) + len(self.waiters) + self.passed + self.spare
 
     @property
     def in_use(self) -> bool:
@@ -191,7 +236,7 @@ class LimitState(msgspec.Struct):
     def _ask_for_burst(self, rate: Rate, now: datetime) -> Ask:
         """Ask for all of a bucket that is used, but not before there is a slot to go with it."""
         tokens = self.refill(now, None).tokens
-        used = self.waiters or self.passed or self.used
+        used = self.waiters or self.passed or self.used or self.spare
         wanted = used and (self.limit.slots is None or self.units("slots"))
         return Ask(
             self.burst,

@@ -8,24 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import msgspec
 
+from warrener.domain.caps import NO_KEY, ROOT
 from warrener.domain.control_events import LimitChanged
 from warrener.domain.definition.model import Limit
+from warrener.domain.definition.names import is_reserved
 from warrener.domain.limit_shares import Ask, Share, ShareKey
-from warrener.domain.limit_state import LimitState, Waiter
+from warrener.domain.limit_state import Claim, LimitState, Waiter
 from warrener.domain.step_events import Held
 
+OF_ONE_TREE: Final = frozenset({ROOT})  # a tree of jobs is in one partition: nobody shares these
 STATES_KEPT_MIN = 10_000  # so many limits with different keys are kept without looking at them
-
-
-class Claim(msgspec.Struct, frozen=True):
-    """A limit that a step comes under, and its key there."""
-
-    limit: Limit
-    held: Held
 
 
 class Limits:
@@ -62,10 +59,29 @@ class Limits:
         return None
 
     def reason(self, blocker: Held) -> str:
-        """Return what of a limit is lacking, and of which: such as `slots per-account/7`."""
+        """Return what of a limit is lacking, and of which: such as `slots per-account/7`.
+
+        Of limits with reserved names, all keys have the same reason: there may be one for each job.
+        """
         state = self._states[blocker]
         full = state.limit.slots is not None and len(state.holders) >= state.units("slots")
-        return f"{'slots' if full else 'rate'} {blocker.name}/{blocker.key}"
+        key = NO_KEY if is_reserved(blocker.name) else blocker.key
+        return f"{'slots' if full else 'rate'} {blocker.name}/{key}"
+
+    def room_at(self, blocker: Held, now: datetime) -> datetime | None:
+        """Return when time will give room to somebody, None if that is not up to time."""
+        return self._current(blocker).room_at(now, self._quiet_since)
+
+    def awaited(self, claims: Sequence[Claim]) -> Held | None:
+        """Return the first of these limits that somebody waits for."""
+        helds = (claim.held for claim in claims)
+        return next(
+            (held for held in helds if held in self._states and self._states[held].waiters), None
+        )
+
+    def bounds(self, blocker: Held) -> Limit:
+        """Return what a limit lets out, as people have set it."""
+        return self._current(blocker).limit
 
     def take(self, step: UUID, claims: Sequence[Claim], now: datetime) -> tuple[Held, ...]:
         """Let a step through; what it holds is given back by `give_back`."""
@@ -80,9 +96,10 @@ class Limits:
         return helds
 
     def hold(self, step: UUID, helds: tuple[Held, ...], defined: Iterable[Limit] = ()) -> None:
-        """Note that a step is out and holds slots of these limits, which were defined so."""
+        """Note that a step is out and holds slots of these limits, too, which were defined so."""
         if helds:
-            self._held_by[step] = helds
+            known = self._held_by.get(step)
+            self._held_by[step] = tuple(dict.fromkeys((*known, *helds))) if known else helds
         limits = {limit.name: limit for limit in defined}
         for held in helds:
             state = self._states.get(held)
@@ -96,7 +113,7 @@ class Limits:
             state = self._states[held]
             state.holders.pop(step, None)
             self._to_look_at[held] = None
-            if self._shared and not state.wanted:
+            if state.shared and not state.wanted:
                 self._soon[held] = None
 
     def wait(self, blocker: Held, waiter: Waiter, claims: Sequence[Claim]) -> None:
@@ -104,9 +121,9 @@ class Limits:
         state = self._states[blocker]
         if self._shared:
             waiter = self._passing(blocker, waiter, claims)
-            if not state.waiters or state.lacks:
-                self._soon[blocker] = None
-        state.waiters.append(waiter)
+        if state.shared and (not state.waiters or state.lacks):
+            self._soon[blocker] = None
+        state.waiters.add(waiter)
         known = (claim.held for claim in claims if claim.held in self._states)
         self._to_look_at.update(dict.fromkeys(known))
 
@@ -117,8 +134,7 @@ class Limits:
             if state.limit.rate is not None and state.bucket is not None:
                 state.refill(at, self._quiet_since)
         self._to_look_at.update(known)
-        if self._shared:
-            self._soon.update(known)
+        self._soon.update((held, None) for held in known if self._states[held].shared)
 
     def freed(self, now: datetime, has_room: Callable[[str], bool]) -> Iterator[Waiter]:
         """Yield those whose turn it is to try again, while their queue has room for them.
@@ -130,9 +146,9 @@ class Limits:
             state = self._current(held)
             room = max(0.0, state.room(now, self._quiet_since))
             count = int(min(room, float(len(state.waiters))))
-            while count and has_room(state.waiters.first.queue):
+            while count and has_room(state.waiters.next(now).queue):
                 count -= 1
-                waiter = state.waiters.popleft()
+                waiter = state.waiters.take(now)
                 for passed in waiter.passed:
                     self._states[passed].passed -= 1
                 yield waiter
@@ -150,12 +166,19 @@ class Limits:
         """
         states = (self._current(held) for held in self._to_look_at)
         waiting = [
-            state for state in states if state.waiters and has_room(state.waiters.first.queue)
+            state for state in states if state.waiters and has_room(state.waiters.next(now).queue)
         ]
-        if self._shared and any(state.room(now, self._quiet_since) >= 1 for state in waiting):
+        if any(each.shared and each.room(now, self._quiet_since) >= 1 for each in waiting):
             return now
         times = [state.room_at(now, self._quiet_since) for state in waiting]
         return min((at for at in times if at is not None), default=None)
+
+    def reserve(self, claims: Sequence[Claim], slots: int, now: datetime) -> None:
+        """Have so many slots at hand, where others share these limits: for who cannot wait."""
+        if self._shared:
+            for claim in claims:
+                self._state(claim, now).spare = slots
+                self._soon[claim.held] = None
 
     # --- sharing with other partitions -----------------------------------------------------------
 
@@ -201,7 +224,8 @@ class Limits:
         passed = tuple(helds[: helds.index(blocker)])
         for held in passed:
             self._states[held].passed += 1
-        return msgspec.structs.replace(waiter, passed=passed) if passed else waiter
+        same = passed == waiter.passed
+        return waiter if same else msgspec.structs.replace(waiter, passed=passed)
 
     # --- states ----------------------------------------------------------------------------------
 
@@ -214,7 +238,8 @@ class Limits:
         return self._current(claim.held)
 
     def _add(self, held: Held, defined: Limit) -> LimitState:
-        self._states[held] = LimitState(defined, defined, grants={} if self._shared else None)
+        shared = self._shared and held.name not in OF_ONE_TREE
+        self._states[held] = LimitState(defined, defined, grants={} if shared else None)
         return self._current(held)
 
     def _current(self, held: Held) -> LimitState:
@@ -222,7 +247,7 @@ class Limits:
         state = self._states[held]
         change = self._changes(state.defined.name)
         state.limit = state.defined if change is None else changed(state.defined, change)
-        if self._shared and held not in self._to_ask:
+        if state.shared and held not in self._to_ask:
             self._to_ask[held] = None
         return state
 
@@ -239,8 +264,8 @@ class Limits:
     def _is_idle(self, held: Held, now: datetime) -> bool:
         """Say whether nothing is lost if a limit is forgotten."""
         state = self._states[held]
-        if self._shared or state.holders or state.waiters:
-            return self._shared and not state.wanted and held not in self._to_ask
+        if state.shared or state.holders or state.waiters or state.passed:
+            return state.shared and not state.wanted and held not in self._to_ask
         state = self._current(held)
         if state.bucket is None or state.limit.rate is None:
             return state.bucket is None

@@ -290,11 +290,15 @@ class WaitJob(Command, frozen=True, kw_only=True, omit_defaults=True, tag="WaitJ
 
 
 class CommandReply(Message, frozen=True, kw_only=True, omit_defaults=True, tag="CommandReply"):
-    """The answer to a command, named by its message id. `error` says why it was refused."""
+    """The answer to a command, named by its message id. `error` says why it was refused.
+
+    With the code `busy` the same command may be sent again after `retry_after` seconds.
+    """
 
     command: str
     job: UUID | None = None
     error: Error | None = None
+    retry_after: Annotated[int, Meta(ge=0)] | None = None
 
 
 class JobOutcome(Message, frozen=True, kw_only=True, omit_defaults=True, tag="JobOutcome"):

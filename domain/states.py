@@ -20,8 +20,9 @@ STEP_FAILED: Final = frozenset({"failed", "upstream_failed", "cancelled"})
 _JOB_STATES = ["submitted", "running", "paused", "cancelling", *sorted(JOB_ENDED)]
 _JOB_ROWS = [
     ("start", "submitted", "running"),
-    ("pause", "running", "paused"),
+    ("pause", ["submitted", "running"], "paused"),
     ("resume", "paused", "running"),
+    ("wait_again", "paused", "submitted"),
     ("cancel", ["submitted", "running", "paused"], "cancelling"),
     ("succeed", "running", "succeeded"),
     ("fail", "running", "failed"),

@@ -21,7 +21,7 @@ from warrener.domain.events import (
 from warrener.domain.ids import item_path, split_path
 from warrener.domain.ports import Positioned
 from warrener.domain.step_events import StepEvent
-from warrener.projections import attempts, control, history
+from warrener.projections import attempts, control, flow, history
 from warrener.projections.jobs import apply_job_event
 from warrener.projections.ports import Documents, Wanted
 from warrener.projections.steps import apply_step_event
@@ -133,5 +133,6 @@ READ_MODELS: Final = (
     ReadModel("jobs", (DefinitionStored, *_OF_JOBS), wanted, wanted_then, fold),
     ReadModel("history", _OF_JOBS, history.wanted, _nothing, history.fold),
     ReadModel("control", control.KINDS, control.wanted, _nothing, control.fold),
+    ReadModel("flow", flow.KINDS, flow.wanted, _nothing, flow.fold),
     ReadModel("attempts", _OF_JOBS, attempts.wanted, _nothing, attempts.fold),
 )

@@ -158,7 +158,7 @@ def _paused(working: Working, job: UUID, event: JobPaused) -> None:
 def _resumed(working: Working, job: UUID, _event: JobResumed) -> None:
     view = working.job(job)
     if view is not None:
-        view.state, view.paused = "running", None
+        view.state, view.paused = "running" if view.started_at else "submitted", None
 
 
 def _cancelling(working: Working, job: UUID, event: JobCancelling) -> None:
@@ -197,6 +197,7 @@ def _rerun(working: Working, job: UUID, event: JobRerun) -> None:
     if view is not None:
         view.state, view.generation, view.rerun = "running", event.generation, steered(event)
         view.ended_at, view.result, view.error, view.reason = None, NULL, None, ""
+        view.started_at = view.started_at or event.at
         view.paused = view.stopped = view.overdue_at = None
         view.closing = False
         if view.deadline is not None and view.deadline <= event.at:

@@ -11,6 +11,7 @@ import msgspec
 
 from warrener.projections.attempt_views import AttemptView
 from warrener.projections.control_views import ActionView, LimitView
+from warrener.projections.flow_views import IncidentView
 from warrener.projections.views import HistoryView, JobView, StepView
 
 Key = Hashable
@@ -43,6 +44,14 @@ class ActionFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     state: str | None = None
     subject: str | None = None
+    limit: int = 50
+
+
+class IncidentFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which incidents of starvation a list shows; None asks for nothing in particular."""
+
+    state: str | None = None  # open | closed
+    since: datetime | None = None  # opened then or later
     limit: int = 50
 
 
@@ -221,6 +230,14 @@ class ViewStore(Protocol):
 
     def limits(self, limit: int) -> Sequence[LimitView]:
         """Return limits that were changed, by name and partition."""
+        ...
+
+    def find_incidents(self, wanted: IncidentFilter) -> Sequence[IncidentView]:
+        """Return matching incidents, the newest first."""
+        ...
+
+    def incidents_between(self, low: UUID, high: UUID, limit: int) -> Sequence[UUID]:
+        """Return ids of incidents from `low` to `high`, both included, in order."""
         ...
 
     def history(

@@ -22,6 +22,7 @@ from warrener.domain.payloads import Payload
 from warrener.domain.plan import Plan
 from warrener.domain.step import Step
 from warrener.domain.step_events import StepOpened
+from warrener.services import intake
 from warrener.services.active_job import ActiveJob
 from warrener.services.admission import admit
 
@@ -38,6 +39,7 @@ def submit(turn: Turn, message: SubmitJob) -> None:
     admitted = admit(message, turn.memory.store)
     plan, params = admitted.plan, admitted.params
     definition, data = plan.definition, bytes(message.params)
+    intake.refuse_if_busy(turn, definition.name)
     store_definition(turn, plan)
     for other in admitted.library.values():
         store_definition(turn, other)
@@ -60,7 +62,7 @@ def submit(turn: Turn, message: SubmitJob) -> None:
         given=message.given,
         deadline=_deadline(turn, message, definition),
     )
-    open_job(turn, job_id, event, plan, params)
+    intake.take_in(turn, _open_job(turn, job_id, event, plan, params))
 
 
 def _deadline(turn: Turn, message: SubmitJob, definition: JobDefinition) -> datetime | None:
@@ -90,17 +92,22 @@ def store_definition(turn: Turn, plan: Plan) -> None:
         turn.batch.append(stream, 1, event)
 
 
-def open_job(turn: Turn, job_id: UUID, event: JobSubmitted, plan: Plan, params: Any) -> None:
-    """Record a new job and consider its steps."""
+def _open_job(turn: Turn, job_id: UUID, event: JobSubmitted, plan: Plan, params: Any) -> ActiveJob:
+    """Record a new job."""
     job = Job(job_id)
     turn.record_job(job, event)
-    turn.record_job(job, JobStarted(at=turn.batch.now, cause=turn.cause))
     active = turn.memory.add(job, plan)
     if job.parent is None:  # else they are counted already
         active.tree.steps_used += len(plan.steps)
     active.params = params
     if job.deadline is not None:
         turn.memory.set_timer(job.deadline, job.id)
+    return active
+
+
+def start_job(turn: Turn, active: ActiveJob) -> None:
+    """Start a job that was submitted, and consider its steps."""
+    turn.record_job(active.job, JobStarted(at=turn.batch.now, cause=turn.cause))
     turn.start(active)
 
 
@@ -142,7 +149,7 @@ def _begin(turn: Turn, active: ActiveJob, step: Step, data: bytes) -> None:
 
 def _open_child(turn: Turn, step: Step, event: JobSubmitted, plan: Plan, params: Any) -> None:
     if step.id in turn.memory.steps and step.child is not None:
-        open_job(turn, step.child, event, plan, params)
+        start_job(turn, _open_job(turn, step.child, event, plan, params))
     elif event.root in turn.memory.trees:  # cancelled in the meantime
         turn.memory.trees[event.root].steps_used -= len(plan.steps)
 

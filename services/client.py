@@ -63,7 +63,8 @@ class Client(SteeringCalls):
         function, a definition, or what the command line takes: a file or `module:job`. By its
         `deadline`, a duration such as "2h" from now or a time, the job must have ended. Raises
         `DefinitionError`, `ParameterError`, and `UsageError` if the reactor refuses it within
-        `answer_seconds` (no answer by then: no reactor is running yet).
+        `answer_seconds` (no answer by then: no reactor is running yet). Raises `Busy` if no job is
+        taken in now, with the seconds after which to try again, with the same key if you like.
         """
         message = submission(
             source_of(what),

@@ -9,7 +9,8 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from warrener.domain.errors import BrokerUnavailable, UsageError
+from warrener.domain.errors import BrokerUnavailable, Busy, UsageError
+from warrener.domain.events import Error
 from warrener.domain.messages import (
     Command,
     CommandReply,
@@ -50,7 +51,8 @@ class Link:
     def ask(self, command: Command, name: str, answer_seconds: float) -> bool:
         """Send a command and wait for the answer; say whether it came in time.
 
-        Raises `UsageError` with the text of the refusal if it is one.
+        Raises `UsageError` with the text of the refusal if it is one, `Busy` if the same command
+        may be carried out later.
         """
         asking = msgspec.structs.replace(command, reply_to=self.queue)
         self.replies.pop(name, None)
@@ -58,7 +60,7 @@ class Link:
         deadline = time.monotonic() + answer_seconds
         answer = self.until(lambda: self.replies.pop(name, None), deadline)
         if answer is not None and answer.error is not None:
-            raise UsageError(answer.error.message)
+            raise _refused(answer, answer.error)
         return answer is not None
 
     def ask_outcome(self, job: UUID) -> str:
@@ -101,6 +103,12 @@ class Link:
                 self.outcomes[message.job] = _outcome(message)
             else:
                 self.replies[message.command] = message
+
+
+def _refused(answer: CommandReply, error: Error) -> Exception:
+    if error.code == "busy":
+        return Busy(error.message, answer.retry_after or 1)
+    return UsageError(error.message)
 
 
 def _outcome(message: JobOutcome) -> Outcome:

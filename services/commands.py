@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from warrener.domain import ids
+from warrener.domain import caps, ids
 from warrener.domain import job as jobs
 from warrener.domain.control_events import FlowChanged, LimitChanged
 from warrener.domain.definition.check_words import is_rate, retry_problems
@@ -28,7 +28,7 @@ from warrener.domain.messages import (
     Steering,
 )
 from warrener.domain.states import JOB_ENDED, JOB_MOVES
-from warrener.services import endings, fan_outs, reruns, user_actions, waits
+from warrener.services import endings, fan_outs, intake, policies, reruns, user_actions, waits
 from warrener.services.active_job import ActiveJob
 from warrener.services.logs import refuse_pruned
 
@@ -111,7 +111,10 @@ def _resume(turn: Turn, message: ResumeJob, _: str) -> None:
     event = JobResumed(at=at, cause=cause, by=message.by, reason=message.reason)
     turn.record_job(active.job, event)
     turn.resume(active)
-    endings.proceed(turn, active)
+    if active.job.started:
+        endings.proceed(turn, active)
+    else:
+        turn.memory.intake.wait(active, turn.flow)
 
 
 def _retry(turn: Turn, message: RetryJob, message_id: str) -> None:
@@ -177,6 +180,9 @@ def _change_limit(turn: Turn, message: ChangeLimit, _: str) -> None:
         return
     if message.rate is not None and not is_rate(message.rate):
         raise UsageError("a rate must be more than nothing: write such as 20/min")
+    unknown = caps.problem(message.name)
+    if unknown:
+        raise UsageError(unknown)
     event = LimitChanged(
         at=turn.batch.now,
         cause=turn.cause,
@@ -189,10 +195,13 @@ def _change_limit(turn: Turn, message: ChangeLimit, _: str) -> None:
     )
     version = turn.memory.set_limit(event)
     turn.batch.append(ids.limit_id(message.name), version, event)
+    intake.reserve(turn.memory, turn.flow, turn.batch.now)
 
 
 def _change_flow(turn: Turn, message: ChangeFlow, _: str) -> None:
     known = turn.memory.flow_settings
+    if message.policy is not None:
+        policies.check_known(message.policy, turn.flow.orders)
     wanted = FlowSettings(
         policy=known.policy if message.policy is None else message.policy,
         weights=known.weights if message.weights is None else message.weights,
@@ -213,6 +222,9 @@ def _change_flow(turn: Turn, message: ChangeFlow, _: str) -> None:
     )
     turn.batch.append(ids.FLOW_ID, turn.memory.set_flow(event), event)
     turn.flow.use(wanted)
+    intake.reserve(turn.memory, turn.flow, turn.batch.now)
+    if wanted.intake != known.intake:
+        turn.memory.intake.wait_anew(turn.flow)
 
 
 _HANDLERS: dict[type[Steering], Callable[[Turn, Any, str], None]] = {

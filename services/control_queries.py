@@ -1,4 +1,4 @@
-"""What users ask about what jobs share: requests for people, limits, the fleet."""
+"""What users ask about what jobs share: requests for people, the fleet."""
 
 from __future__ import annotations
 
@@ -13,19 +13,16 @@ from warrener.domain.payloads import Payload
 from warrener.projections.control_views import (
     ACTIONS,
     FLEET,
-    LIMITS,
     ActionView,
     FleetView,
-    LimitView,
 )
 from warrener.projections.ports import ActionFilter, ViewStore
-from warrener.services.control_shapes import ActionLine, Fleet, LimitLine, RateLimit, Waiter
+from warrener.services.control_shapes import ActionLine, Fleet, Waiter
 from warrener.services.places import HEX, PREFIX_MIN
 from warrener.services.shapes import format_time, optional_time
 
 WAITERS_NAMED_MAX = 20
 NAMED_IN_ERRORS = 3
-LIMITS_MAX = 1_000
 
 
 class ControlQueries:
@@ -65,16 +62,6 @@ class ControlQueries:
             raise UsageError(f"{text!r} is the start of several user actions: {_listed(found)}")
         view: ActionView = self._views.load({ACTIONS: found})[ACTIONS][found[0]]
         return self._line(view)
-
-    def limits(self, name: str | None) -> list[LimitLine]:
-        """Return the limits that were changed, by name."""
-        if name is None:
-            found = self._views.limits(LIMITS_MAX * len(self._partitions))
-        else:
-            keys = [(name, partition) for partition in self._partitions]
-            found = list(self._views.load({LIMITS: keys})[LIMITS].values())
-        newest = {view.name: view for view in sorted(found, key=lambda view: view.since)}
-        return [_limit(newest[each]) for each in sorted(newest)]
 
     def fleet(self) -> Fleet | None:
         """Return what workers offer, None if none has come yet."""
@@ -135,19 +122,6 @@ def _together(newer: ActionLine, older: ActionLine) -> ActionLine:
         opened_at=min(newer.opened_at, older.opened_at),
         expires_at=min(filter(None, (newer.expires_at, older.expires_at)), default=None),
         reminders=max(newer.reminders, older.reminders),
-    )
-
-
-def _limit(view: LimitView) -> LimitLine:
-    rate = view.rate
-    return LimitLine(
-        name=view.name,
-        slots=view.slots,
-        rate=None if rate is None else RateLimit(count=rate.count, seconds=rate.seconds),
-        burst=view.burst,
-        by=view.by,
-        reason=view.reason,
-        since=format_time(view.since),
     )
 
 

@@ -50,8 +50,33 @@ class RateLimit(Shape, frozen=True, kw_only=True):
     seconds: float
 
 
+class LimitParts(Shape, frozen=True, kw_only=True):
+    """The parts of a limit; null for none."""
+
+    slots: int | None
+    rate: RateLimit | None
+    burst: int | None
+
+
+class LimitKey(Shape, frozen=True, kw_only=True):
+    """A limit for one key: how many steps hold it, and how many wait for what it lacks.
+
+    `holders` is null where they were not counted.
+    """
+
+    key: str
+    waiting: int
+    holders: int | None
+    lacking: str | None  # slots | rate
+
+
 class LimitLine(Shape, frozen=True, kw_only=True):
-    """A limit that people have changed; a part that is null is as definitions say."""
+    """A limit that people have changed or that is in use; a part that is null is as `defined`.
+
+    `defined` is what the definition of a job says that uses it, null if none does now. `waiting`
+    and `keys` are of the latest samples of the flow, `holders` of the logs: null where they were
+    not counted. `since`, `by` and `reason` are of the last change.
+    """
 
     name: str
     slots: int | None
@@ -59,7 +84,11 @@ class LimitLine(Shape, frozen=True, kw_only=True):
     burst: int | None
     by: str
     reason: str
-    since: Time
+    since: Time | None
+    defined: LimitParts | None
+    waiting: int
+    holders: int | None
+    keys: tuple[LimitKey, ...]
 
 
 class Fleet(Shape, frozen=True, kw_only=True):

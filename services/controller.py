@@ -13,8 +13,9 @@ from uuid import UUID
 import msgspec
 
 from warrener.domain import ids
+from warrener.domain.caps import JOBS
 from warrener.domain.control_events import FleetChanged
-from warrener.domain.errors import StoredDataError, UnknownJob, WarrenerError
+from warrener.domain.errors import Busy, StoredDataError, UnknownJob, WarrenerError
 from warrener.domain.events import Error
 from warrener.domain.fleet import Fleet
 from warrener.domain.flow.lanes import Flow
@@ -31,7 +32,7 @@ from warrener.domain.messages import (
     WorkerState,
 )
 from warrener.domain.ports import EventStore, Notice, Outgoing, Positioned
-from warrener.services import attempts, children, commands, endings, user_actions
+from warrener.services import attempts, children, commands, endings, intake, user_actions
 from warrener.services.batch import Batch, Refusal
 from warrener.services.outbox import Outbox
 from warrener.services.recovery import Recovery
@@ -59,12 +60,14 @@ class Controller:
         fleet: Fleet | None = None,
         announces: bool = True,
         shares_limits: bool = False,
+        bounds_intake: bool = True,
         while_loading: Callable[[], None] = _nothing,
     ) -> None:
         """Begin with no job in memory; `reply_to` is the queue that workers report to.
 
         `fleet` hears what workers announce; without `announces` no events are published; with
         `shares_limits` limits let out only what they are told to, as `services.limit_balance` does.
+        Without `bounds_intake` every job is taken and starts at once.
         `while_loading` is called after each tree that is loaded, since that may take long.
         """
         self._while_loading = while_loading
@@ -73,7 +76,7 @@ class Controller:
         self._chance = chance
         self._reply_to = reply_to
         self._announces = announces
-        self._shares_limits = shares_limits
+        self._bounds = {"shares_limits": shares_limits, "bounds_intake": bounds_intake}
         self._epoch = store.epoch()
         self.fleet = fleet or Fleet()
         self.waiters = Waiters(store)
@@ -83,9 +86,7 @@ class Controller:
     def forget(self) -> None:
         """Throw away everything in memory, as after a conflict; `recover` loads it again."""
         self.flow = self._new_flow()
-        self.memory = WorkingSet(
-            self._store, shares_limits=self._shares_limits, flow_settings=self.flow.settings
-        )
+        self.memory = WorkingSet(self._store, flow_settings=self.flow.settings, **self._bounds)
         if self.memory.flow_settings != self.flow.settings:
             self.flow.use(self.memory.flow_settings)
         self.outbox = Outbox(
@@ -108,14 +109,18 @@ class Controller:
                 self.memory.drop_tree(root)
                 unreadable[root] = str(error)
             self._while_loading()
+        intake.reserve(self.memory, self.flow, now)
         return unreadable
 
     def next_due(self, now: datetime) -> datetime | None:
         """Return when the next timer is due; now, if ready steps may go out, as after a start."""
-        if self.memory.orphans or self.flow.can_take():
+        if self.memory.orphans or self.flow.can_take() or self.memory.intake.may_go_on(self.flow):
             return now
-        dues = (self.memory.next_due(), self.memory.limits.next_due(now, self.flow.has_room))
+        dues = (self.memory.next_due(), self.memory.limits.next_due(now, self._has_room))
         return min((due for due in dues if due is not None), default=None)
+
+    def _has_room(self, queue: str) -> bool:
+        return self.memory.intake.lets_in(self.flow) if queue == JOBS else self.flow.has_room(queue)
 
     def handle(self, messages: Sequence[tuple[str, InboxMessage]], now: datetime) -> Batch:
         """Decide all that follows from messages, each with its id, and from due timers."""
@@ -179,6 +184,13 @@ class Controller:
                 return
             elif isinstance(message, Steering):
                 commands.steer(turn, message, message_id)
+        except Busy as busy:
+            reason = refusal(message, f"busy: {busy}")
+            turn.batch.refused.append(Refusal(message_id, reason))
+            said = Error(code="busy", message=reason)
+            after = busy.retry_after
+            answer = CommandReply(command=message_id, job=job, error=said, retry_after=after)
+            reply(turn.batch, message, answer)
         except (WarrenerError, msgspec.MsgspecError) as error:
             reason = refusal(message, str(error))
             turn.batch.refused.append(Refusal(message_id, reason))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from uuid import UUID
 
 import msgspec
@@ -11,6 +11,7 @@ from warrener.domain import ids
 from warrener.domain.errors import UnknownJob, UsageError
 from warrener.domain.events import JobSubmitted
 from warrener.domain.flow.lanes import Flow
+from warrener.domain.flow.orders import ORDERS, Order
 from warrener.domain.messages import DEFAULT_QUEUE, Command, Steering, SubmitJob
 from warrener.domain.ports import Broker, Clock, EventStore, Outgoing
 from warrener.domain.topology import inbox_queue, results_queue
@@ -50,14 +51,23 @@ class Embedded:
         *,
         slots: int,
         queues: Iterable[str] = (DEFAULT_QUEUE,),
+        orders: Mapping[str, Order] = ORDERS,
     ) -> None:
-        """Wire reactor and worker to one broker; `queues` are those that the worker serves."""
+        """Wire reactor and worker to one broker; `queues` are those that the worker serves.
+
+        `orders` are policies by name.
+        """
         self._store = store
         self._clock = clock
         self._inbox = broker.channel()
         self.reactor = Reactor(
             Controller(
-                store, lambda: Flow(lambda _: slots), chance, results_queue(), announces=False
+                store,
+                lambda: Flow(lambda _: slots, orders=orders),
+                chance,
+                results_queue(),
+                announces=False,
+                bounds_intake=False,
             ),
             store,
             broker.channel(),

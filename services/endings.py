@@ -23,7 +23,7 @@ from warrener.domain.ids import compensation, split_path
 from warrener.domain.job_state import Job
 from warrener.domain.plan import Plan
 from warrener.domain.states import JOB_MOVES
-from warrener.services import children
+from warrener.services import children, intake
 from warrener.services.active_job import ActiveJob
 from warrener.services.batch import Ended
 
@@ -55,7 +55,9 @@ def _next_stage(turn: Turn, active: ActiveJob) -> None:
         if not job.closing and _undo_next(turn, active):
             return
         if not job.closing:
-            _leave_out_compensations(turn, active)
+            _leave_out(turn, active, "compensate")
+            if not job.started:  # nothing is there to be cleaned up
+                _leave_out(turn, active, "always")
             turn.advance(active).close()
     if job.settled == len(plan.steps):
         _end(turn, active)
@@ -77,9 +79,9 @@ def _undo_next(turn: Turn, active: ActiveJob) -> bool:
     return False
 
 
-def _leave_out_compensations(turn: Turn, active: ActiveJob) -> None:
+def _leave_out(turn: Turn, active: ActiveJob, phase: str) -> None:
     for name, step in active.plan.steps.items():
-        if step.phase == "compensate" and not active.job.ended(name):
+        if step.phase == phase and not active.job.ended(name):
             turn.advance(active).leave_out(name)
 
 
@@ -135,6 +137,7 @@ def _leave(turn: Turn, active: ActiveJob, totals: dict[str, int]) -> None:
     turn.memory.remove(active)
     turn.batch.left[job.id] = job
     if parent is None:
+        intake.leave(turn, job)
         turn.batch.ended.append(Ended(job.id, job.state, job.result, job.error, totals))
     elif (above := turn.memory.jobs.get(parent.job)) is not None:
         if not _is_outlived(above.job, job.id, parent.path):

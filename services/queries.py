@@ -15,6 +15,9 @@ from warrener.projections.ports import JobFilter, ViewStore
 from warrener.projections.views import JobView
 from warrener.services.control_queries import ControlQueries
 from warrener.services.control_shapes import ActionLine, Fleet, LimitLine
+from warrener.services.flow_queries import FlowQueries
+from warrener.services.flow_shapes import FlowNow, StarvationLine
+from warrener.services.limit_queries import LimitQueries
 from warrener.services.logs import each_log, refuse_pruned
 from warrener.services.places import Place, Places
 from warrener.services.projector import catch_up
@@ -32,8 +35,10 @@ from warrener.services.shapes import (
     optional_time,
     progress,
 )
+from warrener.services.starvation_queries import StarvationQueries
 from warrener.services.step_queries import StepQueries
 from warrener.services.tree_queries import TreeQueries
+from warrener.services.why import Progress
 
 
 class Queries:
@@ -48,6 +53,9 @@ class Queries:
         self._steps = StepQueries(logs, views, self._places)
         self._trees = TreeQueries(logs, views, self._places)
         self._control = ControlQueries(views, self._steps.whole, logs.count)
+        self._limits = LimitQueries(logs, views, self._places)
+        self._flow = FlowQueries(views, logs.count)
+        self._starvation = StarvationQueries(views, logs.count)
 
     def jobs(
         self,
@@ -180,10 +188,40 @@ class Queries:
         self.refresh()
         return self._control.find_action(text)
 
-    def limits(self, name: str | None = None) -> list[LimitLine]:
-        """Return the limits that were changed, by name; with `name` that one, if it was."""
+    def limits(
+        self,
+        name: str | None = None,
+        *,
+        holders_at: datetime | None = None,
+        on_progress: Progress | None = None,
+    ) -> list[LimitLine]:
+        """Return the limits that were changed or are in use, by name; with `name` that one.
+
+        With `holders_at`, the present time, who holds them is counted in the logs: that may take
+        long. Without, those that hold nobody back are left out unless they were changed.
+        """
         self.refresh()
-        return self._control.limits(name)
+        return self._limits.limits(name, holders_at, on_progress)
+
+    def flow(self, points: int = 0) -> FlowNow:
+        """Return what is set about the flow, and its latest figures over all partitions.
+
+        Each stage has a series of up to so many points, of the latest samples.
+        """
+        self.refresh()
+        return self._flow.flow(points)
+
+    def starvation(
+        self, *, open_only: bool = True, since: datetime | None = None, limit: int = 50
+    ) -> list[StarvationLine]:
+        """Return incidents of starvation, the newest first; with `since` those from then on."""
+        self.refresh()
+        return self._starvation.starvation(open_only=open_only, since=since, limit=limit)
+
+    def find_incident(self, text: str) -> StarvationLine:
+        """Return the incident with this id or start of one; raises `UsageError` with a hint."""
+        self.refresh()
+        return self._starvation.find_incident(text)
 
     def fleet(self) -> Fleet | None:
         """Return what workers offer, None if none has come yet."""

@@ -5,7 +5,7 @@ Several may run: they share the partitions, and take over from one that stops or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,6 +17,7 @@ import structlog
 from warrener.domain.errors import BrokerUnavailable, Conflict, StoreUnavailable
 from warrener.domain.fleet import Fleet
 from warrener.domain.flow.lanes import Flow
+from warrener.domain.flow.orders import ORDERS, Order
 from warrener.domain.limit_shares import LimitShares
 from warrener.domain.messages import CallWorkers
 from warrener.domain.partitions import Logs
@@ -62,20 +63,25 @@ class ReactorDaemon:
         clock: Clock,
         chance: Chance,
         limit_shares: LimitShares | None = None,
+        orders: Mapping[str, Order] = ORDERS,
         on_ready: Callable[[], None] = lambda: None,
         on_turn: Callable[[], None] = lambda: None,
+        on_round: Callable[[Mapping[int, Reactor]], None] = lambda _: None,
     ) -> None:
-        """Take the parts; several partitions need `limit_shares`.
+        """Take the parts; several partitions need `limit_shares`. `orders` are policies by name.
 
-        `on_ready` is called once it stands by, `on_turn` now and then.
+        `on_ready` is called once it stands by, `on_turn` now and then, `on_round` after each round
+        with the reactors by partition.
         """
         self.identity = identity
         self._logs = logs
         self._broker = broker
         self._clock = clock
         self._chance = chance
+        self._orders = orders
         self._on_ready = on_ready
         self._on_turn = on_turn
+        self._on_round = on_round
         self._share = PartitionShare(
             leases, identity.name, logs.count, lease_seconds=identity.lease_seconds
         )
@@ -130,6 +136,7 @@ class ReactorDaemon:
         if not self._reactors and not self._waiting():
             self._hang_up()  # or it would make queues anew that others are to miss
         if self._board is None:
+            self._on_round(self._reactors)
             return
         at_once = self._board.waiting or self._waiting()
         patience = SOON_SECONDS if self._balance.ask_soon else POLL_SECONDS
@@ -140,6 +147,7 @@ class ReactorDaemon:
                 with self._apart(partition):
                     self._balance.look_after(partition, self._share.held[partition], reactor)
                     reactor.turn()
+        self._on_round(self._reactors)
         self._tell()
 
     # --- partitions ------------------------------------------------------------------------------
@@ -227,7 +235,7 @@ class ReactorDaemon:
 
     def _flow(self, partition: int, slots: Callable[[str], int]) -> Flow:
         """Return a fresh flow for a partition, whose windows it has to share with the others."""
-        flow = Flow(slots, on_answer=self._windows.answered)
+        flow = Flow(slots, orders=self._orders, on_answer=self._windows.answered)
         self._windows.use(partition, flow)
         return flow
 

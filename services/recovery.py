@@ -16,6 +16,7 @@ from warrener.domain.payloads import PAYLOAD_BYTES_MAX
 from warrener.domain.states import JOB_ENDED, STEP_ENDED
 from warrener.domain.step import OUT, Step
 from warrener.domain.step_events import StepOpened, StepSucceeded
+from warrener.services import intake
 from warrener.services.active_job import (
     ActiveJob,
     Collected,
@@ -66,6 +67,8 @@ class Recovery:
             self._memory.paused.add(job.id)
         if job.deadline is not None and not job.overdue:
             self._memory.set_timer(job.deadline, job.id)
+        if job.parent is None:
+            self._take_in(active)
         self._children.extend(job.cleaning)
         for name in active.plan.steps:
             state = job.step(name)
@@ -73,6 +76,13 @@ class Recovery:
                 self._load_named(active, name)
             elif state == "waiting":
                 self._load_waiting(active, name)
+
+    def _take_in(self, root: ActiveJob) -> None:
+        """Let a root job hold its place among those that are open, or wait for one."""
+        if root.job.started:
+            intake.hold(self._memory, root.job)
+        elif root.job.state in ("submitted", "paused"):
+            self._memory.intake.wait(root, self._flow)
 
     def _load_named(self, active: ActiveJob, name: str) -> None:
         if not self._load_step(active, name):
@@ -127,6 +137,7 @@ class Recovery:
             self._flow.released(step_id, queued, released_at, again=True)
             defined = active.plan.at(path).definition.limits
             self._memory.limits.hold(step_id, step.limits, defined)
+            self._memory.hold_caps(step)
             if step.started_at is not None:  # what it said since is not known: patience anew
                 self._memory.heard[step_id] = self._now
         elif step.state == "ready":

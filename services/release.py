@@ -7,33 +7,55 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from warrener.domain import ids
+from warrener.domain.caps import JOBS
 from warrener.domain.errors import ExpressionError, PayloadError
+from warrener.domain.flow.figures import PAUSED
 from warrener.domain.flow.ready import Queued, Ready
 from warrener.domain.graph import value_error
-from warrener.domain.limit_state import Waiter
-from warrener.domain.limits import Claim
+from warrener.domain.limit_state import Claim, Waiter
 from warrener.domain.step import Step
 from warrener.domain.step_events import Held, StepReleased
+from warrener.services import intake
 from warrener.services.active_job import ActiveJob
 
 if TYPE_CHECKING:
     from warrener.services.turn import Turn
 
-PAUSED = "paused"
-
 
 def release_all(turn: Turn) -> None:
-    """Release as much as windows and limits let out, and do all that follows at once."""
+    """Release as much as windows and limits let out, and do all that follows at once.
+
+    Those who wait for a limit are among the ready ones before any of these goes out: whoever has
+    the better place gets what is free.
+    """
     turn.drain()
-    freed = True
-    while freed:
+    intake.go_on(turn)
+    went_on = True
+    while went_on:
+        went_on = _try_again(turn)
         while (queued := turn.flow.take(turn.batch.now)) is not None:
             _release(turn, queued)
             turn.drain()
-        freed = False
-        for waiter in turn.memory.limits.freed(turn.batch.now, turn.flow.has_room):
+            went_on = True
+    turn.memory.intake.more = turn.starts >= intake.STARTS_MAX
+
+
+def _try_again(turn: Turn) -> bool:
+    """Have those tried again for whom a limit may have room; say whether there are any."""
+    freed: list[Waiter] = []
+    for waiter in turn.memory.limits.freed(turn.batch.now, turn.has_room):
+        turn.starts += waiter.queue == JOBS
+        freed.append(waiter)
+    for waiter in freed:
+        if waiter.queue == JOBS:
+            intake.try_start(turn, waiter)
+        elif waiter.aged:  # among the others it might be passed once more
+            turn.flow.let_go(waiter.queued, waiter.reason)
+            _release(turn, waiter.queued)
+            turn.drain()
+        else:
             turn.flow.add_again(waiter.queued, waiter.reason)
-            freed = True
+    return bool(freed)
 
 
 def _release(turn: Turn, queued: Queued) -> None:
@@ -53,7 +75,7 @@ def _release(turn: Turn, queued: Queued) -> None:
         return
     turn.cause = f"timer:{step_id}/{step.attempt}" if step and step.attempt else "release"
     try:
-        claims = _claims(active, ready)
+        claims = _claims(turn, active, queued)
     except (ExpressionError, PayloadError) as error:
         turn.fail_step(_begin(turn, active, ready, step), value_error(error))
         return
@@ -87,12 +109,14 @@ def _may_go(step: Step, now: datetime) -> bool:
     return step.state == "ready"
 
 
-def _claims(active: ActiveJob, ready: Ready) -> list[Claim]:
+def _claims(turn: Turn, active: ActiveJob, queued: Queued) -> Sequence[Claim]:
+    ready, caps = queued.ready, turn.memory.caps.of_step(queued.standing)
     limits = active.plan.steps[ready.step].definition.limits
     if not limits:
-        return []
+        return caps
     keys = active.limit_keys(ready.step, ready.index)
-    return [Claim(limit, Held(limit.name, key)) for limit, key in zip(limits, keys, strict=True)]
+    own = [Claim(limit, Held(limit.name, key)) for limit, key in zip(limits, keys, strict=True)]
+    return [*own, *caps]
 
 
 def _begin(turn: Turn, active: ActiveJob, ready: Ready, step: Step | None) -> Step:

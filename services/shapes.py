@@ -25,6 +25,11 @@ def format_time(at: datetime) -> Time:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+def seconds_of(at: Time) -> float:
+    """Return a time as seconds since 1970."""
+    return datetime.fromisoformat(at).timestamp()
+
+
 def optional_time(at: datetime | None) -> Time | None:
     """Return a time as text, or None."""
     return None if at is None else format_time(at)

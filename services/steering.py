@@ -20,6 +20,7 @@ from warrener.domain.messages import AnswerUserAction, ChangeFlow, ChangeLimit, 
 from warrener.domain.partitions import Logs
 from warrener.domain.ports import Clock, EventStore
 from warrener.domain.topology import results_queue
+from warrener.services import policies
 from warrener.services.controller import Controller
 from warrener.services.logs import each_log, log_of_job, root_of
 from warrener.services.routing import shared_cause
@@ -121,4 +122,6 @@ def _load_all(controller: Controller, roots: Iterable[UUID], now: datetime) -> N
 
 
 def _lets_nothing_out() -> Flow:
-    return Flow(lambda _: 0, window_max=0)
+    flow = Flow(lambda _: 0, window_max=0, orders=policies.orders())
+    flow.measures.intake_held = True
+    return flow

@@ -17,6 +17,7 @@ import msgspec
 from warrener.domain import ids
 from warrener.domain import job as jobs
 from warrener.domain import step as steps
+from warrener.domain.caps import JOBS
 from warrener.domain.events import Error, JobEvent
 from warrener.domain.flow.lanes import Flow
 from warrener.domain.flow.ready import Queued, Ready
@@ -32,7 +33,7 @@ from warrener.domain.step_events import (
     StepRenewed,
     StepSucceeded,
 )
-from warrener.services import children, endings, fan_outs, user_actions, waits
+from warrener.services import children, endings, fan_outs, intake, user_actions, waits
 from warrener.services.active_job import ActiveJob
 from warrener.services.batch import Batch
 from warrener.services.working_set import WorkingSet
@@ -56,6 +57,7 @@ class Turn:
         self.chance = chance
         self.cause = ""
         self.ended: dict[UUID, Step] = {}  # steps that ended in this turn
+        self.starts = 0  # of jobs that waited for that
         self.claimed: set[str] = set()  # kept signals that somebody is about to take
         self._advances: dict[UUID, tuple[int, Advance, str]] = {}
         self._work: deque[Callable[[], None]] = deque()
@@ -107,6 +109,12 @@ class Turn:
         """Work until nothing is left to do."""
         while self._work:
             self._work.popleft()()
+
+    def has_room(self, queue: str) -> bool:
+        """Say whether an order of a queue may go out, or a job that waits in intake may start."""
+        if queue != JOBS:
+            return self.flow.has_room(queue)
+        return self.memory.intake.lets_in(self.flow) and self.starts < intake.STARTS_MAX
 
     # --- steps -----------------------------------------------------------------------------------
 

@@ -64,8 +64,8 @@ def why_pending(around: Pending, name: str) -> Waiting | None:
         return None
     since = format_time(job.started_at or job.submitted_at)
     if job.started_at is None:
-        sentence = "the controller has not begun with the job yet"
-        return waiting("reactor", since, sentence, "a running reactor")
+        sentence = "its job is not started yet: intake holds it back, or no reactor is running"
+        return waiting("reactor", since, sentence, f"its start: warrener why {job.job}")
     return _later(around, name, since) or _dependencies(around, name, since)
 
 

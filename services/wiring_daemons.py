@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from warrener.domain.ports import Clock
     from warrener.services.notifier import NotifierDaemon
     from warrener.services.projector_daemon import ProjectorDaemon
+    from warrener.services.reactor import Reactor
     from warrener.services.reactor_daemon import ReactorDaemon
     from warrener.services.runners import Runner
     from warrener.services.worker_daemon import WorkerDaemon, WorkerOptions
@@ -52,8 +53,10 @@ def open_reactor(
     lease_seconds: float = LEASE_SECONDS,
     on_ready: Callable[[], None] = lambda: None,
     on_turn: Callable[[], None] = lambda: None,
+    on_round: Callable[[Mapping[int, Reactor]], None] = lambda _: None,
 ) -> Iterator[ReactorDaemon]:
     """Put a reactor daemon together over logs that are open already."""
+    from warrener.services.policies import orders
     from warrener.services.reactor_daemon import ReactorDaemon
 
     with ExitStack() as stack:
@@ -70,8 +73,10 @@ def open_reactor(
             clock=open_clock(),
             chance=open_chance(),
             limit_shares=shares,
+            orders=orders(),
             on_ready=on_ready,
             on_turn=on_turn,
+            on_round=on_round,
         )
 
 

@@ -52,6 +52,7 @@ def open_embedded(
     `workers` processes (or threads) run the endpoints of `modules`; in-line they run one by one.
     """
     from warrener.services.embedded import Embedded
+    from warrener.services.policies import orders
 
     clock = open_clock()
     slots = INLINE_ORDERS if mode == "inline" else workers
@@ -63,6 +64,7 @@ def open_embedded(
         open_chance(),
         slots=slots,
         queues=queues,
+        orders=orders(),
     )
 
 

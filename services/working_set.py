@@ -14,8 +14,10 @@ import msgspec
 
 from warrener.domain import ids
 from warrener.domain import step as steps
+from warrener.domain.caps import bounds_jobs
 from warrener.domain.control_events import FleetChanged, FlowChanged, LimitChanged
 from warrener.domain.definition.model import JobDefinition
+from warrener.domain.definition.names import is_reserved
 from warrener.domain.errors import StoredDataError
 from warrener.domain.events import DefinitionStored
 from warrener.domain.flow.settings import DEFAULT_SETTINGS, FlowSettings
@@ -25,9 +27,12 @@ from warrener.domain.limits import Limits
 from warrener.domain.plan import Plan, build_plan
 from warrener.domain.ports import EventStore
 from warrener.domain.states import STEP_ENDED
-from warrener.domain.step import Step
+from warrener.domain.step import OUT, Step
 from warrener.domain.timers import Due, all_due
+from warrener.services import intake
 from warrener.services.active_job import ActiveJob, Tree
+from warrener.services.caps import Caps
+from warrener.services.intake import Intake
 from warrener.services.requests import Request, Requests
 
 LIMITS_KNOWN_MAX = 10_000
@@ -41,11 +46,13 @@ class WorkingSet:
         store: EventStore,
         *,
         shares_limits: bool = False,
+        bounds_intake: bool = True,
         flow_settings: FlowSettings = DEFAULT_SETTINGS,
     ) -> None:
         """Begin empty; `shares_limits` says that other partitions come under the same limits.
 
-        `flow_settings` hold as long as people have set nothing.
+        Without `bounds_intake` every job starts as soon as it is submitted. `flow_settings` hold as
+        long as people have set nothing.
         """
         self.store = store
         self.jobs: dict[UUID, ActiveJob] = {}
@@ -58,6 +65,8 @@ class WorkingSet:
         self.requests = Requests()
         self.orphans: list[UUID] = []  # steps that wait for a request that is open no longer
         self.limits = Limits(self.limit_change, _last_time(store), shared=shares_limits)
+        self.caps = Caps(self.limit_change)
+        self.intake = Intake(bounded=bounds_intake)
         self._limit_changes: dict[str, LimitChanged | None] = {}
         self._versions: dict[UUID, int] = {}  # of streams that only we write
         self._timers: list[tuple[datetime, UUID]] = []
@@ -99,6 +108,7 @@ class WorkingSet:
         if job.id not in self.jobs:
             self.trees[job.id] = active.tree
             self.jobs[job.id] = active
+            intake.hold(self, job)
         if job.deadline is not None:
             self.set_timer(job.deadline, job.id)
 
@@ -117,6 +127,7 @@ class WorkingSet:
         self.jobs.pop(active.job.id, None)
         self.paused.discard(active.job.id)
         self.held.pop(active.job.id, None)
+        self.intake.waiting.pop(active.job.id, None)
         if active.job.parent is None:
             self.trees.pop(active.job.id, None)
 
@@ -125,6 +136,7 @@ class WorkingSet:
         jobs = [job for job, active in self.jobs.items() if active.tree.root == root]
         for job in jobs:
             del self.jobs[job]
+            self.intake.waiting.pop(job, None)
         gone = set(jobs)
         self.paused -= gone
         self.steps = {key: step for key, step in self.steps.items() if step.job not in gone}
@@ -158,8 +170,29 @@ class WorkingSet:
         """People have set a limit; return the version of the event in the limit's stream."""
         version = self.next_version(ids.limit_id(change.name))
         self._limit_changes[change.name] = change
+        if is_reserved(change.name):
+            self.caps.changed()
+            self._hold_what_is_out(jobs=bounds_jobs(change.name))
         self.limits.changed(change.name, change.at)
         return version
+
+    def _hold_what_is_out(self, *, jobs: bool) -> None:
+        """Let what went out, or was started, before a limit was set hold slots of it, too."""
+        if jobs:
+            for active in self.jobs.values():
+                if active.job.parent is None and active.job.started:
+                    intake.hold(self, active.job)
+            return
+        for step in self.steps.values():
+            if step.state in OUT:
+                self.hold_caps(step)
+
+    def hold_caps(self, step: Step) -> None:
+        """Let a step that is out hold slots of limits with reserved names, as they are set now."""
+        name, _ = ids.split_path(step.path)
+        claims = self.caps.of_step(self.jobs[step.job].standing(name))
+        if claims:
+            self.limits.hold(step.id, tuple(claim.held for claim in claims))
 
     def set_flow(self, change: FlowChanged) -> int:
         """People have set the flow; return the version of the event in its stream."""

@@ -17,7 +17,7 @@ from warrener.domain.definition.model import (
     UserActionRule,
     Wait,
 )
-from warrener.domain.definition.names import NAME_LENGTH_MAX, check_plain_name
+from warrener.domain.definition.names import NAME_LENGTH_MAX, check_plain_name, is_reserved
 from warrener.domain.errors import Problem
 from warrener.domain.expression_scope import kind
 from warrener.domain.expression_text import OPEN
@@ -130,7 +130,14 @@ def _check_limits(findings: Findings, path: str, limits: tuple[Limit, ...]) -> N
 
 
 def _check_limit(findings: Findings, path: str, limit: Limit) -> None:
-    check_plain_name(findings, f"{path}.name", limit.name, "limit")
+    if isinstance(limit.name, str) and is_reserved(limit.name):
+        findings.add(
+            f"{path}.name",
+            f"the name {shown(limit.name)} is reserved",
+            "such limits hold for all once they are set: `warrener limits @root --set slots=50`",
+        )
+    else:
+        check_plain_name(findings, f"{path}.name", limit.name, "limit")
     if limit.rate is None and limit.slots is None:
         findings.add(path, "the limit bounds nothing", "say rate: 20/min, slots: 4, or both")
     if limit.rate is not None and not is_rate(limit.rate):

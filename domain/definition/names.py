@@ -22,3 +22,8 @@ def check_plain_name(findings: Findings, path: str, name: object, what: str) -> 
             f"{shown(name)!r} is not a name of a {what}",
             f"use letters, digits, ., _ and -, at most {NAME_LENGTH_MAX}",
         )
+
+
+def is_reserved(name: str) -> bool:
+    """Say whether the name of a limit is none that a definition may give: see `domain.caps`."""
+    return name.startswith("@")

@@ -128,7 +128,7 @@ class _Tier:
 
     def __init__(self, usage: Usage | None) -> None:
         self._usage = usage  # None: all have one key
-        self._keys: dict[str, list[tuple[tuple[Any, ...], int, Entry]]] = {}
+        self._keys: dict[str, list[tuple[tuple[Any, ...], datetime, int, Entry]]] = {}
         self._turns: list[tuple[float, str]] = []
 
     def add(self, key: str, rank: tuple[Any, ...], number: int, entry: Entry) -> None:
@@ -136,7 +136,7 @@ class _Tier:
         if heap is None:
             heap = self._keys[key] = []
             heapq.heappush(self._turns, (self._time(key), key))
-        heapq.heappush(heap, (rank, number, entry))
+        heapq.heappush(heap, (rank, entry.since, number, entry))
 
     def first(self) -> tuple[float, tuple[Any, ...]] | None:
         """Return virtual time and rank of what goes next; None if nothing is left."""
@@ -144,7 +144,7 @@ class _Tier:
         while turns:
             time, key = turns[0]
             heap = self._keys[key]
-            while heap and not heap[0][2].left:
+            while heap and not heap[0][3].left:
                 heapq.heappop(heap)
             if not heap:
                 del self._keys[key]
@@ -155,13 +155,13 @@ class _Tier:
                 heapq.heapreplace(turns, (now, key))
                 if now > time:
                     continue
-            rank, number, _ = heap[0]
-            return now, (*rank, number)
+            rank, since, number, _ = heap[0]
+            return now, (*rank, since, number)
         return None
 
     def entry(self) -> Entry:
         """Return what goes next; `first` has found it."""
-        return self._keys[self._turns[0][1]][0][2]
+        return self._keys[self._turns[0][1]][0][3]
 
     def _time(self, key: str) -> float:
         return 0.0 if self._usage is None else self._usage.time(key)

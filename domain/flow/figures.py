@@ -16,6 +16,7 @@ from warrener.domain.flow.ready import Stage
 
 WAITS_KEPT: Final = 256  # of each stage, the latest
 SMOOTHING: Final = 0.1  # weight of the newest in a moving mean
+PAUSED: Final = "paused"  # why steps of paused jobs are held back
 
 
 class StageCounts(msgspec.Struct):
@@ -26,24 +27,34 @@ class StageCounts(msgspec.Struct):
     ended: int = 0  # attempts that were answered, or will never be
     failed: int = 0  # of these, those that did not succeed
     busy_seconds: float = 0.0  # of workers
+    failed_seconds: float = 0.0  # of these, for attempts that did not succeed
     service_seconds: float | None = None  # of one attempt, a moving mean
     waits: deque[float] = msgspec.field(default_factory=lambda: deque(maxlen=WAITS_KEPT))
 
     def measure(self, seconds: float, *, succeeded: bool) -> None:
         """An attempt has taken so many seconds of a worker."""
         self.busy_seconds += seconds
-        self.failed += not succeeded
+        if not succeeded:
+            self.failed += 1
+            self.failed_seconds += seconds
         known = self.service_seconds
         mean = seconds if known is None else known + SMOOTHING * (seconds - known)
         self.service_seconds = mean
+
+    def lose(self, seconds: float) -> None:
+        """Nobody will answer an attempt; it is thought to have taken so many seconds."""
+        self.failed += 1
+        self.busy_seconds += seconds
+        self.failed_seconds += seconds
 
 
 class StageSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A stage at one time; counters are since the controller started, waits in seconds.
 
     `held` counts those that are held back, by reason (such as `slots api/key`, `rate api/key` or
-    `paused`), and `held_wait` is the longest wait among them; `oldest_wait` is that of the others,
-    and `oldest_priority` the priority of who waits so long. `running` is an estimate.
+    `paused`), and `held_wait` is the longest wait among them, but for those that are paused;
+    `oldest_wait` is that of the others, and `oldest_priority` the priority of who waits so long.
+    `running` is an estimate.
     """
 
     job: str
@@ -65,6 +76,7 @@ class StageSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     ended: int = 0
     failed: int = 0
     busy_seconds: float = 0.0
+    failed_seconds: float = 0.0
     remaining: int = 0  # steps after it in its job, as last seen
 
     def stage(self, queue: str) -> Stage:
@@ -73,10 +85,12 @@ class StageSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class QueueSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A queue at one time. `served` counts releases by priority since the controller started.
+    """A queue at one time.
 
-    `busy` slots are as the workers said last; `unknown` are endpoints of stages that no worker of
-    the queue knows.
+    `slots` are those that this controller counts on, and `busy` the part of them that worked, as
+    workers said last. `unknown` are endpoints of stages that no worker of the queue knows. By
+    priority, `served` counts releases since the controller started, and `worked` the seconds of
+    workers.
     """
 
     queue: str
@@ -88,6 +102,7 @@ class QueueSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     out: int = 0
     stages: tuple[StageSample, ...] = ()
     served: dict[int, int] = {}
+    worked: dict[int, float] = {}
 
 
 class FlowSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

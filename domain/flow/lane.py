@@ -10,7 +10,13 @@ from itertools import count, islice
 import msgspec
 
 from warrener.domain.flow.backlog import Backlog, Entry
-from warrener.domain.flow.figures import QueueSample, StageCounts, StageSample, percentile
+from warrener.domain.flow.figures import (
+    PAUSED,
+    QueueSample,
+    StageCounts,
+    StageSample,
+    percentile,
+)
 from warrener.domain.flow.orders import AGEING_SECONDS, AGEING_TURNS, Order
 from warrener.domain.flow.ready import Queued, Ready, Stage, Standing
 from warrener.domain.flow.settings import Measures
@@ -61,6 +67,7 @@ class Lane:
         self._lines: dict[Stage, StageLine] = {}
         self._out: dict[int, Out] = {}  # by the numbers of their steps, the oldest first
         self._served: dict[int, int] = {}  # by priority
+        self._worked: dict[int, float] = {}
         self._turn = 0
         self._service_seconds: float | None = None  # of all stages, a moving mean
 
@@ -183,6 +190,7 @@ class Lane:
         out = self._out[step]
         out.seconds = seconds
         out.line.counts.measure(seconds, succeeded=succeeded)
+        self._work(out.standing.priority, seconds)
         known = self._service_seconds
         self._service_seconds = seconds if known is None else known + 0.05 * (seconds - known)
 
@@ -197,10 +205,15 @@ class Lane:
         out.line.counts.ended += 1
         seconds = out.seconds
         if seconds is None:
-            out.line.counts.failed += 1
+            lost = max(out.charged, 0.0)
+            out.line.counts.lose(lost)
+            self._work(out.standing.priority, lost)
             return 0.0, None  # what was charged stays
         self._charge(out.standing, seconds - out.charged)
         return (now - out.at).total_seconds() - seconds, seconds
+
+    def _work(self, priority: int, seconds: float) -> None:
+        self._worked[priority] = self._worked.get(priority, 0.0) + seconds
 
     def _accrue(self, running: Sequence[Out], now: datetime) -> None:
         """Charge for those that run for longer than was thought."""
@@ -245,6 +258,7 @@ class Lane:
             out=self.window.out,
             stages=stages,
             served=dict(self._served),
+            worked=dict(self._worked),
         )
 
     def _sample_stage(
@@ -263,7 +277,8 @@ class Lane:
             ready=line.backlog.count,
             held={reason: sum(since.values()) for reason, since in line.held.items()},
             held_wait=max(
-                (now - min(since) for since in line.held.values()), default=_NO_TIME
+                (now - min(since) for why, since in line.held.items() if why != PAUSED),
+                default=_NO_TIME,
             ).total_seconds(),
             endpoint=line.endpoint,
             out=line.out,
@@ -279,6 +294,7 @@ class Lane:
             ended=counts.ended,
             failed=counts.failed,
             busy_seconds=counts.busy_seconds,
+            failed_seconds=counts.failed_seconds,
             remaining=line.remaining,
         )
 

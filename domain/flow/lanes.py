@@ -48,7 +48,7 @@ class Flow:
         self.measures = Measures()
         self._slots = slots
         self._window_max = window_max
-        self._orders = orders
+        self.orders = orders
         self._revision = 0
         self._lanes: dict[str, Lane] = {}
         self._lane_of: dict[int, Lane] = {}  # orders that are out, by the numbers of their steps
@@ -79,6 +79,10 @@ class Flow:
         lane = self._lane(queued.queue)
         lane.let_go(queued, reason)
         lane.add(queued, again=True)
+
+    def let_go(self, queued: Queued, reason: str) -> None:
+        """What was held back for a reason goes out at once, before all others."""
+        self._lane(queued.queue).let_go(queued, reason)
 
     def hold(self, queued: Queued, reason: str) -> None:
         """A step that was taken is held back for a reason: it waits elsewhere."""
@@ -163,7 +167,7 @@ class Flow:
         return FlowSample(at=now, queues=tuple(samples))
 
     def _order(self) -> Order:
-        return self._orders.get(self.settings.policy) or ORDERS[DEFAULT_SETTINGS.policy]
+        return self.orders.get(self.settings.policy) or ORDERS[DEFAULT_SETTINGS.policy]
 
     def _lane(self, queue: str) -> Lane:
         lane = self._lanes.get(queue)

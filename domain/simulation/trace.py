@@ -9,7 +9,7 @@ import msgspec
 
 from warrener.domain.flow.ready import Stage
 from warrener.domain.ids import item_path
-from warrener.domain.limits import Claim
+from warrener.domain.limit_state import Claim
 
 DEFAULT_QUEUE: Final = "default"
 

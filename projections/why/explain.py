@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from itertools import chain
 
 import msgspec
+from msgspec.structs import replace
 
 from warrener.domain.states import STEP_ENDED
-from warrener.projections.why import ended, held, jobs, out, pending
+from warrener.projections.why import ended, held, intake, jobs, out, pending
 from warrener.projections.why.model import BLOCKERS_MAX, Answer, Blocker, Look, Place, listed
 from warrener.projections.why.past import Past
 from warrener.projections.why.still import decides
@@ -30,7 +31,10 @@ def explain(past: Past, place: Place) -> Answer:
     looks = [search.looks[each] for each in way]
     if looks[-1].held:
         tale = tales.known_job(way[-1].job)
-        looks[-1] = held.Closer(tales, tale, way[-1].path or "", looks[-1]).look()
+        if looks[-1].kind == "limit":
+            looks[-1] = intake.look_closer(tales, tale, looks[-1])
+        else:
+            looks[-1] = held.Closer(tales, tale, way[-1].path or "", looks[-1]).look()
     return _Telling(tales, way, looks).answer()
 
 
@@ -102,6 +106,8 @@ def look(tales: Tales, place: Place) -> Look:
         return out.waiting(tales, tale, place.path, begun)
     if state in _OF_BEGUN and begun is not None:
         return _OF_BEGUN[state](tales, tale, begun)
+    if state == "pending" and tale.job.state == "submitted":
+        return replace(intake.look(tales, tale), state=state, says="waits for the start of its job")
     if state == "pending":
         return pending.look(tales, tale, place.path)
     return held.look(tales, tale, place.path, state)

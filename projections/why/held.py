@@ -14,16 +14,17 @@ from typing import Any
 from msgspec.structs import replace
 
 from warrener.domain import ids
-from warrener.domain.control_events import FleetChanged, LimitChanged
 from warrener.domain.definition.model import Limit, Rate, Timeout
 from warrener.domain.errors import ExpressionError, PayloadError
-from warrener.domain.fleet import ENDPOINTS_TOLD_MAX
 from warrener.domain.flow.ready import Queued, Ready, Stage, Standing
 from warrener.domain.flow.window import ReleaseWindow
-from warrener.domain.limits import Claim, changed
+from warrener.domain.limit_state import Claim
+from warrener.domain.limits import changed
 from warrener.domain.step import Step
 from warrener.domain.step_events import Held
 from warrener.domain.timers import Due, all_due
+from warrener.projections.why.caps import Orders, change_of, claims_of_step
+from warrener.projections.why.flowing import Flowing
 from warrener.projections.why.model import (
     BLOCKERS_MAX,
     NAMED_MAX,
@@ -35,27 +36,10 @@ from warrener.projections.why.model import (
     listed,
     moment,
 )
+from warrener.projections.why.serving import serve, unserved
 from warrener.projections.why.still import decides, paused
 from warrener.projections.why.tales import JobTale, Tales
 from warrener.projections.why.world import Out, World
-
-
-def unserved(fleet: FleetChanged | None, queue: str, endpoint: str) -> str:
-    """Return what the fleet lacks to run a step, "" if nothing or if that is not known."""
-    if fleet is None:
-        return ""
-    if not fleet.slots.get(queue):
-        return f"no worker serves the queue {queue}, as of {moment(fleet.at)}"
-    told = fleet.endpoints
-    if told and endpoint not in told and len(told) < ENDPOINTS_TOLD_MAX:
-        return f"no worker knows the endpoint {endpoint}, as of {moment(fleet.at)}"
-    return ""
-
-
-def serve(queue: str, lacking: str) -> str:
-    """Return what to do about what the fleet lacks."""
-    what = f"warrener worker --queues {queue}"
-    return what if "the queue" in lacking else f"{what} --endpoints a module that has it"
 
 
 def queue_of(tale: JobTale, path: str) -> str:
@@ -112,45 +96,46 @@ class Closer:
         self._path = path
         self._seen = seen
         self._queue = queue_of(tale, path)
+        self._flowing = Flowing(tales, tale, path, self._queue)
         self._claims = self._all_claims()
         self._world = self._whole_world()
 
     def look(self) -> Look:
-        """Return what holds the step back."""
+        """Return what holds the step back, and whether it starves."""
+        found, starves = self._look(), self._flowing.starves()
+        return replace(found, says=f"{found.says}; {starves}") if starves else found
+
+    def _look(self) -> Look:
         full = self._world.blocker(self._past.now) if self._claims else None
         if full is not None:
             return self._limited(full)
-        return self._windowed() or self._shared() or self._by_reactor()
+        return self._throttled() or self._windowed() or self._shared() or self._by_reactor()
 
     def _all_claims(self) -> list[Claim]:
         limits = self._tale.planned(self._path).definition.limits
+        caps = claims_of_step(self._past, self._tale, self._path)
         if not limits:
-            return []
+            return caps
         try:
             keys = self._past.limit_keys(self._tale.job, self._tale.plan, self._path)
         except (ExpressionError, PayloadError):
             return []  # the step fails with that as soon as it is its turn
-        return [
-            Claim(limit, Held(limit.name, key)) for limit, key in zip(limits, keys, strict=True)
-        ]
+        own = [Claim(limit, Held(limit.name, key)) for limit, key in zip(limits, keys, strict=True)]
+        return [*own, *caps]
 
     def _whole_world(self) -> World:
-        world = World(self._claims)
+        world = World(self._claims, Orders(self._past).is_under)
         rated = any(self._changed(claim).rate is not None for claim in self._claims)
         world.fold(self._past.out(rated))
         for name in {claim.limit.name for claim in self._claims}:  # those from before that pass
-            change = self._change(name)
+            change = change_of(self._past, name)
             if change is not None:
                 world.changes[name] = change
         return world
 
-    def _change(self, name: str) -> LimitChanged | None:
-        last = self._past.last(ids.limit_id(name))
-        return last.event if last and isinstance(last.event, LimitChanged) else None
-
     def _changed(self, claim: Claim) -> Limit:
         """Return a limit as people have set it, else as its definition says."""
-        change = self._change(claim.limit.name)
+        change = change_of(self._past, claim.limit.name)
         return claim.limit if change is None else changed(claim.limit, change)
 
     # --- limits ----------------------------------------------------------------------------------
@@ -219,7 +204,7 @@ class Closer:
         )
 
     def _named(self, claim: Claim) -> str:
-        change = self._change(claim.held.name)
+        change = change_of(self._past, claim.held.name)
         set_by = f", as set at {moment(change.at)}{asked_by(change.by, '')}," if change else ""
         key = f" [{claim.held.key}]" if claim.limit.key is not None else ""
         return f"limit {claim.held.name}{key}{set_by}"
@@ -246,13 +231,44 @@ class Closer:
                 rank=Rank.PEOPLE,
             )
         of_slots = " for a number of slots not told" if fleet is None else f" for {slots} slots"
+        told = f"{orders} out in queue {self._queue}{of_slots}: {_held(blockers, len(out))}"
+        release = f"a report for one of the orders of queue {self._queue}"
+        flowing = self._flowing
+        if flowing.passes(out, self._seen.since):
+            return self._of(
+                kind="priority",
+                says=f"waits for its release: what has a higher priority goes first"
+                f" {flowing.policy}: {told}",
+                release=f"{release}, once nothing of a higher priority waits{flowing.by_age}",
+                blockers=blockers,
+            )
         return self._of(
             kind="window",
-            says=f"waits for its release: {orders} out in queue {self._queue}{of_slots}:"
-            f" {_held(blockers, len(out))}",
-            release=f"a report for one of the orders of queue {self._queue}",
+            says=f"waits for its release {flowing.policy}: {told}",
+            release=release,
             blockers=blockers,
         )
+
+    def _throttled(self) -> Look | None:
+        """Look at a step whose stage is held back so that others do not starve; None if it is not.
+
+        As many as are let out are out.
+        """
+        out = [each for each in self._world.queue(self._queue) if self._is_beside(each)]
+        throttle = self._flowing.throttle(out)
+        if throttle is None:
+            return None
+        return self._of(
+            kind="window",
+            until=throttle.until,
+            says=f"waits for its release: {throttle.says}",
+            release=f"a report for one of these orders, or the time {moment(throttle.until)}",
+            blockers=self._blockers(out),
+        )
+
+    def _is_beside(self, out: Out) -> bool:
+        """Say whether an order is for a step of the same name."""
+        return ids.split_path(out.path)[0] == ids.split_path(self._path)[0]
 
     def _by_reactor(self) -> Look:
         """Look at a step that nothing holds back.

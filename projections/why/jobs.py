@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from warrener.domain.events import JobFailed
 from warrener.domain.states import JOB_ENDED
+from warrener.projections.why import intake
 from warrener.projections.why.ended import RERUN, cancelled_by
 from warrener.projections.why.model import NEXT_MAX, Kind, Look, Place, Rank, failure, moment
 from warrener.projections.why.pending import cleaning_places, open_steps
@@ -21,6 +22,8 @@ def look(tales: Tales, tale: JobTale) -> Look:
     held = paused(tales, tale, state, whole=True)
     if held is not None:
         return held
+    if state == "submitted" and tale.job.parent is None:
+        return intake.look(tales, tale)
     following = tuple(_open(tale))[:NEXT_MAX]
     if not following:
         return decides(tales, tale, None, "waits for the reactor to go on with it", state)

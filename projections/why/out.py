@@ -13,7 +13,7 @@ from warrener.domain.control_events import (
 from warrener.domain.definition.model import Timeout
 from warrener.domain.step import Step
 from warrener.domain.timers import Due, all_due
-from warrener.projections.why import held
+from warrener.projections.why import held, serving
 from warrener.projections.why.model import (
     NEXT_MAX,
     Blocker,
@@ -68,7 +68,7 @@ def released(tales: Tales, tale: JobTale, begun: StepTale) -> Look:
         return overdue
     step, order = begun.step, begun.order
     due = next_due(tale, step)
-    unserved = held.unserved(tales.fleet(), step.queue, order.endpoint if order else "")
+    unserved = serving.unserved(tales.fleet(), step.queue, order.endpoint if order else "")
     where = f"attempt {step.attempt} has been with queue {step.queue} since {moment(begun.since)}"
     says = (
         f"waits for a worker: {where}, and {unserved}"
@@ -81,7 +81,7 @@ def released(tales: Tales, tale: JobTale, begun: StepTale) -> Look:
         since=begun.since,
         until=due.at if due else None,
         says=says + _deadlines(tale, step),
-        release=held.serve(step.queue, unserved) if unserved else "a report of the worker",
+        release=serving.serve(step.queue, unserved) if unserved else "a report of the worker",
         rank=Rank.PEOPLE if unserved else Rank.RUNS,
     )
 

@@ -228,6 +228,7 @@ def _note(tale: JobTale, event: Event) -> None:
             tale.cancelling = event
         case JobRerun():
             tale.rerun, tale.ended, tale.ended_at = event, None, None
+            tale.started_at = tale.started_at or event.at
             tale.moved.update(dict.fromkeys(event.steps, event.at))
             renewed = (event.generation, tale.job.version)
             tale.renewed.update(dict.fromkeys(event.steps, renewed))

@@ -5,7 +5,7 @@ One pass over the log; what is kept is bounded by the orders that are out at onc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -14,8 +14,8 @@ import msgspec
 from warrener.domain.control_events import LimitChanged
 from warrener.domain.events import Event
 from warrener.domain.flow.ready import Queued
-from warrener.domain.limit_state import Waiter
-from warrener.domain.limits import Claim, Limits
+from warrener.domain.limit_state import Claim, Waiter
+from warrener.domain.limits import Limits
 from warrener.domain.ports import Positioned
 from warrener.domain.step_events import Held, StepEvent, StepProgressed, StepReleased, StepStarted
 
@@ -28,18 +28,22 @@ class Out(msgspec.Struct):
     queue: str
     since: datetime
     limits: tuple[Held, ...]
+    released_at: datetime
     state: str = "released"
 
 
 class World:
     """The orders that are out, and those limits that somebody asks about."""
 
-    def __init__(self, claims: Sequence[Claim]) -> None:
-        """Take the limits to look at."""
+    def __init__(
+        self, claims: Sequence[Claim], is_under: Callable[[StepReleased, Held], bool] | None = None
+    ) -> None:
+        """Take the limits to look at, and what tells which orders are under them."""
         self.out: dict[UUID, Out] = {}  # by step, the oldest first
         self.changes: dict[str, LimitChanged] = {}
         self._claims = {claim.held: claim for claim in claims}
         self._limits = Limits(self.changes.get)
+        self._is_under = is_under or _names
 
     def fold(self, events: Iterable[Positioned]) -> None:
         """Take events in the order of the log."""
@@ -74,7 +78,6 @@ class World:
     def _step(self, step: UUID, event: Event) -> None:
         match event:
             case StepReleased():
-                self.out[step] = Out(event.job, event.path, event.queue, event.at, event.limits)
                 self._take(step, event)
             case StepStarted():
                 if step in self.out:
@@ -86,6 +89,14 @@ class World:
                     self._limits.give_back(step)
 
     def _take(self, step: UUID, event: StepReleased) -> None:
-        claims = [self._claims[held] for held in event.limits if held in self._claims]
+        under = tuple(held for held in self._claims if self._is_under(event, held))
+        at, held = event.at, tuple(dict.fromkeys((*event.limits, *under)))
+        self.out[step] = Out(event.job, event.path, event.queue, at, held, at)
+        claims = [self._claims[held] for held in under if held in event.limits]
         if claims:
             self._limits.take(step, claims, event.at)
+        self._limits.hold(step, under)
+
+
+def _names(order: StepReleased, held: Held) -> bool:
+    return held in order.limits

@@ -10,6 +10,7 @@ from typing import Any
 
 from warrener.services.cli.failures import INTERRUPTED
 
+METRICS_HOST = "127.0.0.1"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 

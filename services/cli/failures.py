@@ -60,6 +60,7 @@ class Failure(msgspec.Struct, frozen=True):
     exit_code: int
     problems: Sequence[errors.Problem] = ()
     job: UUID | None = None
+    retry_after: int | None = None  # seconds
 
 
 def failure_of(error: BaseException) -> Failure:
@@ -68,6 +69,9 @@ def failure_of(error: BaseException) -> Failure:
         job, again = getattr(error, "job", None), getattr(error, "again", "")
         return Failure("interrupted", f"interrupted{again}", INTERRUPTED, job=job)
     problems = error.problems if isinstance(error, errors.DefinitionError) else ()
+    if isinstance(error, errors.Busy):
+        message = f"{error}; try again in {error.retry_after} s"
+        return Failure("busy", message, UNREACHABLE, retry_after=error.retry_after)
     for kind, code, exit_code in _KINDS:
         if isinstance(error, kind):
             return Failure(code, str(error), exit_code, problems)
@@ -87,6 +91,8 @@ def report(failure: Failure, output: Output) -> None:
         document["problems"] = [_problem(problem) for problem in failure.problems]
         if failure.job is not None:
             document["job"] = failure.job
+        if failure.retry_after is not None:
+            document["retry_after"] = failure.retry_after
         sys.stderr.write(msgspec.json.encode({"error": document}).decode() + "\n")
         return
     if failure.problems:

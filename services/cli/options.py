@@ -62,6 +62,21 @@ Job = Annotated[
 DaemonName = Annotated[
     str | None, typer.Option("--name", metavar="NAME", help="Default: host and process id.")
 ]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        "--metrics-port",
+        min=0,
+        max=65_535,
+        metavar="N",
+        help="Serve metrics for Prometheus at this port, at /metrics; 0 takes a free one.",
+        show_default=False,
+    ),
+]
+MetricsHost = Annotated[
+    str,
+    typer.Option("--metrics-host", metavar="HOST", help="The address that they are served at."),
+]
 LeaseSeconds = Annotated[
     float,
     typer.Option(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TextIO
 
@@ -23,6 +23,7 @@ PLAIN_WIDTH: Final = 120  # columns where stdout is no terminal
 VALUE_CHARACTERS_MAX: Final = 2_000
 clean = texts.clean
 one_line = texts.one_line
+_BARS: Final = "▁▂▃▄▅▆▇█"
 _STYLES: Final = {
     "succeeded": "green",
     "failed": "bold red",
@@ -140,6 +141,16 @@ def share_text(share: float, cells: int = 10) -> Text:
     full = int(whole * cells)
     bar = Text("█" * full, "cyan") + Text("░" * (cells - full), "dim")
     return bar + Text(f" {int(whole * 100)} %")
+
+
+def spark_text(values: Sequence[float], cells: int = 12, style: str = "cyan") -> Text:
+    """Return the latest values as a line of bars; the highest is that of the greatest of them."""
+    shown = list(values)[-cells:]
+    top = max(shown, default=0.0)
+    steps = len(_BARS) - 1
+    # What is more than nothing is seen to be.
+    heights = [max(value > 0, round(steps * value / top)) if top else 0 for value in shown]
+    return Text("".join(_BARS[height] for height in heights), style)
 
 
 def value_text(value: Any, characters_max: int = VALUE_CHARACTERS_MAX) -> str:

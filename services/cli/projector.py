@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
 from warrener.services.cli import options
+from warrener.services.cli.daemons import METRICS_HOST
 from warrener.services.cli.failures import DONE, UNREACHABLE
 from warrener.services.cli.session import Session
 from warrener.services.shares import LEASE_SECONDS
@@ -16,6 +19,8 @@ _EXAMPLES = """Examples:
 warrener projector --store sqlite:////var/lib/warrener/jobs.db
 
 warrener projector --once
+
+warrener projector --metrics-port 9470
 
 WARRENER_VIEWS_URL=sqlite:////var/lib/warrener/views.db warrener projector --log json"""
 
@@ -32,6 +37,8 @@ def projector(
     ] = False,
     name: options.DaemonName = None,
     lease_seconds: options.LeaseSeconds = LEASE_SECONDS,
+    metrics_port: options.MetricsPort = None,
+    metrics_host: options.MetricsHost = METRICS_HOST,
     store: options.Store = None,
     log: options.Log = None,
 ) -> None:
@@ -58,6 +65,7 @@ def projector(
             on_ready=notifier.ready,
             on_turn=notifier.alive,
         ) as daemon,
+        _metrics(session, opened.count, metrics_port, metrics_host),
         stopping_on_signals(daemon.stop, notifier.stopping),
     ):
         if once:
@@ -65,3 +73,18 @@ def projector(
         else:
             daemon.run()
     raise typer.Exit(DONE if done else UNREACHABLE)
+
+
+@contextmanager
+def _metrics(session: Session, partitions: int, port: int | None, host: str) -> Iterator[None]:
+    """Serve what the read models tell of the flow, if a port is given."""
+    if port is None:
+        yield
+        return
+    from warrener.services.flow_queries import FlowQueries
+    from warrener.services.metrics_server import serving
+
+    with session.views() as views:
+        queries = FlowQueries(views, partitions)
+        with serving(lambda: queries.flow(points=0), port, host):
+            yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,6 +24,10 @@ _UNITS = {1.0: "s", 60.0: "min", 3_600.0: "h", 86_400.0: "day"}
 _LIMITS_EXAMPLES = """Examples:
 
 warrener limits
+
+warrener limits facebook-api
+
+warrener limits @job:report --set slots=20
 
 warrener limits facebook-api --set rate=20/min --set burst=5 --reason "new contract"
 
@@ -66,7 +71,12 @@ def limits(
     broker: options.Broker = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show the limits that were changed, or change one for all jobs, from now on."""
+    """Show limits that are in use or were changed, or change one for all jobs, from now on.
+
+    In use are those whose slots are held, and those that hold steps back. What definitions say is
+    dimmed, what people changed is bold. Reserved names bound what has no limit of its own: @root,
+    @jobs, @jobs:NAME, @job:NAME, @step:NAME/STEP and @queue:NAME.
+    """
     session = Session(as_json=as_json, store=store, broker=broker)
     if not changes and not reset:
         _show(session, name)
@@ -119,22 +129,52 @@ def adjust(
 
 
 def _show(session: Session, name: str | None) -> None:
-    with session.queries() as queries:
-        found = queries.limits(name)
+    from warrener.services.cli.progress import catching_up
+
+    with session.queries() as queries, catching_up(session.output) as report:
+        found = queries.limits(name, holders_at=datetime.now(UTC), on_progress=report)
     if session.output.as_json:
         for line in found:
             session.output.json(line)
-    else:
-        session.output.show(_list(found) if found else "no limit was changed")
+        return
+    none = "no limit was changed, and none is in use" if name is None else f"{name} is not in use"
+    session.output.show(_list(found) if found else none)
+    if name is not None and found and found[0].keys:
+        session.output.show(_keys(found[0]))
 
 
 def _list(found: Sequence[LimitLine]) -> Any:
-    rows = table("limit", ">slots", ">rate", ">burst", "since", "by", "reason")
+    rows = table(
+        "limit", ">held", ">waiting", ">slots", ">rate", ">burst", "changed", "by", "reason"
+    )
     for line in found:
-        rate = None if line.rate is None else _rate_text(line.rate)
-        parts = ["" if part is None else str(part) for part in (line.slots, rate, line.burst)]
         who = (moment(line.since), plain(line.by), plain(one_line(line.reason)))
-        rows.add_row(plain(line.name), *parts, *who)
+        counts = ("" if line.holders is None else str(line.holders), str(line.waiting))
+        rows.add_row(plain(line.name), *counts, *_parts(line), *who)
+    return rows
+
+
+def _parts(line: LimitLine) -> list[Any]:
+    """Return slots, rate and burst: as people changed them, else dimmed as definitions say."""
+    shown = []
+    for part in _PARTS:
+        changed = getattr(line, part)
+        value = getattr(line.defined, part, None) if changed is None else changed
+        text = "" if value is None else _rate_text(value) if part == "rate" else str(value)
+        shown.append(plain(text, "dim" if changed is None else "bold"))
+    return shown
+
+
+def _keys(line: LimitLine) -> Any:
+    rows = table("key", ">held", ">waiting", "for")
+    for each in line.keys:
+        held = "" if each.holders is None else str(each.holders)
+        rows.add_row(
+            plain("." if each.key in ("", "null") else each.key),
+            held,
+            str(each.waiting),
+            each.lacking or "",
+        )
     return rows
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from warrener.domain.errors import UsageError
 from warrener.domain.ids import item_path, split_path
-from warrener.domain.limits import Claim
+from warrener.domain.limit_state import Claim
 from warrener.domain.simulation.trace import Attempt, Attempts, Shape, TraceJob, TraceStep
 from warrener.domain.step_events import Held
 from warrener.services.simulate.graphs import Graphs, PlannedName

@@ -27,7 +27,13 @@ from warrener.domain.definition.check import BYTES_MAX
 from warrener.domain.errors import Conflict, StoredDataError
 from warrener.projections.apply import READ_MODELS
 from warrener.projections.attempt_views import AttemptView
-from warrener.projections.ports import ActionFilter, Documents, JobCursor, JobFilter
+from warrener.projections.ports import (
+    ActionFilter,
+    Documents,
+    IncidentFilter,
+    JobCursor,
+    JobFilter,
+)
 from warrener.projections.views import DEFINITIONS, JOBS, STEPS, DefinitionView, StepView
 from warrener.services.projector import apply_batch, catch_up
 
@@ -403,6 +409,10 @@ def asked_of(views: MongoViewStore) -> list[Query]:
     views.actions_between(JOB, JOB, 1)
     views.jobs_between(JOB, JOB, 1)
     views.limits(1)
+    for state in (None, "open"):
+        for since in (None, START):
+            views.find_incidents(IncidentFilter(state=state, since=since))
+    views.incidents_between(JOB, JOB, 1)
     views.children(JOB, None, 1)
     views.named_steps(JOB)
     views.slowest(JOB, 1)
@@ -415,7 +425,7 @@ def asked_of(views: MongoViewStore) -> list[Query]:
     views.history(job=None, root=JOB, after=0, limit=1)
     assert views.waiters(JOB, 1).steps == 0
     asked.append(mongo_queries.waiters(JOB, 1))
-    assert len(asked) == len(FILTERS) + 22
+    assert len(asked) == len(FILTERS) + 27
     return asked
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 from support.histories import REPORT, START, History, definition, finish_report, half_done_report
+from support.history_flow import queue, stage
 from support.view_stores import VIEW_STORES, view_store_opener
 
 from warrener.adapters import sqlite_generations
@@ -22,8 +23,10 @@ from warrener.domain.definition.model import Rate
 from warrener.domain.errors import Conflict, StoredDataError, StoreUnavailable
 from warrener.projections.attempt_views import ATTEMPTS, TRACKS, AttemptView
 from warrener.projections.control_views import ACTIONS, FLEET, LIMITS
+from warrener.projections.flow_views import FLOW, FLOW_POINTS, INCIDENTS
 from warrener.projections.ports import (
     ActionFilter,
+    IncidentFilter,
     JobCursor,
     JobFilter,
     StoppedModel,
@@ -58,7 +61,7 @@ def test_documents_come_back_as_they_were_saved(views: ViewStore) -> None:
     keys = {table: list(documents) for table, documents in plain.tables().items()}
     assert views.load(keys) == plain.tables()
     assert views.positions() == dict.fromkeys(
-        ("jobs", "history", "control", "attempts"), history.store.head()
+        ("jobs", "history", "control", "flow", "attempts"), history.store.head()
     )
 
 
@@ -297,6 +300,63 @@ def test_attempts_that_began_at_the_same_time_are_paged_without_loss(views: View
     for after, expected in ((made[1], made[2:]), (made[2], made[3:]), (made[5], [])):
         assert views.timeline(job=None, root=root, after=after, limit=9) == expected
     assert views.timeline(job=job, root=None, after=made[0], limit=9) == made[1:3]
+
+
+def test_incidents_are_listed_newest_first_and_found_by_state_time_and_id(
+    views: ViewStore,
+) -> None:
+    history = History()
+    first, second, third = (history.starve() for _ in range(3))
+    history.end_starving(second)
+    catch_up(history.store, views)
+
+    def found(**wanted: Any) -> list[UUID]:
+        return [view.incident for view in views.find_incidents(IncidentFilter(**wanted))]
+
+    opened = {view.incident: view.opened_at for view in views.find_incidents(IncidentFilter())}
+    assert found() == [third, second, first]
+    assert found(state="open", limit=1) == [third]
+    assert found(state="open") == [third, first]
+    assert found(state="closed") == [second]
+    assert found(since=opened[second]) == [third, second]
+    assert found(since=opened[second], state="open") == [third]
+    assert views.incidents_between(UUID(int=0), UUID(int=2**128 - 1), 2) == sorted(opened)[:2]
+    assert views.incidents_between(second, second, 2) == [second]
+
+
+def test_the_flow_of_each_partition_is_kept_whole(views: ViewStore) -> None:
+    worlds = [of_flow(partition) for partition in (0, 3)]
+    plain = MemoryViewStore()
+    for world in worlds:
+        catch_up(world.store, plain)
+        catch_up(world.store, views, batch_size=4)
+
+    keys = {table: list(plain.tables()[table]) for table in (FLOW, FLOW_POINTS, INCIDENTS)}
+    assert views.load(keys) == {table: plain.tables()[table] for table in keys}
+    assert sorted(keys[FLOW]) == [0, 3]
+
+    views.forget(3, views.positions(3))
+    left = views.load(keys)
+    assert list(left[FLOW]) == [0]
+    assert {partition for partition, _ in left[FLOW_POINTS]} == {0}
+    assert {view.partition for view in left[INCIDENTS].values()} == {0}
+
+
+def of_flow(partition: int) -> History:
+    """Return a history in which everything happens to the flow that can."""
+    history = History(partition)
+    history.set_flow(policy="fair", weights={"a": 2.0})
+    for number in range(3):
+        figures = stage("load", ready=number, held={"slots api/": 2}, wait_p95=1.5)
+        history.sample(queue(figures, served={-1: 2, 5: number}, unknown=("a.b",)))
+    incident = history.starve(evidence={"slots": 4.0, "producer": "load"})
+    history.propose(incident, request=UUID(int=7))
+    history.take_measure(incident, by="ada")
+    history.end_measure(incident, why="no-help")
+    history.end_starving(incident)
+    history.starve()
+    history.sample(queue(stage("load")), incidents=(incident,))
+    return history
 
 
 STOPPED = StoppedModel(
@@ -629,6 +689,10 @@ def test_no_other_query_scans_a_table_or_sorts(tmp_path: Path) -> None:
     views.actions_between(job, job, 1)
     views.waiters(job, 1)
     views.limits(1)
+    for state in (None, "open"):
+        for since in (None, START):
+            views.find_incidents(IncidentFilter(state=state, since=since))
+    views.incidents_between(job, job, 1)
     views.jobs_between(job, job, 1)
     views.children(job, None, 1)
     views.named_steps(job)
@@ -644,11 +708,12 @@ def test_no_other_query_scans_a_table_or_sorts(tmp_path: Path) -> None:
     views.load({JOBS: [job], STEPS: [(job, "a")], DEFINITIONS: ["a"], HISTORY: [(0, 1)]})
     views.load({ATTEMPTS: [attempt.key], TRACKS: [(job, "a")]})
     views.load({ACTIONS: [job], LIMITS: [("a", 0)], FLEET: [0]})
+    views.load({FLOW: [0], FLOW_POINTS: [(0, 1)], INCIDENTS: [job]})
     views._db.set_trace_callback(None)
 
     plans = {sql: explain(path, sql, ()) for sql in asked}
 
-    assert len(plans) == 31
+    assert len(plans) == 39
     for sql, plan in plans.items():
         assert not [line for line in plan if "TEMP B-TREE" in line], (sql, plan)
         scanned = [line for line in plan if line.startswith("SCAN")]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from support.cli import ENDPOINTS, Cli, Done
 from support.daemons import Daemons
@@ -49,10 +52,15 @@ class Fleet:
         self.variables = {"WARRENER_BROKER_URL": broker_url, "WARRENER_STORE_URL": self.store_url}
         assert self("store", "init", "--partitions", "4").code == 0
         self.daemons = daemons
-        self.reactor = daemons.reactor()
+        self.reactor = daemons.reactor("--metrics-port", 0)
         self.projector = daemons.start("projector", "--log", "json,info")
         self.projector.logged("projector.started")
         daemons.worker("--endpoints", "./endpoints.py", "--slots", 4, "--threads")
+
+    def metrics(self) -> str:
+        """Return what the reactor tells Prometheus."""
+        (served,) = [line for line in self.reactor.log.splitlines() if "metrics.served" in line]
+        return httpx.get(f"http://127.0.0.1:{json.loads(served)['port']}/metrics").text
 
     def __call__(self, *words: str) -> Done:
         return self.cli(*words, **self.variables)
@@ -77,6 +85,8 @@ def test_jobs_are_submitted_shown_steered_and_explained(fleet: Fleet) -> None:
     eventually(lambda: len(fleet("jobs", "--label", "n=x", "--json").lines) == 6, "all are listed")
     for job in jobs:
         eventually(lambda job=job: fleet("show", job, "--json").json["state"] == "succeeded")
+    assert "warrener_flow_known 1.0" in fleet.metrics()
+    assert re.search(r'warrener_stage_ended_total\{job="fill",\S+ [1-9]', fleet.metrics())
     history = fleet("history", jobs[5], "--json").lines
     assert [history[0]["type"], history[-1]["type"]] == ["JobSubmitted", "JobSucceeded"]
 

@@ -8,10 +8,12 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from support.cli import Cli
 from support.daemons import Daemon, Daemons
 from support.histories import REPORT, History, finish_report
+from support.history_flow import queue, stage
 from support.log_checks import eventually
 
 from warrener.adapters.memory_views import MemoryViewStore
@@ -65,7 +67,7 @@ class Site:
 
     def is_up_to_date(self) -> bool:
         positions = self.views.positions()
-        return len(positions) == 4 and min(positions.values()) == self.store.head()
+        return len(positions) == 5 and min(positions.values()) == self.store.head()
 
     def check(self) -> None:
         """The read models are what the log folds to."""
@@ -175,11 +177,35 @@ def test_an_event_in_the_way_is_told_by_once_and_by_doctor(site: Site) -> None:
 
     assert once.code == 4
     alarms = [json.loads(line) for line in once.err.splitlines() if "read_model.stopped" in line]
-    assert {alarm["model"] for alarm in alarms} == {"jobs", "history", "control", "attempts"}
+    assert {alarm["model"] for alarm in alarms} == {
+        "jobs",
+        "history",
+        "control",
+        "flow",
+        "attempts",
+    }
     checks = {each["check"]: each for each in json.loads(doctor.out)["checks"]}
     assert checks["views"]["state"] == "failed"
     assert "NewlyInvented" in checks["views"]["detail"]
     assert "position 7" in checks["views"]["detail"]
+
+
+def test_metrics_of_the_flow_are_served_beside_the_work(site: Site, daemons: Daemons) -> None:
+    site.history.sample(queue(stage("load", ready=7)))
+    site.write()
+    arguments = ("--log", "json,info", "--name", "a", "--metrics-port", 0)
+    daemon = daemons.start("projector", *arguments)
+    daemon.logged("metrics.served")
+    (told,) = [json.loads(line) for line in daemon.log.splitlines() if "metrics.served" in line]
+    address = f"http://{told['host']}:{told['port']}/metrics"
+
+    eventually(lambda: 'step="load"} 7.0' in httpx.get(address).text)
+
+    assert told["host"] == "127.0.0.1"
+    other = Cli(site.folder, VARIABLES)("projector", "--metrics-port", told["port"])
+    assert other.code == 2
+    assert f"metrics cannot be served at 127.0.0.1, port {told['port']}" in other.err
+    assert daemon.stop() == 0
 
 
 def test_a_store_that_keeps_nothing_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ STORE = ("--store", "sqlite:///jobs.db")
 COMMANDS = (
     *("demo", "run", "check", "graph", "jobs", "show", "history", "why", "doctor"),
     *("cancel", "pause", "resume", "retry", "rerun", "signal"),
-    *("actions", "answer", "limits", "adjust"),
+    *("actions", "answer", "limits", "adjust", "flow", "starvation"),
 )
 SHOW_KEYS = {
     *("job", "name", "version", "definition", "state", "params", "labels", "result", "error"),

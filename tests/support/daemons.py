@@ -62,8 +62,9 @@ class Daemons:
     def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
         self.folder = folder
         kept = {key: os.environ[key] for key in ("PATH", "LANG", "TMPDIR") if key in os.environ}
-        tests = str(Path(__file__).parents[1])
-        own = {"HOME": str(folder / "home"), "PYTHONPATH": tests}
+        tests = Path(__file__).parents[1]
+        code = os.pathsep.join(map(str, (tests.parent, tests)))  # of this tree, wherever it lies
+        own = {"HOME": str(folder / "home"), "PYTHONPATH": code}
         self._environment = {**kept, **own, **variables}
         self._started = 0
         self._running: list[Daemon] = []

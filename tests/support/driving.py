@@ -56,10 +56,11 @@ class Driver:
         params: Mapping[str, Any],
         library: Mapping[str, JobDefinition] | None = None,
         key: str = "key",
+        **more: Any,
     ) -> UUID:
         """Submit a job and take its first orders."""
         source = Source(definition, dict(library or {}))
-        self.handle("submit", submission(source, params, key=key))
+        self.handle("submit", submission(source, params, key=key, **more))
         return ids.job_id(key)
 
     def handle(self, message_id: str, *messages: Any) -> Batch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 from warrener.adapters.clock import SystemClock
 from warrener.adapters.memory import MemoryBroker
@@ -53,7 +53,7 @@ class Fleet:
         for end in reversed(self._ends):
             end()
 
-    def reactor(self, name: str = "r1", lease_seconds: float = 15.0) -> ReactorDaemon:
+    def reactor(self, name: str = "r1", lease_seconds: float = 15.0, **more: Any) -> ReactorDaemon:
         """Start a reactor."""
         daemon = ReactorDaemon(
             Identity(name, lease_seconds=lease_seconds),
@@ -63,6 +63,7 @@ class Fleet:
             clock=self.clock,
             chance=Chance(lambda: secrets.token_hex(16), lambda: 0.0),
             limit_shares=self.limit_shares,
+            **more,
         )
         self._run(daemon.run, daemon.stop)
         return daemon

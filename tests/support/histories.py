@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from support.history_flow import Flows
 from support.history_waits import TICK, Waits
 from support.list_store import ListEventStore
 
@@ -50,7 +51,7 @@ def definition(name: str = "report", version: int = 1, **steps: Any) -> JobDefin
     return msgspec.convert(raw, JobDefinition)
 
 
-class History(Waits):
+class History(Waits, Flows):
     """Writes events; each takes a second."""
 
     def __init__(self, partition: int = 0) -> None:

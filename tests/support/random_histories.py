@@ -6,6 +6,7 @@ from collections import Counter
 from uuid import UUID
 
 from support.histories import History, definition
+from support.history_flow import queue, stage
 
 from warrener.domain import ids
 from warrener.domain.states import STEP_ENDED
@@ -32,6 +33,7 @@ STEP_ACTIONS = (
 JOB_ACTIONS = (
     *("widen", "child", "item_child", "rerun", "close", "pause", "resume", "cancelling"),
     *("overdue", "signal", "heard", "closing", "fail_job", "answer", "remind", "limit", "fleet"),
+    *("flow", "sample", "starve", "measure"),
 )
 ACTIONS = (*STEP_ACTIONS * 5, *JOB_ACTIONS)  # most of them about steps
 
@@ -51,6 +53,7 @@ class RandomHistory:
         self.begun: dict[UUID, int] = {}
         self.requests: list[UUID] = []
         self.signals: list[str] = []
+        self.incidents: list[UUID] = []
 
     def play(self, action: str, pick: int) -> None:
         job = self.jobs[pick % len(self.jobs)]
@@ -271,6 +274,26 @@ class RandomHistory:
 
     def _fleet(self, job: UUID, pick: int) -> None:
         self.history.change_fleet({"default": pick}, "crm.load")
+
+    def _flow(self, job: UUID, pick: int) -> None:
+        self.history.set_flow(policy=("fifo", "fair")[pick % 2], weights={"a": float(pick)})
+
+    def _sample(self, job: UUID, pick: int) -> None:
+        stages = [stage(name, ready=pick, arrived=pick) for name in ("load", "merge")]
+        open_ones = tuple(self.incidents[-2:])
+        self.history.sample(queue(*stages[: pick % 3], out=pick), incidents=open_ones)
+
+    def _starve(self, job: UUID, pick: int) -> None:
+        """Stages starve, or do so no more."""
+        if self.incidents and pick % 2:
+            self.history.end_starving(self.incidents.pop())
+        else:
+            self.incidents.append(self.history.starve())
+
+    def _measure(self, job: UUID, pick: int) -> None:
+        if self.incidents:
+            steps = (self.history.propose, self.history.take_measure, self.history.end_measure)
+            steps[pick % 3](self.incidents[-1])
 
     # --- the plain way ----------------------------------------------------------------------------
 

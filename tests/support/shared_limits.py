@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from support.limits_ledger import Ledger
 from support.world import START, SimulatedWorker
 
 from warrener.adapters.clock import VirtualClock
@@ -19,16 +20,14 @@ from warrener.adapters.faults import Crash, CrashPoints, Faults, FaultyBroker, F
 from warrener.adapters.memory import MemoryBroker
 from warrener.adapters.memory_events import MemoryEventStore
 from warrener.adapters.memory_limit_shares import MemoryLimitShares
-from warrener.domain.control_events import LimitChanged
-from warrener.domain.definition.model import JobDefinition, Rate
+from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import Conflict, StoreUnavailable
 from warrener.domain.events import Recorded
 from warrener.domain.flow.lanes import Flow
 from warrener.domain.ids import job_id
 from warrener.domain.limit_shares import Ask, Entry, Share, ShareKey
-from warrener.domain.messages import ChangeLimit, RunStep
+from warrener.domain.messages import ChangeFlow, ChangeLimit, RunStep
 from warrener.domain.ports import Outgoing
-from warrener.domain.step_events import Held, StepEvent, StepProgressed, StepReleased, StepStarted
 from warrener.domain.topology import inbox_queue, orders_queue, results_queue
 from warrener.services.controller import Controller
 from warrener.services.limit_balance import LimitBalance
@@ -38,88 +37,8 @@ from warrener.services.turn import Chance
 
 TURNS_MAX = 60_000
 TICK_SECONDS = 0.1
+TURNS_UNTIL_ASKED_AGAIN = 50
 FREEZING = ("before-commit", "before-balance", "after-balance")
-
-
-class Exceeded(AssertionError):
-    """More went out than a limit lets."""
-
-
-class Ledger:
-    """Counts what is out over all partitions, and the tokens of one bucket for each rate.
-
-    A change counts from when the last partition has heard of it; until then, the highest does.
-    """
-
-    def __init__(self, partitions: int, limits: Sequence[Mapping[str, Any]]) -> None:
-        self.out: dict[Held, set[object]] = {}
-        self.most: dict[Held, int] = {}
-        self.released: dict[int, int] = {}
-        self._defined = {limit["name"]: limit for limit in limits}
-        self._changes: list[dict[str, LimitChanged]] = [{} for _ in range(partitions)]
-        self._buckets: dict[Held, tuple[float, datetime]] = {}
-
-    def committed(self, partition: int, events: Sequence[Recorded]) -> None:
-        for recorded in events:
-            event = recorded.event
-            if isinstance(event, LimitChanged):
-                for held in self.out:
-                    self._refill(held, event.at)
-                self._changes[partition][event.name] = event
-            elif isinstance(event, StepReleased):
-                self.released[partition] = self.released.get(partition, 0) + 1
-                for held in event.limits:
-                    self._release(held, recorded.originator_id, event.at)
-            elif isinstance(event, StepEvent) and not isinstance(
-                event, StepStarted | StepProgressed
-            ):
-                for steps in self.out.values():
-                    steps.discard(recorded.originator_id)
-
-    def _release(self, held: Held, step: object, at: datetime) -> None:
-        slots = self._most(held.name, "slots")
-        steps = self.out.setdefault(held, set())
-        steps.add(step)
-        self.most[held] = max(self.most.get(held, 0), len(steps))
-        if slots is not None and len(steps) > slots:
-            raise Exceeded(f"{len(steps)} of {slots} slots of {held} are out")
-        if self._most(held.name, "rate") is not None:
-            tokens = self._refill(held, at) - 1
-            self._buckets[held] = (tokens, at)
-            if tokens < -1e-3:
-                raise Exceeded(f"{held}: {tokens} tokens")
-
-    def _refill(self, held: Held, at: datetime) -> float:
-        rate, bursts = self._most(held.name, "rate"), self._known(held.name, "burst")
-        burst = float(max(bursts))
-        if rate is None or min(bursts) < burst:  # no rate for somebody, or buckets that do not fit
-            self._buckets.pop(held, None)
-            return burst
-        tokens, since = self._buckets.get(held, (burst, at))
-        passed = max(0.0, (at - since).total_seconds())
-        self._buckets[held] = (min(burst, tokens + passed * rate), max(at, since))
-        return self._buckets[held][0]
-
-    def _most(self, name: str, what: str) -> Any:
-        """Return the highest of what partitions know, None if one of them knows no bound."""
-        values = self._known(name, what)
-        return None if None in values else max(values)
-
-    def _known(self, name: str, what: str) -> list[Any]:
-        """Return what each partition knows, a rate in tokens a second."""
-        values = [self._defined[name].get(what)] * len(self._changes)
-        for place, changes in enumerate(self._changes):
-            change = changes.get(name)
-            changed = None if change is None else getattr(change, what)
-            values[place] = values[place] if changed is None else changed
-        if what == "rate":
-            return [None if value is None else _per_second(value) for value in values]
-        return [value or 1 for value in values] if what == "burst" else values
-
-
-def _per_second(rate: Rate | Sequence[float]) -> float:
-    count, seconds = (rate.count, rate.seconds) if isinstance(rate, Rate) else rate
-    return count / seconds
 
 
 class CountedLog(MemoryEventStore):
@@ -211,6 +130,7 @@ class Side:
         reactor, before = self.reactor, self.epoch
         try:
             self.balance.look_after(self.partition, self.epoch, reactor)
+            self.world.ledger.balanced(self.partition, self.balanced_at(), self.world.clock.now())
             busy = reactor.turn() is not None
         except (Crash, StoreUnavailable, Conflict):
             if self.epoch == before:
@@ -220,6 +140,11 @@ class Side:
             reactor.close()
             self.woken = False
         return busy
+
+    def balanced_at(self) -> datetime | None:
+        """Return when all shares were asked for last, None if not since the partition was taken."""
+        asked = self.balance._asked.get(self.partition)
+        return None if asked is None else asked.all_at
 
     def crash(self) -> None:
         """End the reactor as a kill would, and let another begin."""
@@ -266,7 +191,7 @@ class SharedLimits:
         self.client = self.broker.channel()
         self.client.declare(orders_queue("default"))
         self.sides: list[Side] = []
-        self.submitted: list[tuple[Side, UUID]] = []
+        self.submitted: list[tuple[Side, UUID, Outgoing]] = []
         for partition in range(partitions):
             self.sides.append(Side(self, partition))
         self.workers = [SimulatedWorker(self, _answer, f"w{n}") for n in range(4)]
@@ -278,17 +203,28 @@ class SharedLimits:
         """Submit a job whose steps come under the limits, some under several."""
         made: dict[str, Any] = {}
         for number in range(steps):
-            count = self.random.randint(1, len(self.limits))
+            count = self.random.randint(min(1, len(self.limits)), len(self.limits))
             under = self.random.sample(list(self.limits), count)
             made[f"s{number}"] = {"call": "work", "limits": [dict(each) for each in under]}
         definition = msgspec.convert({"job": "limited", "steps": made}, JobDefinition)
-        body = msgspec.json.encode(submission(Source(definition), {}, key=key))
-        self.client.publish([Outgoing(inbox_queue(partition), body, f"submit/{key}")])
-        self.submitted.append((self.sides[partition], job_id(key)))
+        priority = self.random.choice([0, 0, 1])
+        body = msgspec.json.encode(submission(Source(definition), {}, key=key, priority=priority))
+        message = Outgoing(inbox_queue(partition), body, f"submit/{key}")
+        self.client.publish([message])
+        self.submitted.append((self.sides[partition], job_id(key), message))
+
+    def submit_again(self) -> None:
+        """Submit once more what is in no log: it was refused, perhaps."""
+        missing = [each for side, job, each in self.submitted if side.log.last(job) is None]
+        self.client.publish(missing)
 
     def change(self, **changes: Any) -> None:
         """Change a limit: partitions hear of it at different times."""
-        body = msgspec.json.encode(ChangeLimit(**changes))
+        self.tell_all(ChangeLimit(**changes))
+
+    def tell_all(self, command: ChangeLimit | ChangeFlow) -> None:
+        """Give a command to all partitions, which hear of it at different times."""
+        body = msgspec.json.encode(command)
         name = f"change/{self.random.getrandbits(32)}"
         for side in self.random.sample(self.sides, len(self.sides)):
             self.client.publish([Outgoing(inbox_queue(side.partition), body, name)])
@@ -316,12 +252,14 @@ class SharedLimits:
                 self.heal()
             if turn >= faulty_turns and self.is_done():
                 return
+            if turn % TURNS_UNTIL_ASKED_AGAIN == 0:
+                self.submit_again()
             self.step()
         raise AssertionError(f"not done after {TURNS_MAX} turns: {self.shares.all()}")
 
     def is_done(self) -> bool:
         """Say whether all that was submitted is in a log, and has ended."""
-        if any(side.log.last(job) is None for side, job in self.submitted):
+        if any(side.log.last(job) is None for side, job, _ in self.submitted):
             return False
         return not any(list(log.open_roots()) for log in self.logs())
 

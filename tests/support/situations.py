@@ -14,6 +14,7 @@ from support.asking import why
 from support.driving import START, Driver
 
 from warrener.domain.definition.model import JobDefinition
+from warrener.domain.events import Event, Recorded
 from warrener.domain.fleet import Fleet
 from warrener.domain.flow.lanes import Flow
 from warrener.domain.messages import RunStep, WorkerHello
@@ -39,7 +40,9 @@ class Estate(Driver):
     def begin(self, steps: dict[str, Any], key: str = "key", **more: Any) -> UUID:
         """Submit a job of these steps; jobs that it starts are given in `library`."""
         library = {name: definition(name, each) for name, each in more.pop("library", {}).items()}
-        return self.submit(definition("main", steps, **more), {}, library, key)
+        priority = more.pop("priority", 0)
+        main = definition("main", steps, **more)
+        return self.submit(main, {}, library, key, priority=priority)
 
     def hire(self, slots: int = 1, queue: str = "default", endpoint: str = "work") -> None:
         """Have a worker announce itself."""
@@ -52,6 +55,13 @@ class Estate(Driver):
             slots=slots,
         )
         self.handle("hello", hello)
+
+    def write(self, stream: UUID, kind: type[Event], **fields: Any) -> None:
+        """Write an event that the controller does not write here."""
+        last = self.store.last(stream)
+        version = last.originator_version + 1 if last else 1
+        event = kind(at=self.now, cause="test", **fields)
+        self.store.commit([Recorded(stream, version, event)], {})
 
     def newest(self, path: str, job: UUID) -> RunStep:
         """Return the newest order for a step of a job."""

@@ -107,4 +107,7 @@ def test_where_nobody_is_asked_for_anything_that_is_said(desk: Desk, capsys: Any
     assert run(["actions", "--store", "sqlite:///jobs.db"]) == 0
     assert run(["limits", "--store", "sqlite:///jobs.db"]) == 0
 
-    assert capsys.readouterr().out == "nobody is asked for anything\nno limit was changed\n"
+    assert (
+        capsys.readouterr().out
+        == "nobody is asked for anything\nno limit was changed, and none is in use\n"
+    )

@@ -17,6 +17,7 @@ from warrener.adapters.memory_leases import MemoryLeases
 from warrener.adapters.memory_views import MemoryViewStore
 from warrener.domain.errors import StoredDataError, StoreUnavailable
 from warrener.domain.ports import Positioned
+from warrener.projections.apply import READ_MODELS
 from warrener.projections.ports import Documents
 from warrener.projections.views import JOBS
 from warrener.services.logs import LogSet
@@ -169,7 +170,7 @@ def test_how_far_it_is_behind_is_logged_by_partition_and_model() -> None:
     with capture_logs() as logs, running(site.daemon()):
         eventually(lambda: told(logs) != [])
 
-    assert len(told(logs)) == 8
+    assert len(told(logs)) == 2 * len(READ_MODELS)
     assert {entry["events_behind"] for entry in told(logs)} == {0}
 
 

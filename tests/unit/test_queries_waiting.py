@@ -285,6 +285,7 @@ def test_limits_and_fleet_are_as_they_were_last_changed() -> None:
     assert as_json(queries.limits("api")[0]) == {
         "name": "api", "slots": None, "rate": {"count": 20.0, "seconds": 60.0}, "burst": None,
         "by": "ada", "reason": "they asked", "since": "2026-01-02T03:04:06.000000Z",
+        "defined": None, "waiting": 0, "holders": None, "keys": [],
     }  # fmt: skip
     assert queries.limits("other") == []
     fleet = queries.fleet()

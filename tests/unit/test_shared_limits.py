@@ -22,8 +22,8 @@ from warrener.adapters.memory_limit_shares import MemoryLimitShares
 from warrener.domain.definition.model import JobDefinition, Limit, Rate
 from warrener.domain.errors import UsageError
 from warrener.domain.limit_shares import Ask, Share, ShareKey
-from warrener.domain.limit_state import Waiter
-from warrener.domain.limits import Claim, Limits
+from warrener.domain.limit_state import Claim, Waiter
+from warrener.domain.limits import Limits
 from warrener.domain.step_events import Held, StepReleased, StepSucceeded
 from warrener.services.endpoints import Registry
 from warrener.services.limit_balance import LimitBalance
@@ -139,6 +139,24 @@ def test_who_waits_for_one_limit_wants_the_others_too_that_had_room_for_it() -> 
 
     assert asks[KEY] == Ask(3, wanted=1, spent=False)  # its turn is not over before it could go
     assert asks[ShareKey(Held("other", "null"), "slots")].wanted == 1
+
+
+def test_who_waits_once_more_wants_only_what_it_had_room_for_then() -> None:
+    other = Limit(name="other", slots=1)
+    limits, claims = shared(), [claim(other), claim(SLOTS)]
+    limits.blocker(claims, START)
+    grant(limits, {KEY: Share(1)})
+    limits.blocker(claims, START)
+    limits.wait(Held("other", "null"), waiter(1), claims)
+    grant(limits, {KEY: Share(1), ShareKey(Held("other", "null"), "slots"): Share(1)})
+    (freed,) = limits.freed(START, any_room)
+
+    limits.wait(HELD, freed, claims)
+
+    asks = limits.asks(START)
+    assert (asks[KEY].wanted, asks[ShareKey(Held("other", "null"), "slots")].wanted) == (1, 0)
+    list(limits.freed(START, any_room))
+    assert limits.asks(START)[KEY].wanted == 0
 
 
 # --- rates ---------------------------------------------------------------------------------------

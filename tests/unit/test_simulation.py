@@ -12,7 +12,7 @@ from warrener.domain.definition.model import Limit, Rate
 from warrener.domain.flow.orders import ORDERS
 from warrener.domain.flow.ready import Stage
 from warrener.domain.flow.settings import FlowSettings
-from warrener.domain.limits import Claim
+from warrener.domain.limit_state import Claim
 from warrener.domain.simulation.crews import LOST_SECONDS, Crew
 from warrener.domain.simulation.engine import Simulation
 from warrener.domain.simulation.record import Record
