@@ -103,7 +103,7 @@ def test_a_picture_is_drawn(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--policy", "lifo"), "no policy lifo"),
+        (("--policy", "lifo"), "no policy 'lifo'"),
         (("--workers", "none"), "--workers none"),
         (("--workers", "0"), "--workers 0"),
         (("--slots", "0"), "--slots"),

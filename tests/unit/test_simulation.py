@@ -269,3 +269,27 @@ def test_a_fleet_that_is_never_short_makes_nobody_wait(policy: str) -> None:
     assert set(found.wait) == {0.0}
     assert set(found.completion) == {3.0}
     assert not found.times
+
+
+# --- intake --------------------------------------------------------------------------------------
+
+
+def test_jobs_wait_while_intake_is_held_and_while_a_limit_for_them_is_full() -> None:
+    def claims(name: str) -> tuple[Claim, ...]:
+        return (claim(slots=1),) if name == "few" else ()
+
+    jobs = [TraceJob(0.0, line(2.0, name="few")) for _ in range(2)]
+    jobs += [TraceJob(0.0, line(2.0, name="free")), TraceJob(3.0, line(1.0, name="late"))]
+    simulation = Simulation(jobs, [Crew(workers=9)], round_trip=0.0, intake=claims)
+    simulation.call(2.5, lambda: setattr(simulation.flow.measures, "intake_held", True))
+    simulation.call(7.5, lambda: setattr(simulation.flow.measures, "intake_held", False))
+
+    found = simulation.run()
+
+    ended = sorted(zip(found.job_name, found.completion, strict=True))
+    assert [(found.names.names[name], seconds) for name, seconds in ended] == [
+        ("few", 2.0),
+        ("few", 4.0),
+        ("free", 2.0),
+        ("late", 6.0),
+    ]

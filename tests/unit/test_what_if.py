@@ -30,7 +30,7 @@ from warrener.services.simulate.what_if import (
     Load,
     Question,
     Rules,
-    check_policies,
+    checked_policies,
     gather,
     simulate,
 )
@@ -209,11 +209,27 @@ def test_what_people_set_holds_in_the_simulation() -> None:
     assert load.settings == heavy
 
 
-def test_an_unknown_policy_is_refused() -> None:
-    check_policies(["fifo", "plain", "finish-first"])
+def test_limits_that_people_set_for_stages_and_jobs_are_kept() -> None:
+    store = kept(*(came(CHAIN) for _ in range(4)))
+    one_at_a_time = LimitChanged(at=START, cause="c", name="@step:chain/a", slots=1)
+    store.commit([Recorded(limit_id("@step:chain/a"), 1, one_at_a_time)], {})
 
-    with pytest.raises(UsageError, match="no policy lifo: use one of fifo, finish-first"):
-        check_policies(["lifo"])
+    assert sorted(completions(load_of(store))) == [3.0, 4.0, 5.0, 6.0]
+
+    two_jobs = LimitChanged(at=START, cause="c", name="@jobs", slots=2)
+    store.commit([Recorded(limit_id("@jobs"), 1, two_jobs)], {})
+    assert sorted(completions(load_of(store))) == [3.0, 4.0, 5.0, 6.0]
+    queue = FlowChanged(at=START, cause="c", settings=FlowSettings(intake="queue"))
+    store.commit([Recorded(FLOW_ID, 2, queue)], {})
+    assert sorted(completions(load_of(store))) == [3.0, 4.0, 6.0, 7.0]
+
+
+def test_an_unknown_policy_is_refused() -> None:
+    assert checked_policies(["plain", "fifo", "plain"]) == ["plain", "fifo"]
+    assert {"fifo", "finish-first", "plain"} <= set(checked_policies([]))
+
+    with pytest.raises(UsageError, match=r"there is no policy 'lifo'.*plain"):
+        checked_policies(["lifo"])
 
 
 # --- from a history ------------------------------------------------------------------------------
