@@ -87,7 +87,7 @@ class Progress:
             self._end_step(job, place)
 
     def _ready(self, job: OpenJob, place: int, queued: Queued) -> None:
-        self._record.shares.ready[job.key] += job.run(place, queued.ready.index).seconds
+        self._record.shares.ready[job.key] += job.seconds(place, queued.ready.index)
         self._flow.add(queued)
 
     def _open_window(self, job: OpenJob, place: int) -> None:
@@ -99,7 +99,7 @@ class Progress:
             end = min(end, items.ended + step.window)
         fresh = range(items.begun, end)
         if fresh:
-            seconds = sum(job.run(place, index).seconds for index in fresh)
+            seconds = sum(job.seconds(place, index) for index in fresh)
             self._record.shares.ready[job.key] += seconds
             path, now = job.trace.shape.paths[place], self._agenda.at
             self._flow.add_items(job.id, path, items.standing, now, items=fresh)
