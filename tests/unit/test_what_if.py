@@ -24,6 +24,7 @@ from warrener.domain.ports import EventStore, Positioned
 from warrener.domain.simulation.crews import Crew
 from warrener.domain.step_events import StepEvent
 from warrener.services.logs import LogSet
+from warrener.services.simulate import runs
 from warrener.services.simulate.facts import read_files, read_store
 from warrener.services.simulate.fleets import asked_crews, recorded_crews
 from warrener.services.simulate.what_if import (
@@ -313,6 +314,16 @@ def test_a_bad_line_is_refused_with_file_and_line(bad: bytes, tmp_path: Path) ->
 
     with pytest.raises(UsageError, match=r"bad\.jsonl:3: "):
         from_files(path)
+
+
+def test_more_than_fits_is_refused_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "RECORDS_MAX", 10)
+    export(kept(*(came(FAN) for _ in range(3))), tmp_path / "a.jsonl")
+
+    with pytest.raises(UsageError, match=r"more than 10 jobs, steps and attempts.*--since"):
+        from_files(tmp_path / "a.jsonl")
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
