@@ -114,8 +114,7 @@ def simulate(
         raise UsageError("--history and --store exclude each other: name one of them")
     session = Session(as_json=as_json, store=store)
     output = session.output
-    policies = list(dict.fromkeys(policy or what_if.POLICIES))
-    what_if.check_policies(policies)
+    policies = what_if.checked_policies(policy or [])
     if plot is not None:
         from warrener.services.simulate.plot import check_plot
 

@@ -22,6 +22,8 @@ def check_plot(path: Path) -> None:
     """Raise `UsageError` if a picture cannot be drawn into this file."""
     if path.suffix.lower() not in KINDS:
         raise UsageError(f"{path.name} has no name of a picture: it must end in .svg or .png")
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise UsageError(f"{path} cannot be written: it is a folder, or there is none to put it in")
     _figures()
 
 
@@ -43,7 +45,10 @@ def draw(path: Path, records: Mapping[str, Record], title: str = "") -> None:
     if title:
         figure.suptitle(_text(title))
     figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
+    try:
+        figure.savefig(path, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _figures() -> Any:

@@ -13,13 +13,15 @@ from msgspec.structs import replace
 from warrener.domain.control_events import FlowChanged, LimitChanged
 from warrener.domain.errors import UsageError
 from warrener.domain.events import DefinitionStored, Event
-from warrener.domain.flow.orders import ORDERS
 from warrener.domain.flow.settings import DEFAULT_SETTINGS, FlowSettings
+from warrener.domain.limit_state import Claim
 from warrener.domain.simulation.crews import Crew
 from warrener.domain.simulation.engine import Simulation
 from warrener.domain.simulation.record import Record
 from warrener.domain.simulation.summary import Group, Summary, distribution, summarise
 from warrener.domain.simulation.trace import TraceJob
+from warrener.services.caps import Caps
+from warrener.services.policies import check_known, orders
 from warrener.services.shapes import format_time
 from warrener.services.simulate.build import Builder
 from warrener.services.simulate.facts import Told
@@ -29,7 +31,6 @@ from warrener.services.simulate.runs import JobRun, Runs
 from warrener.services.simulate.stages import Stages
 
 PLAIN: Final = "plain"  # fifo, and all that is ready is released at once
-POLICIES: Final = (*ORDERS, PLAIN)
 REPORT_JOBS: Final = 200
 
 Report = Callable[[int, int], None]
@@ -119,6 +120,7 @@ def gather(events: Iterable[Told], rules: Rules, question: Question, *, infer: b
 def simulate(load: Load, policy: str, report: Report) -> tuple[Summary, Record]:
     """Play a load under a policy."""
     settings = replace(load.settings, policy="fifo" if policy == PLAIN else policy)
+    caps = Caps(load.limits.get)
     done = 0
 
     def jobs() -> Iterable[TraceJob]:
@@ -135,17 +137,27 @@ def simulate(load: Load, policy: str, report: Report) -> tuple[Summary, Record]:
         round_trip=load.round_trip,
         hand_over=load.hand_over,
         limit_changes=load.limits.get,
+        orders=orders(),
+        caps=caps.of_step if load.limits else None,
+        intake=_no_claims if settings.intake == "accept" else caps.of_job,
         eager=policy == PLAIN,
     )
     record = simulation.run()
     return summarise(policy, record, len(simulation.open)), record
 
 
-def check_policies(policies: Iterable[str]) -> None:
-    """Raise `UsageError` if a policy is unknown."""
-    for policy in policies:
-        if policy not in POLICIES:
-            raise UsageError(f"there is no policy {policy}: use one of {', '.join(POLICIES)}")
+def checked_policies(asked: Sequence[str]) -> list[str]:
+    """Return the policies that were asked for, else all; raises `UsageError` if one is unknown."""
+    known = orders()
+    fifo = known["fifo"]
+    known = {**known, PLAIN: replace(fifo, name=PLAIN, summary=f"{fifo.summary}, all at once")}
+    for policy in asked:
+        check_known(policy, known)
+    return list(dict.fromkeys(asked or known))
+
+
+def _no_claims(_: str) -> Sequence[Claim]:
+    return ()
 
 
 def _is_asked_for(run: JobRun, question: Question) -> bool:
