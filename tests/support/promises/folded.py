@@ -12,6 +12,7 @@ from warrener.domain import step as steps
 from warrener.domain.control_events import (
     FleetChanged,
     LimitChanged,
+    StarvationEvent,
     UserActionAnswered,
     UserActionReminded,
     UserActionRequested,
@@ -19,6 +20,7 @@ from warrener.domain.control_events import (
 )
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.events import DefinitionStored, Event, JobEvent, Recorded
+from warrener.domain.flow.incident_state import Incidents
 from warrener.domain.ids import item_path, split_path, step_id
 from warrener.domain.job_state import Job
 from warrener.domain.plan import Plan, PlannedStep, build_plan
@@ -53,6 +55,7 @@ class Folded:
         self.plans: dict[str, Plan] = {}
         self.requests: dict[UUID, OpenRequest] = {}
         self.limit_changes: dict[str, LimitChanged] = {}
+        self.incidents = Incidents()
         self.fleet: tuple[dict[str, int], tuple[str, ...]] = ({}, ())
 
     def apply(self, recorded: Recorded) -> None:
@@ -71,6 +74,8 @@ class Folded:
             self.limit_changes[event.name] = event
         elif isinstance(event, FleetChanged):
             self.fleet = event.slots, event.endpoints
+        elif isinstance(event, StarvationEvent):
+            self.incidents.evolve(stream, event)
         else:
             self._apply_request(stream, event)
 
