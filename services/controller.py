@@ -19,6 +19,7 @@ from warrener.domain.errors import Busy, StoredDataError, UnknownJob, WarrenerEr
 from warrener.domain.events import Error
 from warrener.domain.fleet import Fleet
 from warrener.domain.flow.control import FlowControl
+from warrener.domain.flow.incident_state import Incidents
 from warrener.domain.flow.lanes import Flow
 from warrener.domain.job_state import Job
 from warrener.domain.messages import (
@@ -92,6 +93,7 @@ class Controller:
         self._announces = announces
         self._watches = watches
         self._samples = samples
+        self._incidents = Incidents()
         self.pace = Pace()  # as the reactor measures it
         self._bounds = {"shares_limits": shares_limits, "bounds_intake": bounds_intake}
         self._epoch = store.epoch()
@@ -111,6 +113,9 @@ class Controller:
         )
         if self._samples:
             flow_watch.load(self.control, self.memory)
+        else:  # no sample in the log names those that are open
+            flow_watch.take_in(self.control, self.memory, self._incidents.known)
+        self._incidents = self.control.incidents
         self.outbox = Outbox(
             self.memory,
             self._store,

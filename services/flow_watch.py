@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from msgspec.structs import replace
 
@@ -33,15 +34,20 @@ def load(control: FlowControl, memory: WorkingSet) -> None:
     last = memory.store.last(ids.FLOW_SAMPLES_ID)
     if last is None or not isinstance(last.event, FlowSampled):
         return
-    for incident in last.event.incidents:
-        for recorded in memory.store.stream(incident):
-            control.evolve(incident, recorded.event)
+    take_in(control, memory, last.event.incidents)
     control.evolve(ids.FLOW_SAMPLES_ID, last.event)
     for request_id, incident in control.incidents.requests().items():
         request = load_request(memory.store, request_id)
         if request is not None:
             memory.requests.add(request)
             memory.join(request, incident, None)
+
+
+def take_in(control: FlowControl, memory: WorkingSet, incidents: Iterable[UUID]) -> None:
+    """Take these incidents as the log has them; what was never committed is none."""
+    for incident in incidents:
+        for recorded in memory.store.stream(incident):
+            control.evolve(incident, recorded.event)
 
 
 def look(turn: Turn, fleet: Fleet, pace: Pace) -> bool:

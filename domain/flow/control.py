@@ -35,7 +35,7 @@ from warrener.domain.flow.incident_state import Incident, Incidents, MeasureKey,
 from warrener.domain.flow.incidents import Diagnosis, Measure, MeasureEnd
 from warrener.domain.flow.lanes import Flow
 from warrener.domain.flow.rhythm import Rhythm, rests
-from warrener.domain.flow.settings import FlowSettings
+from warrener.domain.flow.settings import FlowSettings, Mode
 from warrener.domain.messages import WorkerState
 
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
@@ -69,12 +69,14 @@ class FlowControl:
         """Begin with no incident. `reply_to` names the controller, in ids of incidents.
 
         `movable` tells which workers could be moved to a queue. Without `samples` none are
-        recorded, as where several write the same log: then nobody can take incidents over.
+        recorded, as where several write the same log: then nobody can take incidents over, and
+        nobody is asked, since an answer by way of the log would not find its incident.
         """
         self.incidents = Incidents()
         self.rhythm = Rhythm(flow, samples=samples)
         self.flow = flow
         self._reply_to = reply_to
+        self._asks = samples
         self._holds_intake = flow.measures.intake_held  # whatever measures there are
         self._movable = movable
         self._settings = flow.settings
@@ -142,6 +144,11 @@ class FlowControl:
             self._end_measure(incident, measure, "declined")
         return self._recorded
 
+    @property
+    def _mode(self) -> Mode:
+        mode = self._settings.mode
+        return "observe" if mode == "advise" and not self._asks else mode
+
     def _begin(self, now: datetime) -> None:
         self._now, self._recorded = now, []
 
@@ -158,7 +165,7 @@ class FlowControl:
 
     def _findings(self, sample: FlowSample) -> Findings:
         """Return what stands now by what tells incidents apart."""
-        if self._settings.mode == "off":
+        if self._mode == "off":
             return {}
         looked = self._detector.look(sample, self.flow.measures)
         found = {(each.queue, each.diagnosis): each for each in looked}
@@ -171,7 +178,7 @@ class FlowControl:
         for incident in self.incidents.open():
             if incident.key in findings or self._is_too_early(incident):
                 continue
-            if self._settings.mode == "off":
+            if self._mode == "off":
                 why = "starvation is looked for no more"
             elif incident.queue in others:
                 why = f"it is diagnosed as {others[incident.queue]} now"
@@ -183,7 +190,7 @@ class FlowControl:
         """Say whether an incident from the log stands though the detector has not seen it yet."""
         if incident.id not in self._loaded or self._began_at is None:
             return False
-        if self._settings.mode == "off" or rests(self._sample):
+        if self._mode == "off" or rests(self._sample):
             return False
         return 0 <= (self._now - self._began_at).total_seconds() < LOADED_SECONDS
 
@@ -223,7 +230,7 @@ class FlowControl:
     ) -> MeasureEnd | None:
         """Return why a measure ends now, None if it goes on."""
         measure, now, sample = taken.measure, self._now, self._sample
-        if self._settings.mode in ("off", "observe"):
+        if self._mode in ("off", "observe"):
             return "withdrawn"
         if now >= taken.until:
             return "expired"
@@ -264,7 +271,7 @@ class FlowControl:
                 self._bring_about(incident, measure, found)
 
     def _needs_more(self, incident: Incident) -> bool:
-        mode = self._settings.mode
+        mode = self._mode
         if mode == "observe":
             return not incident.proposals  # whether it would help is not known
         if mode == "advise" and any(each.request for each in incident.proposed):
@@ -284,7 +291,7 @@ class FlowControl:
         for key in [key for key, at in ended.items() if not self._cools(at)]:
             del ended[key]
         named = list(self.incidents.in_force())
-        if self._settings.mode == "advise":
+        if self._mode == "advise":
             named += self.incidents.proposed()
         return {*map(key_of, named), *ended}
 
@@ -293,12 +300,12 @@ class FlowControl:
 
     def _bring_about(self, incident: Incident, measure: Measure, found: Finding) -> None:
         """Take a measure, propose it, or ask a person about it."""
-        if self._settings.mode == "act":
+        if self._mode == "act":
             wait = victims_wait(incident, measure, self._sample, found)
             self._take(incident, measure, wait, "")
             return
         request = None
-        if self._settings.mode == "advise":
+        if self._mode == "advise":
             request = ids.user_action_id(incident.id, incident.proposals + 1)
         proposed = MeasureProposed(at=self._now, cause=CAUSE, measure=measure, request=request)
         self._record(incident.id, proposed)

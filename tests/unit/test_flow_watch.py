@@ -227,6 +227,25 @@ def test_without_samples_incidents_are_recorded_and_end_with_the_job() -> None:
     assert flow == ["StarvationDetected", "MeasureTaken", "StarvationEnded", "MeasureEnded"]
 
 
+def test_without_samples_a_reload_keeps_what_is_open() -> None:
+    driver, job = flooded(samples=False)
+    driver.find(finding())
+    incident = driver.incident()
+
+    driver.reload(job)
+
+    assert driver.incident() == incident
+    assert driver.controller.flow.measures == Measures(drained={QUEUE})
+    assert driver.find(finding()) == []
+
+
+def test_without_samples_nobody_is_asked() -> None:
+    driver, _ = flooded("advise", samples=False)
+
+    assert measures(driver.find(finding())) == [("proposed", "drain-downstream")]
+    assert driver.requests() == []
+
+
 def test_measures_change_what_goes_out_at_once() -> None:
     driver = Watched(policy="fifo")
     driver.submit(DEFINITION, {})
