@@ -36,14 +36,25 @@ class Driver:
     """One controller, its store, and the orders that are out, by path."""
 
     def __init__(
-        self, store: EventStore | None = None, settings: FlowSettings = DEFAULT_SETTINGS
+        self,
+        store: EventStore | None = None,
+        settings: FlowSettings = DEFAULT_SETTINGS,
+        *,
+        slots: int = PLENTY,
+        watches: bool = False,
+        samples: bool = True,
     ) -> None:
         self.store = store or MemoryEventStore()
         self.now = START
         tokens = count()
         chance = Chance(token=lambda: f"{next(tokens):032x}", jitter=lambda: 0.5)
         self.controller = Controller(
-            self.store, lambda: Flow(lambda _: PLENTY, settings), chance, "results"
+            self.store,
+            lambda: Flow(lambda _: slots, settings),
+            chance,
+            "results",
+            watches=watches,
+            samples=samples,
         )
         self.orders: list[RunStep] = []
         self.sent: list[Outgoing | Notice] = []  # all but the orders

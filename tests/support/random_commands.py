@@ -126,7 +126,10 @@ class RandomCommands:
         if not asked:
             return AnswerUserAction(request=NOWHERE) if maybe(self.random, 0.1) else None
         data = MISFIT if maybe(self.random, 0.2) else FIT
-        return AnswerUserAction(request=self.random.choice(asked), data=data, by="chance")
+        request = self.random.choice(asked)
+        if self.folded.requests[request].asked.job is None and data is FIT:
+            data = msgspec.Raw(self.random.choice((b'{"do":true}', b'{"do":false}')))
+        return AnswerUserAction(request=request, data=data, by="chance")
 
     def _adjust(self) -> Steering | None:
         job = self._job()
@@ -161,7 +164,10 @@ class RandomCommands:
             ResumeJob(job=job.id) for job in self.folded.jobs.values() if job.state == "paused"
         ]
         found += [ChangeLimit(name=name) for name in self._shut()]
-        found += [AnswerUserAction(request=key, data=FIT) for key in self.folded.requests]
+        asked = ((key, each.asked) for key, each in self.folded.requests.items())
+        found += [
+            AnswerUserAction(request=key, data=FIT) for key, by in asked if by.job is not None
+        ]
         for place, step in enumerate(self.folded.open_steps().values()):
             if step.signal is not None and step.request is None:
                 asked = f"{key}-{place}"
