@@ -318,6 +318,16 @@ def test_a_slow_store_or_broker_if_workers_are_free_and_nothing_else_explains_it
     assert names(shown(idle, 90)) == {"store-or-broker-slow": ["a"]}
 
 
+def test_of_workers_that_others_use_as_well_the_same_part_is_busy() -> None:
+    def film(t: float) -> QueueSample:
+        return msgspec.structs.replace(idle(t), slots=5, all_slots=20, busy=5)
+
+    (found,) = shown(film, 90)
+
+    assert found.diagnosis == "store-or-broker-slow"
+    assert found.evidence["busy_share"] == pytest.approx(0.25)
+
+
 def test_no_slow_store_if_the_workers_have_enough_to_do() -> None:
     assert names(shown(too_few, 90, commit_seconds=3.0)) == {"too-few-workers": ["a"]}
 
