@@ -62,9 +62,10 @@ class StageSpan(msgspec.Struct, frozen=True, kw_only=True):
 class Span(msgspec.Struct, frozen=True, kw_only=True):
     """A queue over a span of time: `before` is its first sample, and `now` its last.
 
-    The `early` sample is from `early_seconds` ago, before the first of those who wait now. `busy`
-    is the part of the slots that worked; `idle_seconds` for how long now orders are out that no
-    worker has, though slots are free, and `deserted_seconds` for how long nobody serves the queue.
+    The `early` sample is from `early_seconds` ago, before the first of those who wait now. `slots`
+    are those there were on average, one at least, and `busy` the part of them that worked;
+    `idle_seconds` tells for how long now orders are out that no worker has, though slots are free,
+    and `deserted_seconds` for how long nobody serves the queue.
     """
 
     before: QueueSample
@@ -72,6 +73,7 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     early: QueueSample
     early_seconds: float
+    slots: float
     busy: float
     idle_seconds: float
     deserted_seconds: float
@@ -152,22 +154,26 @@ class History:
         self._at = at
         self._time += elapsed
         self._hears_busy = self._hears_busy or sample.busy > 0
-        busy = sample.busy if self._hears_busy else min(sample.out, sample.slots)
-        self._worked += min(busy, sample.slots) * elapsed
+        there = sample.all_slots or sample.slots
+        busy = sample.busy if self._hears_busy else min(sample.out, there)
+        worked = sample.slots * min(1.0, busy / there) if there else 0.0
+        self._worked += worked * elapsed
         self._offered += sample.slots * elapsed
-        waits = self._hears_busy and sample.out > busy and busy < sample.slots
+        waits = self._hears_busy and sample.out > busy and busy < there
         self._idle_seconds = self._idle_seconds + elapsed if waits else 0.0
-        ended = self._add_stages(sample, busy, elapsed, calm=calm)
+        ended = self._add_stages(sample, worked, elapsed, calm=calm)
         deserted = not sample.slots and not ended
         self._deserted_seconds = self._deserted_seconds + elapsed if deserted else 0.0
         running = {key: line.running for key, line in self._lines.items()}
         self._now = _Point(self._time, sample, self._worked, self._offered, running)
         self._keep(self._now)
 
-    def _add_stages(self, sample: QueueSample, busy: int, elapsed: float, *, calm: bool) -> bool:
+    def _add_stages(
+        self, sample: QueueSample, worked: float, elapsed: float, *, calm: bool
+    ) -> bool:
         """Say whether any attempt has ended."""
         estimate = sum(stage.running for stage in sample.stages)
-        part = min(1.0, busy / estimate) if estimate else 0.0
+        part = min(1.0, worked / estimate) if estimate else 0.0
         lines: dict[_Key, _Line] = {}
         any_ended = False
         for stage in sample.stages:
@@ -229,6 +235,7 @@ class History:
             before=first.sample,
             now=now.sample,
             seconds=seconds,
+            slots=max(1.0, offered / seconds),
             busy=(now.worked - first.worked) / offered if offered else 0.0,
             idle_seconds=self._idle_seconds,
             deserted_seconds=self._deserted_seconds,

@@ -15,7 +15,7 @@ from warrener.domain.definition.model import Limit
 from warrener.domain.flow.incidents import Diagnosis
 
 SEEDS: Final = 2
-HOURS: Final = 40
+HOURS: Final = 32
 CHUNK: Final = 8
 HEALTHY_MIN: Final = 6  # of a chunk: in other hours somebody does wait beyond the bound
 
