@@ -271,7 +271,7 @@ class Simulation:
             self._on_tick(self)
 
     def _somebody_waits(self) -> bool:
-        if self.limits.waiting() or self.crews.lying():
+        if self.limits.waiting() or self.crews.lying() or self.intake.waiting:
             return True
         return any(self.flow.waiting().values())
 

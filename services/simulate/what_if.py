@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from warrener.domain.control_events import FlowChanged, LimitChanged
 from warrener.domain.errors import UsageError
 from warrener.domain.events import DefinitionStored, Event
-from warrener.domain.flow.settings import DEFAULT_SETTINGS, FlowSettings
+from warrener.domain.flow.settings import DEFAULT_SETTINGS, FlowSettings, Mode
 from warrener.domain.limit_state import Claim
 from warrener.domain.simulation.crews import Crew
 from warrener.domain.simulation.engine import Simulation
@@ -29,6 +29,7 @@ from warrener.services.simulate.fleets import asked_crews, hand_over, recorded_c
 from warrener.services.simulate.graphs import Graphs
 from warrener.services.simulate.runs import JobRun, Runs
 from warrener.services.simulate.stages import Stages
+from warrener.services.simulate.watch import Watch
 
 PLAIN: Final = "plain"  # fifo, and all that is ready is released at once
 REPORT_JOBS: Final = 200
@@ -45,6 +46,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     slots: int = 1
     speed_up: float = 1.0
     seed: int = 0
+    mode: Mode = "off"
 
 
 class Rules:
@@ -79,7 +81,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     recorded: Group
     notes: tuple[str, ...]
     limits: dict[str, LimitChanged]
-    settings: FlowSettings
+    settings: FlowSettings  # of their mode, what was asked for
 
 
 def gather(events: Iterable[Told], rules: Rules, question: Question, *, infer: bool) -> Load:
@@ -113,14 +115,14 @@ def gather(events: Iterable[Told], rules: Rules, question: Question, *, infer: b
         recorded=_recorded(roots),
         notes=tuple(_notes(runs, builder, stages, infer=infer, asked=bool(question.workers))),
         limits=rules.limits,
-        settings=rules.settings,
+        settings=replace(rules.settings, mode=question.mode),
     )
 
 
 def simulate(load: Load, policy: str, report: Report) -> tuple[Summary, Record]:
     """Play a load under a policy."""
     settings = replace(load.settings, policy="fifo" if policy == PLAIN else policy)
-    caps = Caps(load.limits.get)
+    caps, watch = Caps(load.limits.get), Watch()
     done = 0
 
     def jobs() -> Iterable[TraceJob]:
@@ -141,9 +143,12 @@ def simulate(load: Load, policy: str, report: Report) -> tuple[Summary, Record]:
         caps=caps.of_step if load.limits else None,
         intake=_no_claims if settings.intake == "accept" else caps.of_job,
         eager=policy == PLAIN,
+        on_tick=None if settings.mode == "off" or policy == PLAIN else watch.look,
     )
     record = simulation.run()
-    return summarise(policy, record, len(simulation.open)), record
+    summary = summarise(policy, record, len(simulation.open) + simulation.intake.waiting)
+    found = replace(summary, incidents=dict(watch.incidents), measures=dict(watch.measures))
+    return found, record
 
 
 def checked_policies(asked: Sequence[str]) -> list[str]:

@@ -107,6 +107,7 @@ def test_a_picture_is_drawn(cli: Cli) -> None:
         (("--workers", "none"), "--workers none"),
         (("--workers", "0"), "--workers 0"),
         (("--slots", "0"), "--slots"),
+        (("--mode", "advise"), "off, observe and act"),
         (("--speed-up", "0"), "--speed-up"),
         (("--since", "soon"), "is not a time"),
         (("--since", "2031-01-01"), "no job to simulate since 2031-01-01"),

@@ -207,7 +207,7 @@ def test_what_people_set_holds_in_the_simulation() -> None:
     load = load_of(store)
 
     assert load.limits == {"few": few}
-    assert load.settings == heavy
+    assert load.settings.weights == heavy.weights
 
 
 def test_limits_that_people_set_for_stages_and_jobs_are_kept() -> None:
@@ -223,6 +223,22 @@ def test_limits_that_people_set_for_stages_and_jobs_are_kept() -> None:
     queue = FlowChanged(at=START, cause="c", settings=FlowSettings(intake="queue"))
     store.commit([Recorded(FLOW_ID, 2, queue)], {})
     assert sorted(completions(load_of(store))) == [3.0, 4.0, 6.0, 7.0]
+
+
+def test_starvation_is_looked_for_and_acted_upon_if_asked_for() -> None:
+    slow = {"job": "slow", "steps": {"a": {"call": "t.work", "with": {"seconds": 20}}}}
+    first = {**slow, "steps": {**slow["steps"], "b": {**slow["steps"]["a"], "after": ["a"]}}}
+    store = kept(*(came(first, number / 10) for number in range(60)), slots=60)
+    found = {
+        mode: simulate(load_of(store, workers=("2",), mode=mode), "fifo", _quiet)[0]
+        for mode in ("off", "observe", "act")
+    }
+
+    assert not found["off"].incidents
+    assert found["observe"].incidents
+    assert not found["observe"].measures
+    assert found["act"].measures
+    assert {each.all.jobs for each in found.values()} == {60}
 
 
 def test_an_unknown_policy_is_refused() -> None:
