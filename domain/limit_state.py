@@ -6,8 +6,9 @@ Where partitions share the limit it counts with the units that its own has been 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -51,60 +52,106 @@ class Claim(msgspec.Struct, frozen=True):
     held: Held
 
 
+def _anywhere(_: str) -> bool:
+    """Say that there is room in every queue."""
+    return True
+
+
 class Waiters:
     """Those who wait for a limit. The smallest place goes first, then who has waited longer.
 
     Nobody waits for ever: every `AGEING_TURNS`th of those let through is the one that has waited
-    longest, once that is longer than `AGEING_SECONDS`.
+    longest, once that is longer than `AGEING_SECONDS`. Who waits for a queue without room is passed
+    by those of other queues.
     """
 
     def __init__(self) -> None:
         """Begin with nobody."""
-        self._waiting: dict[int, Waiter] = {}
-        self._by_place: list[tuple[tuple[Any, ...], datetime, int]] = []
-        self._by_age: list[tuple[datetime, int]] = []
+        self._lines: dict[str, _Line] = {}  # by queue
         self._added = self._let_through = 0
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return sum(len(line.waiting) for line in self._lines.values())
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
 
     def __iter__(self) -> Iterator[Waiter]:
-        return iter(self._waiting.values())
+        return chain.from_iterable(line.waiting.values() for line in self._lines.values())
 
     def add(self, waiter: Waiter) -> None:
         """Add somebody."""
         self._added += 1
-        self._waiting[self._added] = waiter
-        since = waiter.queued.since
-        heapq.heappush(self._by_place, (waiter.place, since, self._added))
-        heapq.heappush(self._by_age, (since, self._added))
-        if len(self._by_age) > 2 * len(self._waiting) + SPARE_ENTRIES:
-            self._by_age = [each for each in self._by_age if each[-1] in self._waiting]
-            heapq.heapify(self._by_age)
+        line = self._lines.get(waiter.queue)
+        if line is None:
+            line = self._lines[waiter.queue] = _Line()
+        line.add(waiter, self._added)
 
-    def next(self, now: datetime) -> Waiter:
-        """Return who goes next."""
-        return self._waiting[self._next(now)[0]]
+    def next(self, now: datetime, has_room: Callable[[str], bool] = _anywhere) -> Waiter | None:
+        """Return who goes next, None if there is nobody whose queue has room."""
+        found = self._next(now, has_room)
+        return None if found is None else found[0].waiting[found[1]]
 
-    def take(self, now: datetime) -> Waiter:
+    def take(self, now: datetime, has_room: Callable[[str], bool] = _anywhere) -> Waiter | None:
         """Take away who goes next; it is `aged` if it is its turn for having waited longest."""
-        number, aged = self._next(now)
+        found = self._next(now, has_room)
+        if found is None:
+            return None
+        line, number, aged = found
         self._let_through += 1
-        waiter = self._waiting.pop(number)
+        waiter = line.waiting.pop(number)
+        if not line.waiting:
+            del self._lines[waiter.queue]
         return msgspec.structs.replace(waiter, aged=True) if aged else waiter
 
-    def _next(self, now: datetime) -> tuple[int, bool]:
-        self._drop_gone(self._by_place)
-        first = self._by_place[0][-1]
-        if (self._let_through + 1) % AGEING_TURNS:
-            return first, False
-        self._drop_gone(self._by_age)
-        since, oldest = self._by_age[0]
-        aged = (now - since).total_seconds() >= AGEING_SECONDS
-        return (oldest, True) if aged else (first, False)
+    def _next(
+        self, now: datetime, has_room: Callable[[str], bool]
+    ) -> tuple[_Line, int, bool] | None:
+        lines = [line for queue, line in self._lines.items() if has_room(queue)]
+        if not lines:
+            return None
+        if not (self._let_through + 1) % AGEING_TURNS:
+            line = min(lines, key=_Line.oldest)
+            since, oldest = line.oldest()
+            if (now - since).total_seconds() >= AGEING_SECONDS:
+                return line, oldest, True
+        line = min(lines, key=_Line.first)
+        return line, line.first()[-1], False
+
+
+class _Line:
+    """Those of one queue, never nobody; each has a number."""
+
+    __slots__ = ("by_age", "by_place", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: dict[int, Waiter] = {}
+        self.by_place: list[tuple[tuple[Any, ...], datetime, int]] = []
+        self.by_age: list[tuple[datetime, int]] = []
+
+    def add(self, waiter: Waiter, number: int) -> None:
+        self.waiting[number] = waiter
+        since = waiter.queued.since
+        heapq.heappush(self.by_place, (waiter.place, since, number))
+        heapq.heappush(self.by_age, (since, number))
+        self._tidy(self.by_place)
+        self._tidy(self.by_age)
+
+    def first(self) -> tuple[tuple[Any, ...], datetime, int]:
+        self._drop_gone(self.by_place)
+        return self.by_place[0]
+
+    def oldest(self) -> tuple[datetime, int]:
+        self._drop_gone(self.by_age)
+        return self.by_age[0]
+
+    def _tidy(self, heap: list[Any]) -> None:
+        if len(heap) > 2 * len(self.waiting) + SPARE_ENTRIES:
+            heap[:] = [each for each in heap if each[-1] in self.waiting]
+            heapq.heapify(heap)
 
     def _drop_gone(self, heap: list[Any]) -> None:
-        while heap[0][-1] not in self._waiting:
+        while heap[0][-1] not in self.waiting:
             heapq.heappop(heap)
 
 

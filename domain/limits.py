@@ -146,9 +146,8 @@ class Limits:
             state = self._current(held)
             room = max(0.0, state.room(now, self._quiet_since))
             count = int(min(room, float(len(state.waiters))))
-            while count and has_room(state.waiters.next(now).queue):
+            while count and (waiter := state.waiters.take(now, has_room)) is not None:
                 count -= 1
-                waiter = state.waiters.take(now)
                 for passed in waiter.passed:
                     self._states[passed].passed -= 1
                 yield waiter
@@ -162,13 +161,12 @@ class Limits:
     def next_due(self, now: datetime, has_room: Callable[[str], bool]) -> datetime | None:
         """Return when time will give room to somebody who waits, and whose queue has room.
 
-        That is now if more was granted since others were let through.
+        That is now if there is room: more was granted since others were let through, or a queue
+        has room that had none then.
         """
         states = (self._current(held) for held in self._to_look_at)
-        waiting = [
-            state for state in states if state.waiters and has_room(state.waiters.next(now).queue)
-        ]
-        if any(each.shared and each.room(now, self._quiet_since) >= 1 for each in waiting):
+        waiting = [state for state in states if state.waiters.next(now, has_room) is not None]
+        if any(each.room(now, self._quiet_since) >= 1 for each in waiting):
             return now
         times = [state.room_at(now, self._quiet_since) for state in waiting]
         return min((at for at in times if at is not None), default=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -29,9 +30,15 @@ class Tree:
         """Begin with nothing used; `job` is the root, or one that is looked at alone."""
         assert job.submitted_at is not None, job.id
         self.root = job.root or job.id
+        self._top = job
         self.budget = job.budget
         self.submitted_at = job.submitted_at
         self.steps_used = 0
+
+    @property
+    def deadline(self) -> datetime | None:
+        """Return when all of it must be done; a rerun may take that away."""
+        return self._top.deadline
 
 
 class ActiveJob:
@@ -67,7 +74,7 @@ class ActiveJob:
                 self.tree.submitted_at,
                 priority=job.priority,
                 fair=job.fair or "",
-                deadline=job.deadline,
+                deadline=self.tree.deadline,
                 depth=job.depth,
                 remaining=self.plan.remaining[name],
                 endpoint=planned.definition.call or "",
@@ -192,6 +199,7 @@ class ActiveJob:
                 kept.pop(name, None)
             self.forget_items(name)
         self.demanded.clear()
+        self._standings.clear()
         self.ending = False
 
     def _stored_result(self, name: str) -> Payload | None:

@@ -29,14 +29,22 @@ def take_report(turn: Turn, report: StepReport) -> None:
     if step is None or not steps.answers(step, report):
         turn.batch.ignored += 1
         return
-    seconds = max(0.0, (report.ended_at - report.started_at).total_seconds())
-    turn.flow.measured(step.id, seconds, succeeded=report.outcome == "succeeded")
+    turn.flow.measured(
+        step.id, _seconds(turn, step, report), succeeded=report.outcome == "succeeded"
+    )
     if report.outcome == "succeeded":
         _succeed(turn, step, report)
     elif report.outcome == "user_action":
         user_actions.park(turn, turn.memory.jobs[step.job], step, report)
     else:
         _settle(turn, step, steps.failure_of(report))
+
+
+def _seconds(turn: Turn, step: Step, report: StepReport) -> float:
+    """Return how long an attempt took: what its worker says, but not longer than it was out."""
+    said, now = report.ended_at - report.started_at, turn.batch.now
+    longest = now - (step.released_at or now)
+    return max(0.0, min(said, longest).total_seconds())
 
 
 def _succeed(turn: Turn, step: Step, report: StepReport) -> None:

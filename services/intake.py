@@ -103,15 +103,19 @@ def refuse_if_busy(turn: Turn, name: str) -> None:
 
 def reserve(memory: WorkingSet, flow: Flow, now: datetime) -> None:
     """Have slots at hand where jobs are refused, else not."""
-    memory.limits.give_reserves_back()
-    if flow.settings.intake == "refuse" and memory.intake.bounded:
-        memory.limits.reserve(memory.caps.of_job(""), RESERVE_SLOTS, now)
+    refuses = flow.settings.intake == "refuse" and memory.intake.bounded
+    if not refuses:
+        memory.limits.give_reserves_back()
+        return
+    memory.limits.reserve(memory.caps.of_job(""), RESERVE_SLOTS, now)
 
 
 def _busy(memory: WorkingSet, blocker: Held, now: datetime) -> Busy:
     bounds, due = memory.limits.bounds(blocker), memory.limits.room_at(blocker, now)
-    if due is not None and bounds.rate is not None:
+    if bounds.rate is not None and (due is not None or bounds.slots is None):
         said = f"limit {blocker.name} takes in {bounds.rate.count:g} in {bounds.rate.seconds:g} s"
+        if due is None:  # others have all of it just now
+            return Busy(said, memory.intake.retry_seconds(now))
         return Busy(said, bounded_seconds((due - now).total_seconds()))
     said = f"as many jobs are open as limit {blocker.name} allows: {bounds.slots}"
     return Busy(said, memory.intake.retry_seconds(now))
@@ -161,8 +165,8 @@ def go_on(turn: Turn) -> None:
     intake.more = False
     while intake.idle and intake.lets_in(flow) and turn.starts < STARTS_MAX:
         waiter = intake.idle.take(now)
-        active = _waiting(memory, waiter)
-        if active is None:
+        active = None if waiter is None else _waiting(memory, waiter)
+        if waiter is None or active is None:
             continue
         claims = claims_of(memory, flow, active.job.name)
         if claims:  # even if they have room: others may wait there whose turn it is

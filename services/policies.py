@@ -1,7 +1,8 @@
 """The policies that are known here: our own, and those of other packages by entry point.
 
 A package names its `Order` under the entry point group `warrener.policies`, by the name of the
-policy. One that cannot be used is told in the log and left out: nothing else stops for it.
+policy. One that cannot be used is told in the log and left out: nothing else stops for it. Nor does
+anything for one that fails later, see `services.policy_guard`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import structlog
 from warrener.domain.errors import UsageError
 from warrener.domain.flow.orders import ORDERS, Order
 from warrener.domain.flow.ready import Stage, Standing
+from warrener.services.policy_guard import guarded
 
 GROUP: Final = "warrener.policies"
 _TRIED: Final = tuple(
@@ -48,7 +50,7 @@ def orders() -> Mapping[str, Order]:
         try:
             if entry.name in found:
                 raise BrokenPolicy("there is another one of this name")
-            found[entry.name] = _loaded(entry)
+            found[entry.name] = guarded(_loaded(entry))
         except Exception as error:  # whatever a module of others raises while it is loaded
             reason = str(error) if isinstance(error, BrokenPolicy) else _told(error)
             log.error("policy.broken", policy=entry.name, place=entry.value, reason=reason)
@@ -76,7 +78,7 @@ def _loaded(entry: EntryPoint) -> Order:
 
 
 def _try(order: Order) -> None:
-    """Try the rules of a policy: what they raise must not come out while steps are released."""
+    """Try the rules of a policy: who uses it is to hear of its faults before it is used."""
     ranks = []
     for standing in _TRIED:
         rank = order.rank(standing)

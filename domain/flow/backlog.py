@@ -54,7 +54,7 @@ class Backlog:
         self._numbers = numbers
         self.count = 0
         self._tiers: dict[int, _Tier] = {}
-        self._top: int | None = None  # the highest tier, None if that is to be looked up
+        self._tops: list[int] = []  # the tiers, negated, the highest first
         self._by_age: list[Aged] = []
 
     def add(self, entry: Entry) -> None:
@@ -69,7 +69,7 @@ class Backlog:
         found = self._tiers.get(tier)
         if found is None:
             found = self._tiers[tier] = _Tier(self._usage if order.key is not None else None)
-            self._top = None
+            heapq.heappush(self._tops, -tier)
         found.add(key, order.rank(standing), number, entry)
         heapq.heappush(self._by_age, (entry.since, number, entry))
         if len(self._by_age) > 2 * self.count + SPARE_ENTRIES:
@@ -78,25 +78,28 @@ class Backlog:
 
     def place(self) -> Place | None:
         """Return the place of the step that goes next, to compare with other stages."""
-        while self._tiers:
-            if self._top is None:
-                self._top = max(self._tiers)
-            found = self._tiers[self._top].first()
+        while self._tops:
+            top = self._tops[0]
+            found = self._tiers[-top].first()
             if found is not None:
-                return -self._top, *found
-            del self._tiers[self._top]
-            self._top = None
+                return top, *found
+            del self._tiers[-top]
+            heapq.heappop(self._tops)
         return None
 
     def remaining(self) -> int:
         """Return how many steps remain after the one that goes next; it must be there."""
-        assert self._top is not None
-        return self._tiers[self._top].entry().standing.remaining
+        return self._tiers[-self._tops[0]].entry().standing.remaining
 
-    def take(self) -> Queued:
-        """Take the step that goes next; `place` must have found one."""
-        assert self._top is not None
-        return self._take(self._tiers[self._top].entry())
+    def take(self, *, in_turn: bool = True) -> Queued:
+        """Take the step that goes next; `place` must have found one.
+
+        Not `in_turn` is who passes others: by that, time has not come to that of its key.
+        """
+        entry = self._tiers[-self._tops[0]].entry()
+        if in_turn and self.order.key is not None:
+            self._usage.serve(self.order.key(entry.standing))
+        return self._take(entry)
 
     def oldest(self) -> Entry | None:
         """Return what has waited longest."""
@@ -105,7 +108,7 @@ class Backlog:
         return self._by_age[0][2] if self._by_age else None
 
     def take_oldest(self) -> Queued | None:
-        """Take what has waited longest."""
+        """Take what has waited longest, which may pass others."""
         entry = self.oldest()
         return None if entry is None else self._take(entry)
 
@@ -115,11 +118,8 @@ class Backlog:
 
     def _take(self, entry: Entry) -> Queued:
         self.count -= 1
-        if self.order.key is not None:
-            key = self.order.key(entry.standing)
-            self._usage.serve(key)
-            if entry.left == 1:
-                self._usage.leave(key)
+        if self.order.key is not None and entry.left == 1:
+            self._usage.leave(self.order.key(entry.standing))
         return entry.take()
 
 
@@ -130,6 +130,8 @@ class _Tier:
         self._usage = usage  # None: all have one key
         self._keys: dict[str, list[tuple[tuple[Any, ...], datetime, int, Entry]]] = {}
         self._turns: list[tuple[float, str]] = []
+        self._size = 0  # of all heaps, with what others have taken
+        self._size_max = SPARE_ENTRIES
 
     def add(self, key: str, rank: tuple[Any, ...], number: int, entry: Entry) -> None:
         heap = self._keys.get(key)
@@ -137,6 +139,9 @@ class _Tier:
             heap = self._keys[key] = []
             heapq.heappush(self._turns, (self._time(key), key))
         heapq.heappush(heap, (rank, entry.since, number, entry))
+        self._size += 1
+        if self._size > self._size_max:
+            self._tidy()
 
     def first(self) -> tuple[float, tuple[Any, ...]] | None:
         """Return virtual time and rank of what goes next; None if nothing is left."""
@@ -146,6 +151,7 @@ class _Tier:
             heap = self._keys[key]
             while heap and not heap[0][3].left:
                 heapq.heappop(heap)
+                self._size -= 1
             if not heap:
                 del self._keys[key]
                 heapq.heappop(turns)
@@ -162,6 +168,16 @@ class _Tier:
     def entry(self) -> Entry:
         """Return what goes next; `first` has found it."""
         return self._keys[self._turns[0][1]][0][3]
+
+    def _tidy(self) -> None:
+        """Leave out what was taken for its age, once there may be as much of it as of the rest."""
+        for key, heap in list(self._keys.items()):
+            left = [each for each in heap if each[3].left]
+            if len(left) < len(heap):
+                heapq.heapify(left)
+                self._keys[key] = left
+        self._size = sum(map(len, self._keys.values()))
+        self._size_max = 2 * self._size + SPARE_ENTRIES
 
     def _time(self, key: str) -> float:
         return 0.0 if self._usage is None else self._usage.time(key)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import count, islice
+from typing import TypeVar
 
 import msgspec
 
@@ -27,6 +28,9 @@ _NO_TIME = timedelta(0)
 UNKNOWN_SECONDS = 1.0  # what a step is taken to cost before any was measured
 STAGES_KEPT_MAX = 1_000  # beyond these, stages of which nothing waits or is out are forgotten
 OLD_LOOKED_AT_MAX = 10_000  # entries that are ready no more, dropped in one sample
+PRIORITIES_MAX = 50  # that are counted apart; others count with the nearest of them
+
+N = TypeVar("N", int, float)
 
 
 class StageLine(msgspec.Struct, eq=False):
@@ -150,7 +154,7 @@ class Lane:
         for stage, floor in measures.floors.items():
             line = self._lines.get(stage)
             if line is not None and line.out < floor and line.backlog.place() is not None:
-                return line.backlog.take()
+                return line.backlog.take(in_turn=False)
         if measures.boosted and self._turn % 2 == 0:
             boosted = [line for stage, line in self._lines.items() if stage in measures.boosted]
             return self._oldest(boosted)
@@ -182,15 +186,15 @@ class Lane:
         if again:
             return
         line.counts.released += 1
-        line.counts.waits.append((at - queued.since).total_seconds())
-        self._served[standing.priority] = self._served.get(standing.priority, 0) + 1
+        line.counts.waits.append(_seconds(at - queued.since))
+        _count(self._served, standing.priority, 1)
 
     def measure(self, step: int, seconds: float, *, succeeded: bool) -> None:
         """The attempt of a step has taken so many seconds of a worker."""
         out = self._out[step]
         out.seconds = seconds
         out.line.counts.measure(seconds, succeeded=succeeded)
-        self._work(out.standing.priority, seconds)
+        _count(self._worked, out.standing.priority, seconds)
         known = self._service_seconds
         self._service_seconds = seconds if known is None else known + 0.05 * (seconds - known)
 
@@ -207,13 +211,10 @@ class Lane:
         if seconds is None:
             lost = max(out.charged, 0.0)
             out.line.counts.lose(lost)
-            self._work(out.standing.priority, lost)
+            _count(self._worked, out.standing.priority, lost)
             return 0.0, None  # what was charged stays
         self._charge(out.standing, seconds - out.charged)
         return (now - out.at).total_seconds() - seconds, seconds
-
-    def _work(self, priority: int, seconds: float) -> None:
-        self._worked[priority] = self._worked.get(priority, 0.0) + seconds
 
     def _accrue(self, running: Sequence[Out], now: datetime) -> None:
         """Charge for those that run for longer than was thought."""
@@ -276,14 +277,16 @@ class Lane:
             step=stage.step,
             ready=line.backlog.count,
             held={reason: sum(since.values()) for reason, since in line.held.items()},
-            held_wait=max(
-                (now - min(since) for why, since in line.held.items() if why != PAUSED),
-                default=_NO_TIME,
-            ).total_seconds(),
+            held_wait=_seconds(
+                max(
+                    (now - min(since) for why, since in line.held.items() if why != PAUSED),
+                    default=_NO_TIME,
+                )
+            ),
             endpoint=line.endpoint,
             out=line.out,
             running=running,
-            oldest_wait=(now - oldest.since).total_seconds() if oldest else 0.0,
+            oldest_wait=_seconds(now - oldest.since) if oldest else 0.0,
             oldest_priority=oldest.standing.priority if oldest else 0,
             wait_p50=percentile(waits, 0.5),
             wait_p95=percentile(waits, 0.95),
@@ -320,3 +323,15 @@ class Lane:
     def _forget_idle(self) -> None:
         lines = self._lines.items()
         self._lines = {s: each for s, each in lines if each.backlog.count or each.out or each.held}
+
+
+def _seconds(wait: timedelta) -> float:
+    """Return a wait in seconds: none, if the clock was set back since it began."""
+    return max(0.0, wait.total_seconds())
+
+
+def _count(counts: dict[int, N], priority: int, more: N) -> None:
+    """Count something of a priority."""
+    if priority not in counts and len(counts) >= PRIORITIES_MAX:
+        priority = min(counts, key=lambda known: (abs(known - priority), known))
+    counts[priority] = counts[priority] + more if priority in counts else more

@@ -6,6 +6,10 @@ that had nothing to do meanwhile begins at the time of the others: what it did n
 
 from __future__ import annotations
 
+from heapq import nlargest
+
+KEYS_KEPT_MAX = 4_000  # of which nothing waits: beyond that, the least that was used is forgiven
+
 
 class Usage:
     """The virtual times of the keys of one queue."""
@@ -15,6 +19,7 @@ class Usage:
         self._times: dict[str, float] = {}
         self._waiting: dict[str, int] = {}  # key -> entries of backlogs that wait
         self._now = 0.0  # of the key that was served last
+        self._look_at_size = 2 * KEYS_KEPT_MAX
 
     def time(self, key: str) -> float:
         """Return the virtual time of a key."""
@@ -45,3 +50,13 @@ class Usage:
         """A key has used so many weighted seconds; less than nothing gives some back."""
         if key in self._times or seconds > 0:
             self._times[key] = self._times.get(key, self._now) + seconds
+        if len(self._times) > self._look_at_size:
+            self._forget_past()
+
+    def _forget_past(self) -> None:
+        """Forget keys of which nothing waits, those first that time has come to or nearly has."""
+        times, waiting = self._times, self._waiting
+        gone = ((time, key) for key, time in times.items() if key not in waiting)
+        kept = nlargest(KEYS_KEPT_MAX, (each for each in gone if each[0] > self._now))
+        self._times = {key: times[key] for key in waiting} | {key: time for time, key in kept}
+        self._look_at_size = 2 * max(KEYS_KEPT_MAX, len(self._times))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
@@ -179,10 +180,16 @@ def _weights(present: Mapping[str, float], pairs: Sequence[str]) -> dict[str, fl
             wanted.pop(key, None)
             continue
         try:
-            wanted[key] = float(text)
+            wanted[key] = _finite(float(text))
         except ValueError:
             raise UsageError(f"--weight {pair}: write a number, or {_DEFAULT}") from None
     return wanted
+
+
+def _finite(number: float) -> float:
+    if not isfinite(number):
+        raise ValueError(number)
+    return number
 
 
 def _sentence(changes: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -184,7 +185,8 @@ def _rate_text(rate: Rate | RateLimit) -> str:
     """Return a rate as it is written, such as `20/min`."""
     from warrener.domain.definition.durations import duration_text
 
-    return f"{rate.count:g}/{_UNITS.get(rate.seconds) or duration_text(rate.seconds)}"
+    count = f"{Decimal(repr(float(rate.count))):f}".removesuffix(".0")  # all of it: it is read back
+    return f"{count}/{_UNITS.get(rate.seconds) or duration_text(rate.seconds)}"
 
 
 def _wanted(session: Session, name: str, changes: Sequence[str], *, reset: bool) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -40,7 +40,7 @@ class Driver:
         store: EventStore | None = None,
         settings: FlowSettings = DEFAULT_SETTINGS,
         *,
-        slots: int = PLENTY,
+        slots: Callable[[str], int] = lambda _: PLENTY,
         watches: bool = False,
         samples: bool = True,
     ) -> None:
@@ -50,7 +50,7 @@ class Driver:
         chance = Chance(token=lambda: f"{next(tokens):032x}", jitter=lambda: 0.5)
         self.controller = Controller(
             self.store,
-            lambda: Flow(lambda _: slots, settings),
+            lambda: Flow(slots, settings),
             chance,
             "results",
             watches=watches,

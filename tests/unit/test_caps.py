@@ -17,7 +17,7 @@ from warrener.domain.definition.check import check
 from warrener.domain.definition.model import JobDefinition, Rate
 from warrener.domain.flow.orders import AGEING_SECONDS, AGEING_TURNS
 from warrener.domain.ids import job_id
-from warrener.domain.limit_state import Waiter, Waiters
+from warrener.domain.limit_state import SPARE_ENTRIES, Waiter, Waiters
 from warrener.domain.messages import CancelJob, ChangeLimit, RunStep
 from warrener.domain.step_events import Held, StepReleased
 from warrener.services.submission import Source, submission
@@ -305,6 +305,52 @@ def test_of_the_same_place_who_has_waited_longer_goes_first_even_if_added_later(
         2,
         1,
     ]
+
+
+def test_who_waits_for_a_queue_without_room_is_passed_by_those_of_other_queues() -> None:
+    waiters = Waiters()
+    blocked = Waiter(queued(1, queue="deserted"), place=(0, -9))
+    waiters.add(blocked)
+    waiters.add(waiter(2, 1, priority=0))
+    served = {"default"}.__contains__
+
+    assert waiters.next(START, served) == waiters.take(START, served) == waiter(2, 1, priority=0)
+    assert waiters.next(START, served) is None
+    assert waiters.take(START) == blocked
+    assert not waiters
+
+
+def test_those_who_were_let_through_for_their_age_leave_nothing_behind() -> None:
+    waiters = Waiters()
+    now = START + timedelta(days=1)
+    for number in range(1_000):
+        waiters.add(waiter(2 * number, number, priority=0))
+        waiters.add(waiter(2 * number + 1, number, priority=5))
+        for _ in range(2):
+            waiters.take(now)
+    waiters.add(waiter(0, 0, priority=-1))
+    for number in range(10_000):  # the one of the lowest place goes for its age, now and then
+        waiters.add(waiter(number, number + 1, priority=-1 - number))
+        waiters.take(now)
+
+    (line,) = waiters._lines.values()
+    assert len(waiters) == 1
+    assert len(line.by_place) <= 2 + SPARE_ENTRIES
+    assert len(line.by_age) <= 2 + SPARE_ENTRIES
+
+
+def test_a_queue_that_nobody_serves_does_not_hold_back_others_at_the_same_limit() -> None:
+    driver = Driver(slots=lambda queue: 0 if queue == "deserted" else 4)
+    assert driver.command(ChangeLimit(name="@job:one", slots=0)) is None
+    for key, queue in (("d1", "deserted"), ("d2", "deserted"), ("s", "default")):
+        driver.submit(definition("one", {"a": {"call": "work", "queue": queue}}), {}, key=key)
+        driver.now += timedelta(seconds=1)
+
+    assert driver.command(ChangeLimit(name="@job:one", slots=1)) is None
+    assert [job for job, _ in out(driver)] == [job_id("d1")]  # and more its queue does not take
+    assert driver.command(ChangeLimit(name="@job:one", slots=2)) is None
+
+    assert [job for job, _ in out(driver)] == [job_id("d1"), job_id("s")]
 
 
 def test_a_step_of_low_priority_does_not_starve_at_a_limit() -> None:

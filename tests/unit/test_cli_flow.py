@@ -112,6 +112,8 @@ def test_weights_that_are_not_named_stay_as_they_are(desk: Desk, fleet_store: Ev
         (["--bound", "0s"], "a time longer than nothing is needed"),
         (["--weight", "a"], "write --weight NAME=VALUE"),
         (["--weight", "a=much"], "write a number, or default"),
+        (["--weight", "a=nan"], "write a number, or default"),
+        (["--weight", "a=inf"], "write a number, or default"),
         (["--weight", "a=-1"], "cannot send ChangeFlow"),
         (["--policy", "fair", "--watch"], "--watch only shows"),
     ],

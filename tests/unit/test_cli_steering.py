@@ -225,6 +225,16 @@ def test_a_whole_id_needs_no_store_where_a_fleet_judges_it(desk: Desk) -> None:
     assert desk("cancel", "00000000", fleet=elsewhere)[0] == 4  # there is no store to look it up in
 
 
+@pytest.mark.parametrize("rate", [Rate(1_234_567.0, 1.0), Rate(0.1234567, 60.0), Rate(1e-7, 90.0)])
+def test_a_rate_that_is_not_named_stays_just_as_it_is(
+    desk: Desk, fleet_store: EventStore, rate: Rate
+) -> None:
+    write(fleet_store, ids.limit_id("api"), LimitChanged, name="api", rate=rate)
+
+    assert desk("limits", "api", "--set", "slots=2")[0] == 0
+    assert [each.rate for each in desk.side.commands] == [rate]
+
+
 def test_a_change_of_a_limit_keeps_what_it_does_not_name(
     desk: Desk, fleet_store: EventStore
 ) -> None:

@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.ready import QUEUE, START, queued, standing
 
-from warrener.domain.flow.lane import STAGES_KEPT_MAX
+from warrener.domain.flow.backlog import SPARE_ENTRIES
+from warrener.domain.flow.lane import PRIORITIES_MAX, STAGES_KEPT_MAX
 from warrener.domain.flow.lanes import Flow
 from warrener.domain.flow.orders import AGEING_SECONDS, AGEING_TURNS, ORDERS
 from warrener.domain.flow.ready import Queued, Ready, Stage
 from warrener.domain.flow.settings import FlowSettings
+from warrener.domain.flow.usage import KEYS_KEPT_MAX
 from warrener.domain.flow.window import LOOK_AHEAD_SECONDS, WINDOW_MAX, ReleaseWindow
 
 MANY = 10_000
@@ -178,6 +180,60 @@ def test_who_has_waited_long_passes_others_now_and_then() -> None:
     assert names(flow.take(late) or queued() for _ in range(AGEING_TURNS)).count("low") == 1
 
 
+def test_a_key_that_used_much_and_passes_others_does_not_set_back_new_keys() -> None:
+    flow = flow_by("finish-first")
+    flow.add_items(queued(1).ready.job, "a", standing(fair="big"), START, items=range(1_000))
+    served(flow, 100)
+    served(flow, 1, cost=1_000.0)
+    late = seconds(AGEING_SECONDS + 1)
+    for number, key in ((2, "small"), (3, "new")):
+        stands = standing(root=number, fair=key)
+        flow.add_items(queued(number).ready.job, "a", stands, late, items=range(MANY))
+        for _ in range(AGEING_TURNS):  # once it is big's turn, though it has had more than others
+            taken = flow.take(late)
+            assert taken is not None
+            flow.released(uuid4(), taken, late)
+
+    assert served(flow, 100).count("new") >= 45
+
+
+def test_keys_that_used_their_share_and_are_gone_are_forgotten() -> None:
+    flow = flow_by("fair")
+    flow.add(queued(1, fair="greedy"))
+    served(flow, 1, cost=10.0)
+    for number in range(2 * KEYS_KEPT_MAX + 10):  # each is a key of its own, as jobs may be
+        flow.add(queued(number + 2))
+        served(flow, 1)
+
+    usage = flow._lanes[QUEUE]._usage
+    assert len(usage._times) <= KEYS_KEPT_MAX + 10
+    assert usage.time("greedy") >= 10.0
+
+
+def test_what_goes_out_for_its_age_leaves_nothing_behind() -> None:
+    flow = flow_by("finish-first")
+    late = seconds(AGEING_SECONDS)
+    high = standing("a", root=2, priority=5)
+    flow.add_items(queued(2).ready.job, "a", high, late, items=range(MANY))
+    for number in range(1_000):
+        flow.add(queued(number + 3, priority=0))
+        for _ in range(AGEING_TURNS):
+            flow.take(late)
+
+    (line,) = flow._lanes[QUEUE]._lines.values()
+    assert line.backlog.count == MANY - 1_000 * (AGEING_TURNS - 1)
+    assert line.backlog._tiers[0]._size <= SPARE_ENTRIES
+
+
+def test_each_step_with_a_priority_of_its_own_goes_in_its_turn() -> None:
+    flow = flow_by("finish-first")
+    given = [number * 7_919 % 1_000 for number in range(1_000)]
+    for number in given:
+        flow.add(queued(number + 1, priority=number))
+
+    assert [each.standing.priority for each in drain(flow)] == sorted(given, reverse=True)
+
+
 def test_other_settings_order_anew_what_waits() -> None:
     flow = flow_by("fifo")
     flow.add(queued(1, "old", submitted_at=seconds(9)))
@@ -194,6 +250,35 @@ def test_an_unknown_policy_is_taken_for_the_default() -> None:
     flow.add(queued(1, "last", remaining=0))
 
     assert names(drain(flow)) == ["last", "first"]
+
+
+def test_of_many_priorities_only_some_are_counted_apart() -> None:
+    flow = flow_by("finish-first")
+    for number in range(3 * PRIORITIES_MAX):
+        flow.add(queued(number + 1, priority=number * 1_000))
+        served(flow, 1)
+
+    (sample,) = flow.sample(START, lambda _: True).queues
+    assert len(sample.served) == len(sample.worked) == PRIORITIES_MAX
+    assert sum(sample.served.values()) == sum(sample.worked.values()) == 3 * PRIORITIES_MAX
+    assert sample.served[0] == 1
+    assert sample.served[(PRIORITIES_MAX - 1) * 1_000] == 2 * PRIORITIES_MAX + 1
+
+
+def test_no_wait_is_shorter_than_nothing_when_the_clock_was_set_back() -> None:
+    flow = flow_by("finish-first")
+    for number in range(3):
+        flow.add(queued(number + 1))
+    for back, reason in ((5, ""), (6, "rate api/key")):
+        taken = flow.take(seconds(-back))
+        assert taken is not None
+        if reason:
+            flow.hold(taken, reason)
+        else:
+            flow.released(uuid4(), taken, seconds(-back))
+
+    (stage,) = flow.sample(seconds(-7), lambda _: True).queues[0].stages
+    assert (stage.wait_p50, stage.held_wait, stage.oldest_wait) == (0.0, 0.0, 0.0)
 
 
 # --- measures ------------------------------------------------------------------------------------

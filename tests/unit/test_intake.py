@@ -215,7 +215,9 @@ def test_while_intake_is_held_a_free_slot_is_not_used(full: Gate) -> None:
     full.end("first")
     assert full.states("second") == ["submitted"]
 
+    assert full.controller.next_due(full.now) is None
     full.controller.flow.measures.intake_held = False
+    assert full.controller.next_due(full.now) == full.now  # nothing else may happen for long
     full.handle("")
     assert full.states("second") == ["running"]
 

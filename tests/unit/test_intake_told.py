@@ -242,3 +242,34 @@ def test_lists_show_a_job_that_waits_as_submitted_also_after_a_pause(full: Gate)
     full.command(PauseJob(job=job_id("second")))
     full.command(ResumeJob(job=job_id("second")))
     assert shown(full, "second") == "running"
+
+
+# --- partitions ----------------------------------------------------------------------------------
+
+
+def test_what_was_kept_at_hand_for_who_is_refused_is_left_to_others_once_nobody_is() -> None:
+    gate = Gate("refuse")
+    gate.controller._bounds["shares_limits"] = True
+    gate.controller.forget()
+    assert gate.command(ChangeLimit(name="@jobs:one", slots=100)) is None
+    assert gate.ask_for("early").error is not None  # nothing is granted yet
+    asks = gate.controller.memory.limits.asks(gate.now)
+    assert [ask.wanted for ask in asks.values()] == [intake.RESERVE_SLOTS]
+
+    assert gate.command(ChangeFlow(intake="queue")) is None
+
+    asks = gate.controller.memory.limits.asks(gate.now)
+    assert [ask.wanted for ask in asks.values()] == [0]
+
+
+def test_a_rate_of_which_others_have_all_is_told_as_a_rate() -> None:
+    gate = Gate("refuse")
+    gate.controller._bounds["shares_limits"] = True
+    gate.controller.forget()
+    assert gate.command(ChangeLimit(name="@jobs", rate=Rate(6.0, 60.0))) is None
+
+    answer = gate.ask_for("early")
+
+    assert answer.error is not None
+    assert "limit @jobs takes in 6 in 60 s" in answer.error.message
+    assert answer.retry_after is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from datetime import datetime, timedelta
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 from structlog.testing import capture_logs
 from support.driving import Driver
 
+from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import UsageError
 from warrener.domain.flow.orders import ORDERS, Order
-from warrener.domain.messages import ChangeFlow
+from warrener.domain.ids import job_id
+from warrener.domain.messages import ChangeFlow, RerunJob
 from warrener.services import policies
 
 SHORT = Order(
@@ -42,7 +45,7 @@ def test_a_policy_of_another_package_is_known_beside_ours(entries: list[EntryPoi
 
     found = policies.orders()
 
-    assert found["short"] is SHORT
+    assert (found["short"].name, found["short"].summary) == ("short", SHORT.summary)
     assert set(found) == {*ORDERS, "short"}
 
 
@@ -102,3 +105,21 @@ def test_an_unknown_policy_is_refused_with_the_nearest_one_and_all_there_are() -
     assert driver.controller.flow.settings.policy == "fair"
     with pytest.raises(UsageError, match="no policy 'own'"):
         policies.check_known("own", ORDERS)
+
+
+def test_steps_of_child_jobs_are_due_with_their_root_as_it_is_now() -> None:
+    driver = Driver()
+    child = msgspec.convert({"job": "child", "steps": {"a": {"call": "work"}}}, JobDefinition)
+    parent = msgspec.convert({"job": "parent", "steps": {"below": {"job": "child"}}}, JobDefinition)
+    due = driver.now + timedelta(minutes=5)
+    driver.submit(parent, {}, {"child": child}, deadline=due)
+
+    assert _due(driver) == due
+    driver.wait(301)
+    assert driver.command(RerunJob(job=job_id("key"), step="below", key="again")) is None
+    assert _due(driver) is None
+
+
+def _due(driver: Driver) -> datetime | None:
+    active = driver.controller.memory.jobs[driver.order("a").job]
+    return active.standing("a").deadline
