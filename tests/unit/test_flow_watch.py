@@ -61,9 +61,11 @@ DEFINITION = msgspec.convert(
 class Watched(Driver):
     """A driver whose controller looks at its flow, by a detector that is told what it finds."""
 
-    def __init__(self, mode: str = "act", store: EventStore | None = None, **options: Any) -> None:
+    def __init__(
+        self, mode: str = "act", store: EventStore | None = None, slots: int = 2, **options: Any
+    ) -> None:
         given = FlowSettings(mode=mode, policy=options.pop("policy", "finish-first"))
-        super().__init__(store, given, **{"slots": 2, "watches": True, **options})
+        super().__init__(store, given, slots=lambda _: slots, **{"watches": True, **options})
         self.detector = ToldDetector()
         self.tell()
 
