@@ -9,8 +9,9 @@ from threading import Lock
 import structlog
 
 from warrener.domain.flow.figures import FlowSample
+from warrener.domain.flow.incident_state import Incident
 from warrener.domain.ports import Clock
-from warrener.projections.flow_views import FlowView
+from warrener.projections.flow_views import FlowView, IncidentView, MeasureView
 from warrener.services.controller import Controller
 from warrener.services.flow_figures import Told, Two, flow_now
 from warrener.services.flow_shapes import FlowNow
@@ -57,10 +58,30 @@ class LiveFlow:
         first = next(iter(controllers.values()), None)
         if first is None:
             return None
-        told = Told(slots=first.fleet.served()[0])
+        incidents = [
+            _view(incident, partition)
+            for partition, controller in controllers.items()
+            for incident in controller.control.incidents.known.values()
+        ]
+        told = Told(slots=first.fleet.served()[0], incidents=incidents)
         return flow_now(FlowView(settings=first.flow.settings), found, told)
 
     def read(self) -> FlowNow | None:
         """Return the latest figures, None if no partition is worked on. Any thread may."""
         with self._lock:
             return self._known
+
+
+def _view(incident: Incident, partition: int) -> IncidentView:
+    taken = (MeasureView(measure=each.measure, state="taken") for each in incident.taken)
+    return IncidentView(
+        incident=incident.id,
+        partition=partition,
+        queue=incident.queue,
+        diagnosis=incident.diagnosis,
+        victims=incident.victims,
+        since=incident.detected_at,
+        opened_at=incident.detected_at,
+        closed_at=incident.ended_at,
+        measures=tuple(taken),
+    )
