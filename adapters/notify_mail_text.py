@@ -34,13 +34,14 @@ def _subject(notification: Notification) -> str:
     if notification.event == FAILED:
         return f"[warrener] job {name} failed"
     again = f" (reminder {notification.reminder})" if notification.reminder else ""
-    return f"[warrener] {name} waits for you: {notification.action}{again}"
+    return f"[warrener] {name or 'the service'} waits for you: {notification.action}{again}"
 
 
 def _lines(notification: Notification) -> Iterator[str]:
     failed = notification.event == FAILED
     what = "has failed" if failed else "waits for you"
-    yield f"The job {one_line(notification.name)} {what}."
+    who = "service itself" if notification.job is None else f"job {one_line(notification.name)}"
+    yield f"The {who} {what}."
     yield ""
     yield from _quoted(_words(notification))
     yield ""

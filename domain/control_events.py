@@ -22,14 +22,17 @@ class UserActionEvent(Event, frozen=True, kw_only=True):
 
 
 class UserActionRequested(UserActionEvent, frozen=True, kw_only=True, omit_defaults=True):
-    """A person is asked for help; all steps that name the same `subject` wait for one answer."""
+    """A person is asked for help; all steps that name the same `subject` wait for one answer.
+
+    Without a `job` the service itself asks, such as what to do about an incident.
+    """
 
     action: str
     subject: str  # the `cause` that endpoints name
     message: str = ""
     form: Payload | None = None  # JSON Schema of the answer
-    job: UUID  # of the step that asked first
-    path: str
+    job: UUID | None = None  # of the step that asked first
+    path: str = ""
     shared: bool = True  # with all steps that name the subject; a `wait:` has its own
 
 
@@ -89,7 +92,7 @@ class FlowChanged(Event, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class FlowSampled(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """The figures of the flow now, and the incidents that are open."""
+    """The figures of the flow now, and the incidents that are open, or have measures in force."""
 
     sample: FlowSample
     incidents: tuple[UUID, ...] = ()
@@ -123,15 +126,19 @@ class MeasureProposed(StarvationEvent, frozen=True, kw_only=True, omit_defaults=
 
 
 class MeasureTaken(StarvationEvent, frozen=True, kw_only=True, omit_defaults=True):
-    """Something is done about an incident, until a time at the latest."""
+    """Something is done about an incident, until a time at the latest.
+
+    `victims_wait` is how long its victims waited then, in seconds: it is to become less.
+    """
 
     measure: Measure
     until: datetime
+    victims_wait: float = 0.0
     by: str = ""  # who agreed, where a person was asked
 
 
 class MeasureEnded(StarvationEvent, frozen=True, kw_only=True, omit_defaults=True):
-    """What was done about an incident is done no longer."""
+    """What was done about an incident is done no longer; declined: a person did not want it."""
 
     measure: Measure
     why: MeasureEnd

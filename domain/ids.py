@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
 from uuid import UUID, uuid5
@@ -20,13 +21,21 @@ def definition_id(content_hash: str) -> UUID:
 
 
 def user_action_id(step: UUID, attempt: int) -> UUID:
-    """Return the id of the stream of the user action that an attempt of a step asked for first."""
+    """Return the id of the stream of the user action that an attempt of a step asked for first.
+
+    Incidents ask, too: by their id, and the number of what they propose.
+    """
     return uuid5(step, f"action/{attempt}")
 
 
 def limit_id(name: str) -> UUID:
     """Return the id of the stream that keeps the changes of a limit."""
     return uuid5(NAMESPACE, f"limit/{name}")
+
+
+def incident_id(reply_to: str, queue: str, diagnosis: str, at: datetime) -> UUID:
+    """Return the id of the stream of an incident that the controller of `reply_to` found."""
+    return uuid5(NAMESPACE, f"incident/{reply_to}/{queue}/{diagnosis}/{at.isoformat()}")
 
 
 FLEET_ID = uuid5(NAMESPACE, "fleet")

@@ -173,13 +173,14 @@ class Limits:
 
     def reserve(self, claims: Sequence[Claim], slots: int, now: datetime) -> None:
         """Have so many slots at hand, where others share these limits: for who cannot wait."""
-        if self._shared:
-            for claim in claims:
-                self._state(claim, now).spare = slots
+        for claim in claims if self._shared else ():
+            state = self._state(claim, now)
+            if state.spare != slots:
+                state.spare = slots
                 self._soon[claim.held] = None
 
-    def reserve_nothing(self) -> None:
-        """Leave to others what was to be at hand for who cannot wait."""
+    def give_reserves_back(self) -> None:
+        """Have nothing more at hand than what is wanted."""
         for held, state in self._states.items():
             if state.spare:
                 state.spare = 0

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from warrener.domain.definition.model import Rate, RetryRule
 from warrener.domain.events import Error, GivenStep, Selection
+from warrener.domain.flow.incidents import Diagnosis, Victim
 from warrener.domain.flow.settings import IntakeMode, Mode
 from warrener.domain.payloads import MESSAGE_BYTES_MAX
 
@@ -340,6 +341,25 @@ class EventNotice(Message, frozen=True, kw_only=True, omit_defaults=True, tag="E
     labels: dict[str, str] = {}
     error: Error | None = None
     user_action: UserActionNotice | None = None
+
+
+class StarvationNotice(
+    Message, frozen=True, kw_only=True, omit_defaults=True, tag="StarvationNotice"
+):
+    """Steps of a queue wait too long, or do so no more: on the events exchange under `event`.
+
+    At least once; `position` tells duplicates. `why` says why an incident has ended.
+    """
+
+    event: str  # starvation.detected or starvation.ended
+    position: int
+    at: Time
+    incident: UUID
+    queue: str
+    diagnosis: Diagnosis
+    victims: tuple[Victim, ...]  # when it was found
+    since: Time
+    why: str = ""
 
 
 ControlMessage = CancelStep | CallWorkers | AdviseWorker

@@ -19,15 +19,16 @@ KINDS: Final = (REQUESTED, REMINDED, FAILED)
 class Notification(Message, frozen=True, kw_only=True, omit_defaults=True, tag="Notification"):
     """One thing that a person is told. `id` is the same however often it is sent.
 
+    The service itself asks people, too: then there is no `job`.
     `request`, `action`, `cause` and `answer` belong to requests for help, `error` to failed jobs.
     """
 
     id: UUID
     event: str
     at: Time  # of the event that it tells of
-    job: UUID
-    root: UUID
-    name: str  # of the job's definition
+    job: UUID | None = None
+    root: UUID | None = None
+    name: str = ""  # of the job's definition
     path: str | None = None  # of the step, in its job
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     request: UUID | None = None

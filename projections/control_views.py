@@ -19,6 +19,7 @@ FLEET = "fleet"
 class ActionView(View, kw_only=True):
     """A request for a person; `job` and `path` are those of the step that asked first.
 
+    The service itself asks, too: then there is no `job`.
     Who waits for the answer is told by the documents of the steps.
     """
 
@@ -27,8 +28,8 @@ class ActionView(View, kw_only=True):
     subject: str  # the cause that endpoints name
     message: str = ""
     form: Payload | None = None
-    job: UUID
-    path: str
+    job: UUID | None = None
+    path: str = ""
     state: str = "open"  # open | answered | withdrawn
     opened_at: datetime
     ended_at: datetime | None = None

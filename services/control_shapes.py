@@ -74,8 +74,9 @@ class LimitLine(Shape, frozen=True, kw_only=True):
     """A limit that people have changed or that is in use; a part that is null is as `defined`.
 
     `defined` is what the definition of a job says that uses it, null if none does now. `waiting`
-    and `keys` are of the latest samples of the flow, `holders` of the logs: null where they were
-    not counted. `since`, `by` and `reason` are of the last change.
+    are steps at the latest samples of the flow, `holders` is of the logs: null where they were not
+    counted. With them, jobs that wait for their start count among those waiting for `@jobs`.
+    `since`, `by` and `reason` are of the last change.
     """
 
     name: str

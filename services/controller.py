@@ -18,6 +18,8 @@ from warrener.domain.control_events import FleetChanged
 from warrener.domain.errors import Busy, StoredDataError, UnknownJob, WarrenerError
 from warrener.domain.events import Error
 from warrener.domain.fleet import Fleet
+from warrener.domain.flow.control import FlowControl
+from warrener.domain.flow.incident_state import Incidents
 from warrener.domain.flow.lanes import Flow
 from warrener.domain.job_state import Job
 from warrener.domain.messages import (
@@ -32,9 +34,18 @@ from warrener.domain.messages import (
     WorkerState,
 )
 from warrener.domain.ports import EventStore, Notice, Outgoing, Positioned
-from warrener.services import attempts, children, commands, endings, intake, user_actions
+from warrener.services import (
+    attempts,
+    children,
+    commands,
+    endings,
+    flow_watch,
+    intake,
+    user_actions,
+)
 from warrener.services.batch import Batch, Refusal
 from warrener.services.outbox import Outbox
+from warrener.services.pace import Pace
 from warrener.services.recovery import Recovery
 from warrener.services.release import release_all
 from warrener.services.time_lines import unmarked
@@ -60,6 +71,8 @@ class Controller:
         fleet: Fleet | None = None,
         announces: bool = True,
         shares_limits: bool = False,
+        watches: bool = False,
+        samples: bool = True,
         bounds_intake: bool = True,
         while_loading: Callable[[], None] = _nothing,
     ) -> None:
@@ -67,6 +80,8 @@ class Controller:
 
         `fleet` hears what workers announce; without `announces` no events are published; with
         `shares_limits` limits let out only what they are told to, as `services.limit_balance` does.
+        With `watches` it looks at the flow, and does something about starvation; without `samples`
+        it records none, and leaves incidents of others alone, as where several write one log.
         Without `bounds_intake` every job is taken and starts at once.
         `while_loading` is called after each tree that is loaded, since that may take long.
         """
@@ -76,6 +91,10 @@ class Controller:
         self._chance = chance
         self._reply_to = reply_to
         self._announces = announces
+        self._watches = watches
+        self._samples = samples
+        self._incidents = Incidents()
+        self.pace = Pace()  # as the reactor measures it
         self._bounds = {"shares_limits": shares_limits, "bounds_intake": bounds_intake}
         self._epoch = store.epoch()
         self.fleet = fleet or Fleet()
@@ -89,6 +108,14 @@ class Controller:
         self.memory = WorkingSet(self._store, flow_settings=self.flow.settings, **self._bounds)
         if self.memory.flow_settings != self.flow.settings:
             self.flow.use(self.memory.flow_settings)
+        self.control = FlowControl(
+            self.flow, self._reply_to, movable=self.fleet.movable, samples=self._samples
+        )
+        if self._samples:
+            flow_watch.load(self.control, self.memory)
+        else:  # no sample in the log names those that are open
+            flow_watch.take_in(self.control, self.memory, self._incidents.known)
+        self._incidents = self.control.incidents
         self.outbox = Outbox(
             self.memory,
             self._store,
@@ -114,6 +141,14 @@ class Controller:
 
     def next_due(self, now: datetime) -> datetime | None:
         """Return when the next timer is due; now, if ready steps may go out, as after a start."""
+        work = self.next_work(now)
+        if work == now or not self._watches:
+            return work
+        look = self.control.next_due(now)
+        return min((due for due in (work, look) if due is not None), default=None)
+
+    def next_work(self, now: datetime) -> datetime | None:
+        """Return when something is due about jobs and steps, apart from looks at the flow."""
         if self.memory.orphans or self.flow.can_take() or self.memory.intake.may_go_on(self.flow):
             return now
         dues = (self.memory.next_due(), self.memory.limits.next_due(now, self._has_room))
@@ -125,7 +160,7 @@ class Controller:
     def handle(self, messages: Sequence[tuple[str, InboxMessage]], now: datetime) -> Batch:
         """Decide all that follows from messages, each with its id, and from due timers."""
         batch = Batch(now)
-        turn = Turn(self.memory, self.flow, batch, self._chance)
+        turn = Turn(self.memory, self.control, batch, self._chance)
         turn.cause = "recovery"
         user_actions.take_in_orphans(turn)
         for message_id, message in messages:
@@ -137,6 +172,9 @@ class Controller:
             turn.drain()
         turn.cause = "release"
         release_all(turn)
+        if self._watches and flow_watch.look(turn, self.fleet, self.pace):
+            turn.cause = "release"
+            release_all(turn)
         turn.finish()
         self._record_fleet(batch)
         self.ignored += batch.ignored

@@ -52,10 +52,12 @@ class Embedded:
         slots: int,
         queues: Iterable[str] = (DEFAULT_QUEUE,),
         orders: Mapping[str, Order] = ORDERS,
+        watches: bool = False,
     ) -> None:
         """Wire reactor and worker to one broker; `queues` are those that the worker serves.
 
-        `orders` are policies by name.
+        `orders` are policies by name. With `watches` something is done about starvation. No samples
+        are recorded: other runs may write the same log.
         """
         self._store = store
         self._clock = clock
@@ -68,6 +70,8 @@ class Embedded:
                 results_queue(),
                 announces=False,
                 bounds_intake=False,
+                watches=watches,
+                samples=False,
             ),
             store,
             broker.channel(),

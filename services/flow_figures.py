@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Final
 from uuid import UUID
 
@@ -28,7 +29,7 @@ class Two(msgspec.Struct, frozen=True):
     before: FlowSample | None = None
 
 
-class Told(msgspec.Struct, frozen=True):
+class Told(msgspec.Struct, frozen=True, dict=True):
     """What is told of queues and stages beside their figures: incidents, and series.
 
     Incidents are open, or something is still done about them.
@@ -40,14 +41,15 @@ class Told(msgspec.Struct, frozen=True):
     incidents: Sequence[IncidentView] = ()
     series: Mapping[Key, Series] = {}
 
-    def incidents_of(self, key: Key) -> tuple[UUID, ...]:
-        """Return the incidents that have a stage among their victims."""
-        return tuple(
-            each.incident
-            for each in self.incidents
-            if each.closed_at is None
-            and any((each.queue, victim.job, victim.step) == key for victim in each.victims)
-        )
+    @cached_property
+    def victims(self) -> Mapping[Key, tuple[UUID, ...]]:
+        """Return the open incidents of each stage that is among their victims."""
+        found: dict[Key, tuple[UUID, ...]] = {}
+        for each in self.incidents:
+            for victim in each.victims if each.closed_at is None else ():
+                key = (each.queue, victim.job, victim.step)
+                found[key] = (*found.get(key, ()), each.incident)
+        return found
 
 
 class _Part(msgspec.Struct, frozen=True):
@@ -209,7 +211,7 @@ def _stage(key: Key, parts: Sequence[_StagePart], busy: float, told: Told) -> St
         ended=sum(each.ended for each in samples),
         failed=sum(each.failed for each in samples),
         busy_seconds=sum(each.busy_seconds for each in samples),
-        incidents=told.incidents_of(key),
+        incidents=told.victims.get(key, ()),
         series=told.series.get(key),
     )
 

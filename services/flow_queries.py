@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from warrener.domain.flow.figures import StageSample
-from warrener.domain.flow.settings import DEFAULT_SETTINGS, FlowSettings
 from warrener.projections.control_views import FLEET, FleetView
 from warrener.projections.flow_views import (
     FLOW,
@@ -38,11 +37,6 @@ class FlowQueries:
         told = Told(self._slots(), self._incidents(found), self._series(found, points))
         samples = [Two(view.sample, view.before) for view in found if view.sample is not None]
         return flow_now(_set_last(found), samples, told)
-
-    def settings(self) -> FlowSettings:
-        """Return what is set now."""
-        view = _set_last(self._found())
-        return (view and view.settings) or DEFAULT_SETTINGS
 
     def held(self) -> Iterator[tuple[StageSample, str, int]]:
         """Yield stages with each reason why steps of theirs are held back, and how many."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from warrener.services.turn import Turn
     from warrener.services.working_set import WorkingSet
 
+CAUSE = "release"  # of what follows from the start of a job that waited
 STARTS_MAX = 1_000  # of waiting jobs in one turn
 ENDS_KEPT = 64  # times at which jobs ended, to tell how fast they do
 RESERVE_SLOTS = 8  # that a partition has at hand: who is refused does not wait for its share
@@ -104,7 +105,7 @@ def reserve(memory: WorkingSet, flow: Flow, now: datetime) -> None:
     """Have slots at hand where jobs are refused, else not."""
     refuses = flow.settings.intake == "refuse" and memory.intake.bounded
     if not refuses:
-        memory.limits.reserve_nothing()
+        memory.limits.give_reserves_back()
         return
     memory.limits.reserve(memory.caps.of_job(""), RESERVE_SLOTS, now)
 
@@ -160,7 +161,7 @@ def leave(turn: Turn, job: Job) -> None:
 def go_on(turn: Turn) -> None:
     """Let those who wait for no limit start, or wait for one; once in a turn."""
     memory, flow, now = turn.memory, turn.flow, turn.batch.now
-    intake = memory.intake
+    intake, turn.cause = memory.intake, CAUSE
     intake.more = False
     while intake.idle and intake.lets_in(flow) and turn.starts < STARTS_MAX:
         waiter = intake.idle.take(now)
@@ -179,7 +180,7 @@ def go_on(turn: Turn) -> None:
 
 def try_start(turn: Turn, waiter: Waiter) -> None:
     """Start a job that a limit has let through, unless another one holds it back."""
-    memory = turn.memory
+    memory, turn.cause = turn.memory, CAUSE
     active = _waiting(memory, waiter)
     if active is None:
         return

@@ -16,6 +16,9 @@ from uuid import UUID
 
 import msgspec
 
+from warrener.domain import caps
+from warrener.domain.definition.names import is_reserved
+from warrener.domain.flow.ready import Stage
 from warrener.domain.ids import split_path
 from warrener.domain.partitions import Logs
 from warrener.domain.ports import EventStore
@@ -27,15 +30,17 @@ from warrener.services.logs import each_log
 from warrener.services.why import LogPast, Progress, moment_at
 
 LOADED_AT_ONCE: Final = 1_000
-RESERVED: Final = "@"
-NO_KEY: Final = "null"  # as that of a limit without one
 
 
 class Holders(msgspec.Struct, frozen=True):
-    """How many hold each limit, and of one of them job and path, by the name of the limit."""
+    """How many hold each limit, and of one of them job and path, by the name of the limit.
+
+    `waiting` are root jobs that wait for their start.
+    """
 
     counts: Counter[Held]
     some: dict[str, tuple[UUID, str]]
+    waiting: Counter[Held]
 
 
 def holders_of(
@@ -46,7 +51,7 @@ def holders_of(
     on_progress: Progress | None = None,
 ) -> Holders:
     """Return who holds limits; of reserved names those that are asked about."""
-    found = Holders(Counter(), {})
+    found = Holders(Counter(), {}, Counter())
     for partition, log in enumerate(each_log(logs)):
         past = LogPast(log, moment_at(log, None, now), None, on_progress, partition)
         world = World([])
@@ -57,31 +62,34 @@ def holders_of(
             for held in (*_own(out), *_bounding(out, jobs.get(out.job), reserved)):
                 found.counts[held] += 1
                 found.some[held.name] = out.job, out.path
-        if any(name.startswith("@jobs") for name in reserved):
-            found.counts.update(_of_roots(log, views, reserved))
+        if any(map(caps.bounds_jobs, reserved)):
+            _count_roots(log, views, reserved, found)
     return found
 
 
 def _own(out: Out) -> Iterator[Held]:
-    return (held for held in out.limits if not held.name.startswith(RESERVED))
+    return (held for held in out.limits if not is_reserved(held.name))
 
 
 def _bounding(out: Out, job: JobView | None, reserved: Collection[str]) -> Iterator[Held]:
     """Yield the limits with reserved names that bound an order."""
     if job is None:
         return
-    step = split_path(out.path)[0]
-    names = (f"@job:{job.name}", f"@step:{job.name}/{step}", f"@queue:{out.queue}")
-    yield from (Held(name, NO_KEY) for name in names if name in reserved)
-    if "@root" in reserved:
-        yield Held("@root", str(job.root))
+    stage = Stage(out.queue, job.name, split_path(out.path)[0])
+    for name in caps.names_for_step(stage):
+        if name in reserved:
+            yield Held(name, str(job.root) if name == caps.ROOT else caps.NO_KEY)
 
 
-def _of_roots(log: EventStore, views: ViewStore, reserved: Collection[str]) -> Iterator[Held]:
-    """Yield the limits that root jobs hold which have started."""
+def _count_roots(
+    log: EventStore, views: ViewStore, reserved: Collection[str], found: Holders
+) -> None:
+    """Count root jobs that are open, those that have started and those that have not."""
     for view in _jobs(views, log.open_roots()).values():
-        names = ("@jobs", f"@jobs:{view.name}") if view.started_at is not None else ()
-        yield from (Held(name, NO_KEY) for name in names if name in reserved)
+        counts = found.waiting if view.started_at is None else found.counts
+        for name in caps.names_for_job(view.name):
+            if name in reserved:
+                counts[Held(name, caps.NO_KEY)] += 1
 
 
 def _jobs(views: ViewStore, jobs: Iterable[UUID]) -> Mapping[UUID, JobView]:

@@ -15,6 +15,7 @@ from uuid import UUID
 import msgspec
 
 from warrener.domain.definition.model import Limit
+from warrener.domain.definition.names import is_reserved
 from warrener.domain.errors import UnknownJob
 from warrener.domain.ids import split_path
 from warrener.domain.partitions import Logs
@@ -25,7 +26,7 @@ from warrener.projections.ports import JobFilter, ViewStore
 from warrener.projections.views import JOBS, JobView
 from warrener.services.control_shapes import LimitKey, LimitLine, LimitParts, RateLimit
 from warrener.services.flow_queries import FlowQueries
-from warrener.services.limit_holders import RESERVED, Holders, holders_of
+from warrener.services.limit_holders import Holders, holders_of
 from warrener.services.places import Places
 from warrener.services.shapes import optional_time
 from warrener.services.why import Progress
@@ -65,7 +66,7 @@ class LimitQueries:
         uses: dict[str, _Use] = {}
         self._note_waiting(uses)
         if now is not None:
-            reserved = {each for each in changed if each.startswith(RESERVED)}
+            reserved = {each for each in changed if is_reserved(each)}
             found = holders_of(self._logs, self._views, reserved, now, on_progress)
             self._note_holders(uses, found)
         names = sorted({*changed, *uses} if name is None else {name} & {*changed, *uses})
@@ -97,6 +98,10 @@ class LimitQueries:
             use = uses.setdefault(held.name, _Use())
             use.holders[held.key] += count
             use.holder = holders.some.get(held.name)
+        for held, count in holders.waiting.items():
+            use = uses.setdefault(held.name, _Use())
+            use.waiting[held.key] += count
+            use.lacking[held.key] = "slots"
 
     def _line(
         self, name: str, view: LimitView | None, use: _Use | None, *, counted: bool

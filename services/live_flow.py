@@ -7,19 +7,16 @@ from datetime import datetime, timedelta
 from threading import Lock
 
 import structlog
-from msgspec.structs import replace
 
-from warrener.domain import ids
-from warrener.domain.fleet import Fleet
-from warrener.domain.flow.figures import FlowSample, QueueSample
-from warrener.domain.flow.ready import Ready
+from warrener.domain.flow.figures import FlowSample
+from warrener.domain.flow.incident_state import Incident
 from warrener.domain.ports import Clock
-from warrener.projections.flow_views import FlowView
+from warrener.projections.flow_views import FlowView, IncidentView, MeasureView
 from warrener.services.controller import Controller
 from warrener.services.flow_figures import Told, Two, flow_now
 from warrener.services.flow_shapes import FlowNow
+from warrener.services.flow_watch import sampled
 from warrener.services.reactor import Reactor
-from warrener.services.release import still_ready
 
 SAMPLE_SECONDS = 1.0
 
@@ -55,12 +52,19 @@ class LiveFlow:
     def _taken(self, controllers: Mapping[int, Controller], now: datetime) -> FlowNow | None:
         before, self._samples = self._samples, {}
         for partition, controller in controllers.items():
-            self._samples[partition] = sampled(controller, now)
+            self._samples[partition] = sampled(
+                controller.memory, controller.flow, controller.fleet, now
+            )
         found = [Two(sample, before.get(each)) for each, sample in self._samples.items()]
         first = next(iter(controllers.values()), None)
         if first is None:
             return None
-        told = Told(slots=first.fleet.served()[0])
+        incidents = [
+            _view(incident, partition)
+            for partition, controller in controllers.items()
+            for incident in controller.control.incidents.known.values()
+        ]
+        told = Told(slots=first.fleet.served()[0], incidents=incidents)
         return flow_now(FlowView(settings=first.flow.settings), found, told)
 
     def read(self) -> FlowNow | None:
@@ -69,23 +73,16 @@ class LiveFlow:
             return self._known
 
 
-def sampled(controller: Controller, now: datetime) -> FlowSample:
-    """Return the figures of a controller's flow, with who serves its queues."""
-    sample = controller.flow.sample(now, lambda ready: _is_ready(controller, ready))
-    queues = tuple(_served(queue, controller.fleet) for queue in sample.queues)
-    return replace(sample, queues=queues)
-
-
-def _is_ready(controller: Controller, ready: Ready) -> bool:
-    active = controller.memory.jobs.get(ready.job)
-    if active is None or not still_ready(active, ready):
-        return False
-    step = controller.memory.steps.get(ids.step_id(ready.job, ready.path))
-    return step is None or step.state in ("ready", "retrying")
-
-
-def _served(queue: QueueSample, fleet: Fleet) -> QueueSample:
-    states = [
-        member.state for member in fleet.members.values() if queue.queue in member.state.queues
-    ]
-    return replace(queue, workers=len(states), busy=sum(state.busy for state in states))
+def _view(incident: Incident, partition: int) -> IncidentView:
+    taken = (MeasureView(measure=each.measure, state="taken") for each in incident.taken)
+    return IncidentView(
+        incident=incident.id,
+        partition=partition,
+        queue=incident.queue,
+        diagnosis=incident.diagnosis,
+        victims=incident.victims,
+        since=incident.detected_at,
+        opened_at=incident.detected_at,
+        closed_at=incident.ended_at,
+        measures=tuple(taken),
+    )

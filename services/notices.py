@@ -70,8 +70,8 @@ class Notices:
     def _request(
         self, recorded: Recorded, request: UserActionRequested, reminder: int
     ) -> Notification | None:
-        job = self._job(request.job)
-        if job is None:
+        job = None if request.job is None else self._job(request.job)
+        if job is None and request.job is not None:
             return None
         form = _form(request.form)
         return Notification(
@@ -79,10 +79,10 @@ class Notices:
             event=_EVENTS[type(recorded.event)],
             at=recorded.event.at,
             job=request.job,
-            root=job.root,
-            name=job.name,
-            path=request.path,
-            labels=job.labels,
+            root=job.root if job else None,
+            name=job.name if job else "",
+            path=request.path or None,
+            labels=job.labels if job else {},
             request=recorded.originator_id,
             action=request.action,
             cause=request.subject,

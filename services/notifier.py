@@ -138,7 +138,7 @@ class Teller:
         facts = self._log.bind(
             notification=str(notification.id),
             kind=notification.event,
-            job=str(notification.job),
+            job=str(notification.job) if notification.job else None,
         )
         self._tries += 1
         error = self._try(notification)

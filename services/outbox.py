@@ -11,6 +11,7 @@ import msgspec
 
 from warrener.domain import ids
 from warrener.domain.control_events import (
+    StarvationEvent,
     UserActionAnswered,
     UserActionEvent,
     UserActionReminded,
@@ -43,6 +44,7 @@ from warrener.domain.step_events import (
 )
 from warrener.domain.timers import TIMEOUT_CODES
 from warrener.domain.topology import CONTROL, EVENTS, orders_queue
+from warrener.services import flow_notices
 from warrener.services.active_job import ActiveJob, payload_bytes
 from warrener.services.time_lines import marked
 from warrener.services.working_set import WorkingSet
@@ -64,6 +66,7 @@ KEYS: dict[type[Event], str] = {
     UserActionReminded: "user_action.reminded",
     UserActionAnswered: "user_action.answered",
     UserActionWithdrawn: "user_action.withdrawn",
+    **flow_notices.KEYS,
 }
 _ENCODE = msgspec.json.Encoder().encode
 
@@ -149,6 +152,7 @@ class Outbox:
         given_up = _given_up(event)
         if given_up is not None and isinstance(event, StepEvent):
             found.append(cancellation(event.job, stream, given_up))
+        found += flow_notices.advice(positioned)
         if type(event) in KEYS and self._announces:
             notice = self._notice(positioned, job_of)
             found += () if notice is None else (notice,)
@@ -156,8 +160,12 @@ class Outbox:
 
     def _notice(self, positioned: Positioned, job_of: JobOf) -> Notice | None:
         stream, event = positioned.recorded.originator_id, positioned.recorded.event
+        if isinstance(event, StarvationEvent):
+            return flow_notices.starvation_notice(positioned, self._store)
         asked = self._asked(stream) if isinstance(event, UserActionEvent) else None
         about = _job_id(stream, event, asked)
+        if about is None:  # the service itself asks
+            return None
         job = job_of(about)
         if job is None and asked is not None:  # who asked first has ended, others still wait
             job = project(None, self._store.stream(about))
@@ -275,8 +283,8 @@ def _action_notice(request: UUID, event: Event, asked: UserActionRequested) -> U
     )
 
 
-def _job_id(stream: UUID, event: Event, asked: UserActionRequested | None) -> UUID:
-    """Return the job that an event is about; `asked` is the request of a user action."""
+def _job_id(stream: UUID, event: Event, asked: UserActionRequested | None) -> UUID | None:
+    """Return the job that an event is about, if any; `asked` is the request of a user action."""
     if isinstance(event, StepEvent):
         return event.job
     return stream if asked is None else asked.job

@@ -76,7 +76,9 @@ class Reactor:
         self._isolates_faults = isolates_faults
         self._at_point = at_point
         self._roots: dict[UUID, None] = {}
-        self._sending = Sending(channel, store.published(), at_point)
+        self._sending = Sending(
+            channel, store.published(), at_point, pace=controller.pace, now=clock.now
+        )
         self._settled = False  # nothing of ours is in the log since it was loaded
         self._last_position = store.head()
         self._inboxes = frozenset(inboxes)
@@ -308,9 +310,11 @@ class Reactor:
         if not events:
             return self._last_position
         after = self._last_position if self._exclusive else None
+        began = self._clock.now()
         self._last_position = self._store.commit(
             events, batch.blobs, self._sending.published, after
         )
+        self.controller.pace.committed(began, self._clock.now())
         self._settled = True
         return self._last_position
 

@@ -218,6 +218,7 @@ class ReactorDaemon:
             fleet=fleet,
             while_loading=self._keep_leases,
             shares_limits=self._balance.shared,
+            watches=True,
         )
         reactor = Reactor(
             controller,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 import msgspec
 
 from warrener.domain.ports import Channel, Notice, Outgoing
 from warrener.domain.topology import is_temporary
+from warrener.services.pace import Pace
 
 
 class Sent(msgspec.Struct):
@@ -15,6 +17,7 @@ class Sent(msgspec.Struct):
 
     tags: list[int]
     position: int
+    at: datetime
     confirmed: bool = False
 
 
@@ -24,8 +27,21 @@ class Sending:
     `published` is the position up to which everything that follows from the log is confirmed.
     """
 
-    def __init__(self, channel: Channel, published: int, at_point: Callable[[str], None]) -> None:
-        """Take an open channel; `at_point` is told before acknowledgements, for tests."""
+    def __init__(
+        self,
+        channel: Channel,
+        published: int,
+        at_point: Callable[[str], None],
+        *,
+        pace: Pace,
+        now: Callable[[], datetime],
+    ) -> None:
+        """Take an open channel; `at_point` is told before acknowledgements, for tests.
+
+        `pace` hears how long confirmations take.
+        """
+        self._pace = pace
+        self._now = now
         self.published = published
         self._channel = channel
         self._at_point = at_point
@@ -46,7 +62,10 @@ class Sending:
             self._channel.ack(tags)
             return
         self._batches += 1
-        self._sent[self._batches] = Sent(tags, position)
+        sent_at = self._now()
+        if not self._sent:
+            self._pace.wait_since(sent_at)
+        self._sent[self._batches] = Sent(tags, position, sent_at)
         if messages:
             for queue in {m.queue: None for m in messages if isinstance(m, Outgoing)}:
                 if not is_temporary(queue):  # else it is a client's own, and perhaps gone
@@ -62,9 +81,12 @@ class Sending:
             if sent is not None and not sent.confirmed:
                 self._at_point("before-ack")
                 sent.confirmed = True
+                self._pace.confirmed(sent.at, self._now())
                 self._channel.ack(sent.tags)
         while self._sent:
             number = next(iter(self._sent))
             if not self._sent[number].confirmed:
                 break
             self.published = max(self.published, self._sent.pop(number).position)
+        first = next(iter(self._sent.values()), None)
+        self._pace.wait_since(None if first is None else first.at)

@@ -110,7 +110,8 @@ def _load(log: EventStore, controller: Controller, command: SteeringMessage, now
     unreadable = controller.recover([root], now)
     if unreadable:
         raise StoredDataError(unreadable[root])
-    if controller.memory.requests.open:
+    memory = controller.memory
+    if any(step in memory.steps for each in memory.requests.open.values() for step in each.members):
         # Steps of other trees may wait for the same answer.
         others = [other for other in log.open_roots() if other != root]
         _load_all(controller, others, now)

@@ -8,7 +8,7 @@ nothing recurses however deep the tree of jobs is.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from warrener.domain import job as jobs
 from warrener.domain import step as steps
 from warrener.domain.caps import JOBS
 from warrener.domain.events import Error, JobEvent
-from warrener.domain.flow.lanes import Flow
+from warrener.domain.flow.control import FlowControl, Recording
 from warrener.domain.flow.ready import Queued, Ready
 from warrener.domain.graph import Advance, Effect
 from warrener.domain.job_state import Job
@@ -49,10 +49,13 @@ class Chance(msgspec.Struct, frozen=True):
 class Turn:
     """The work of one batch."""
 
-    def __init__(self, memory: WorkingSet, flow: Flow, batch: Batch, chance: Chance) -> None:
+    def __init__(
+        self, memory: WorkingSet, control: FlowControl, batch: Batch, chance: Chance
+    ) -> None:
         """Begin a turn that fills `batch`."""
         self.memory = memory
-        self.flow = flow
+        self.control = control
+        self.flow = control.flow
         self.batch = batch
         self.chance = chance
         self.cause = ""
@@ -75,6 +78,11 @@ class Turn:
         """Let a job evolve by an event and put the event into the batch."""
         jobs.evolve(job, event)
         self.batch.append(job.id, job.version, event)
+
+    def record_control(self, recordings: Iterable[Recording]) -> None:
+        """Put what flow control has decided, and has evolved by, into the batch."""
+        for stream, event in recordings:
+            self.batch.append(stream, self.memory.next_version(stream), event)
 
     def advance(self, active: ActiveJob) -> Advance:
         """Return the advance that gathers this turn's decisions about a job."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import msgspec
 
 from warrener.domain import ids
 from warrener.domain.control_events import (
+    MeasureProposed,
     UserActionAnswered,
     UserActionEvent,
     UserActionReminded,
@@ -36,6 +37,13 @@ from warrener.services.requests import Request
 if TYPE_CHECKING:
     from warrener.services.turn import Turn
 
+TAKE_MEASURE: Final = "take-measure"
+AGREE: Final = {
+    "type": "object",
+    "properties": {"do": {"type": "boolean", "description": "whether to do it"}},
+    "required": ["do"],
+    "additionalProperties": False,
+}
 
 # --- asking ------------------------------------------------------------------------------------
 
@@ -105,6 +113,35 @@ def _request(
     return request
 
 
+def ask_about_measure(turn: Turn, incident: UUID, proposed: MeasureProposed, says: str) -> None:
+    """Ask a person whether to take a measure that was proposed; the incident waits for it."""
+    measure = proposed.measure
+    assert proposed.request is not None, measure
+    about = f" ({measure.job}/{measure.step})" if measure.step else ""
+    event = UserActionRequested(
+        at=turn.batch.now,
+        cause=turn.cause,
+        action=TAKE_MEASURE,
+        subject=f"starvation:{measure.queue}:{measure.kind}",
+        message=f"steps of queue {measure.queue} wait too long: {says}{about}?",
+        form=turn.batch.payload(msgspec.json.encode(AGREE)),
+    )
+    request = Request(proposed.request, event, turn.batch.now)
+    turn.memory.requests.add(request)
+    _record(turn, request, event)
+    turn.memory.join(request, incident, None)
+
+
+def let_go(turn: Turn, request: Request, why: str) -> None:
+    """The service itself waits for a request no longer; steps may wait for it all the same."""
+    for member in list(request.members):
+        if member not in turn.memory.steps:
+            request.leave(member)
+    if not request.members:
+        _record(turn, request, UserActionWithdrawn(at=turn.batch.now, cause=turn.cause, why=why))
+        turn.memory.requests.remove(request)
+
+
 # --- what becomes of it ------------------------------------------------------------------------
 
 
@@ -132,6 +169,9 @@ def answer(turn: Turn, message: AnswerUserAction) -> None:
         step = turn.memory.steps.get(step_id)
         if step is not None and step.request == request.id:
             _go_on(turn, step, message.by, payload, raw)
+    agreed = isinstance(data, dict) and data.get("do") is True
+    answered = turn.control.answered(request.id, turn.batch.now, agreed=agreed, by=message.by)
+    turn.record_control(answered)
 
 
 def _asked(turn: Turn, message: AnswerUserAction) -> Request | None:

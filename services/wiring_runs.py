@@ -65,6 +65,7 @@ def open_embedded(
         slots=slots,
         queues=queues,
         orders=orders(),
+        watches=True,
     )
 
 

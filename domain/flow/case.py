@@ -8,14 +8,13 @@ from typing import Final
 import msgspec
 
 from warrener.domain.flow.figures import PAUSED, FlowSample, StageSample
-from warrener.domain.flow.history import Span, StageSpan
+from warrener.domain.flow.history import SLOWER, Span, StageSpan
 from warrener.domain.flow.incidents import Diagnosis, Victim
 from warrener.domain.flow.ready import Stage
 
 SLOW_COMMIT_SECONDS: Final = 1.0
 SLOW_CONFIRM_SECONDS: Final = 1.0
 UNCONFIRMED_SECONDS: Final = 5.0
-SLOWER: Final = 1.8  # times what is usual
 
 
 class Suspicion(msgspec.Struct, frozen=True, kw_only=True):

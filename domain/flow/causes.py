@@ -13,7 +13,7 @@ import msgspec
 from warrener.domain.flow import evidence
 from warrener.domain.flow.case import Case, Suspicion, held_count, is_slow, slower, suspect
 from warrener.domain.flow.history import Span, StageSpan
-from warrener.domain.flow.rates import chain_of, key_of
+from warrener.domain.flow.rates import chain_of, change, key_of
 
 BUSY_MIN: Final = 0.7  # part of the slots that works while there is enough to do
 LOST_MIN: Final = 0.2  # part of the slots that is lost to a cause which explains a whole overload
@@ -54,11 +54,11 @@ def _too_few(case: Case, victims: list[StageSpan]) -> Suspicion:
 def _lost(case: Case, victims: list[StageSpan]) -> Suspicion | None:
     """Time is lost to attempts that fail, or that take longer than is usual."""
     span = case.span
-    capacity = max(1, span.now.slots) * span.seconds
+    capacity = span.slots * span.seconds
     failing = [stage for stage in span.stages if _is_failing(stage)]
     failed = sum(stage.change.failed_seconds for stage in failing) / capacity
     late = {stage.name: (stage, lost) for stage in span.stages if (lost := _slowness(stage))}
-    slow = sum(lost for _, lost in late.values()) / max(1, span.now.slots)
+    slow = sum(lost for _, lost in late.values()) / span.slots
     most = max(failed, slow)
     if most < LOST_MIN or (case.load > LOAD_MAX and most < LOST_MOST):
         return None
@@ -92,7 +92,7 @@ def _hogged(case: Case, victims: list[StageSpan]) -> Suspicion | None:
     known = [cost for cost in costs if cost is not None]
     if not others or seconds < case.bound_seconds / 2 or case.load > LOAD_MAX:
         return None
-    if guilty.running < HOGGED_MIN * span.now.slots or HOG_TIMES * max(known, default=0) > seconds:
+    if guilty.running < HOGGED_MIN * span.slots or HOG_TIMES * max(known, default=0) > seconds:
         return None
     return suspect("slow-step", others, evidence.slow(span, others, guilty))
 
@@ -133,12 +133,12 @@ def _flood(case: Case, victims: list[StageSpan]) -> Suspicion | None:
         if not case.waits(stage, 0.5) or held_count(stage.now) > stage.now.ready:
             continue
         above = [each for each in jobs[stage.now.job] if each.now.remaining > stage.now.remaining]
-        if sum(each.running for each in above) >= UPSTREAM_MIN * span.now.slots:
+        if sum(each.running for each in above) >= UPSTREAM_MIN * span.slots:
             later.append(stage)
             producers.update((each.name, each) for each in above)
     if not later:
         return None
-    share = sum(stage.running for stage in producers.values()) / span.now.slots
+    share = sum(stage.running for stage in producers.values()) / span.slots
     guilty = max(producers.values(), key=lambda each: each.running)
     others = [each for each in victims if each.name not in producers and each not in later]
     later += others
@@ -146,10 +146,10 @@ def _flood(case: Case, victims: list[StageSpan]) -> Suspicion | None:
 
 
 def usual_load(span: Span) -> float:
-    """Return the part of the slots that what arrives would need: all as usual, nothing failing."""
-    slots = span.now.slots
-    if not slots:
-        return 0.0
+    """Return the part of the slots that would be needed if all were as usual and nothing failed.
+
+    It is that of what has arrived since before the first of those who wait.
+    """
     usual = tuple(
         msgspec.structs.replace(
             stage.now,
@@ -160,12 +160,14 @@ def usual_load(span: Span) -> float:
         for stage in span.stages
     )
     chain = chain_of(usual)
+    early = {key_of(stage): stage for stage in span.early.stages}
     asked = 0.0
     for stage in span.stages:
         key = key_of(stage.now)
         if key in chain.entries:
-            asked += chain.costs[key] * max(0, stage.change.arrived - stage.change.failed)
-    return asked / span.seconds / slots
+            new = change(early.get(key), stage.now)
+            asked += chain.costs[key] * max(0, new.arrived - new.failed)
+    return asked / span.early_seconds / span.slots
 
 
 def _usual_seconds(stage: StageSpan) -> float | None:

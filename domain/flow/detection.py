@@ -82,7 +82,7 @@ class Detector:
         starving = max(longest, history.stuck_seconds) > bound
         if not starving and not watch.trials:
             return
-        span = history.span()
+        span = history.span(longest)
         suspicions: tuple[Suspicion, ...] = ()
         if starving and span is not None:
             suspicions = diagnose(span, sample, bound, throttled)

@@ -97,7 +97,7 @@ def slow(span: Span, victims: Sequence[StageSpan], guilty: StageSpan) -> Evidenc
         seconds = max(seconds, guilty.stuck_seconds)
     usual = guilty.usual_seconds
     then = "" if usual is None else f" ({usual:.2f} s before)"
-    share = guilty.running / max(1, span.now.slots)
+    share = guilty.running / span.slots
     why = f"a step of {guilty.name} takes {seconds:.2f} s{then}; they have {share:.0%} of the slots"
     known: Evidence = {} if usual is None else {"usual_seconds": usual}
     return _facts(
@@ -113,7 +113,7 @@ def priority(span: Span, victims: Sequence[StageSpan], lowest: int, share: float
 
 def flood(span: Span, victims: Sequence[StageSpan], guilty: StageSpan, share: float) -> Evidence:
     """Earlier stages have the workers."""
-    own = guilty.running / max(1, span.now.slots)
+    own = guilty.running / span.slots
     why = f"earlier stages have {share:.0%} of the slots, {guilty.name} alone {own:.0%}"
     return _facts(
         span, victims, why, producer=guilty.name, producer_share=own, upstream_share=share

@@ -87,15 +87,16 @@ class StageSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 class QueueSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A queue at one time.
 
-    `slots` are those that this controller counts on, and `busy` the part of them that worked, as
-    workers said last. `unknown` are endpoints of stages that no worker of the queue knows. By
-    priority, `served` counts releases since the controller started, and `worked` the seconds of
-    workers.
+    `slots` are those that this controller counts on, of `all_slots` there are (0: all of them), and
+    `busy` those of all that work, as workers said last. `unknown` are endpoints of stages that no
+    worker of the queue knows. By priority, `served` counts releases since the controller started,
+    and `worked` the seconds of workers.
     """
 
     queue: str
     workers: int = 0
     slots: int = 0
+    all_slots: int = 0
     busy: int = 0
     unknown: tuple[str, ...] = ()
     window: int = 0

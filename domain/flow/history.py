@@ -16,10 +16,13 @@ from warrener.domain.flow.rates import change, key_of
 SPACING_SECONDS: Final = 1.0  # samples that follow sooner are not kept
 STEP_SECONDS: Final = 1.0  # from look to look, by and large
 STEP_SECONDS_MAX: Final = 15.0  # a longer step is one of the clock, or of who was stopped
+EARLY_SPACING_SECONDS: Final = 10.0
+EARLY_SECONDS_MAX: Final = 600.0
 FALLING_SECONDS: Final = 8.0
 USUAL_SPACING_SECONDS: Final = 10.0
 USUAL_MEMORY_SECONDS: Final = 3_600.0  # what is usual follows what is by then
 USUAL_ATTEMPTS_MIN: Final = 20  # fewer say nothing about what is usual
+SLOWER: Final = 1.8  # times what is usual is clearly slower
 
 _Key = tuple[str, str]
 
@@ -57,15 +60,20 @@ class StageSpan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
-    """A queue over a span of time.
+    """A queue over a span of time: `before` is its first sample, and `now` its last.
 
-    `busy` is the part of its slots that worked; `idle_seconds` for how long now orders are out
-    that no worker has, though slots are free, and `deserted_seconds` for how long nobody serves it.
+    The `early` sample is from `early_seconds` ago, before the first of those who wait now. `slots`
+    are those there were on average, one at least, and `busy` the part of them that worked;
+    `idle_seconds` tells for how long now orders are out that no worker has, though slots are free,
+    and `deserted_seconds` for how long nobody serves the queue.
     """
 
     before: QueueSample
     now: QueueSample
     seconds: float
+    early: QueueSample
+    early_seconds: float
+    slots: float
     busy: float
     idle_seconds: float
     deserted_seconds: float
@@ -89,8 +97,10 @@ class _Usual(msgspec.Struct):
         if calm and count > 0:
             self.attempts += count
             passed = 1.0 - math.exp(-self.elapsed / USUAL_MEMORY_SECONDS)
-            weight = max(count / self.attempts, passed)
             mean = max(0.0, new.busy_seconds - new.failed_seconds) / count
+            known = self.attempts - count >= USUAL_ATTEMPTS_MIN
+            odd = known and mean >= SLOWER * self.mean  # that is learnt only if it lasts
+            weight = passed if odd else max(count / self.attempts, passed)
             self.mean += weight * (mean - self.mean)
         self.mark, self.elapsed = now, 0.0
 
@@ -127,6 +137,7 @@ class History:
         """Begin with nothing."""
         self.window_seconds = window_seconds
         self._points: deque[_Point] = deque()
+        self._early: deque[_Point] = deque()  # fewer, from longer ago
         self._lines: dict[_Key, _Line] = {}
         self._now: _Point | None = None
         self._at: datetime | None = None
@@ -143,22 +154,26 @@ class History:
         self._at = at
         self._time += elapsed
         self._hears_busy = self._hears_busy or sample.busy > 0
-        busy = sample.busy if self._hears_busy else min(sample.out, sample.slots)
-        self._worked += min(busy, sample.slots) * elapsed
+        there = sample.all_slots or sample.slots
+        busy = sample.busy if self._hears_busy else min(sample.out, there)
+        worked = sample.slots * min(1.0, busy / there) if there else 0.0
+        self._worked += worked * elapsed
         self._offered += sample.slots * elapsed
-        waits = self._hears_busy and sample.out > busy and busy < sample.slots
+        waits = self._hears_busy and sample.out > busy and busy < there
         self._idle_seconds = self._idle_seconds + elapsed if waits else 0.0
-        ended = self._add_stages(sample, busy, elapsed, calm=calm)
+        ended = self._add_stages(sample, worked, elapsed, calm=calm)
         deserted = not sample.slots and not ended
         self._deserted_seconds = self._deserted_seconds + elapsed if deserted else 0.0
         running = {key: line.running for key, line in self._lines.items()}
         self._now = _Point(self._time, sample, self._worked, self._offered, running)
         self._keep(self._now)
 
-    def _add_stages(self, sample: QueueSample, busy: int, elapsed: float, *, calm: bool) -> bool:
+    def _add_stages(
+        self, sample: QueueSample, worked: float, elapsed: float, *, calm: bool
+    ) -> bool:
         """Say whether any attempt has ended."""
         estimate = sum(stage.running for stage in sample.stages)
-        part = min(1.0, busy / estimate) if estimate else 0.0
+        part = min(1.0, worked / estimate) if estimate else 0.0
         lines: dict[_Key, _Line] = {}
         any_ended = False
         for stage in sample.stages:
@@ -194,11 +209,8 @@ class History:
         }
 
     def _keep(self, point: _Point) -> None:
-        points = self._points
-        if not points or point.time - points[-1].time >= SPACING_SECONDS:
-            points.append(point)
-        while len(points) > 1 and point.time - points[1].time >= self.window_seconds:
-            points.popleft()
+        _append(self._points, point, SPACING_SECONDS, self.window_seconds)
+        _append(self._early, point, EARLY_SPACING_SECONDS, EARLY_SECONDS_MAX)
 
     def is_falling(self, longest: Callable[[QueueSample], float]) -> bool:
         """Say whether a wait is shorter than it was a moment ago."""
@@ -209,16 +221,21 @@ class History:
         before = next(lately, None)
         return before is not None and longest(now.sample) < longest(before.sample)
 
-    def span(self) -> Span | None:
+    def span(self, longest_wait: float) -> Span | None:
         """Return what went on in the window, None if there is no earlier sample."""
         now, first = self._now, self._points[0] if self._points else None
         if now is None or first is None or now.time <= first.time:
             return None
         seconds, offered = now.time - first.time, now.offered - first.offered
+        long_ago = now.time - max(longest_wait, self.window_seconds)
+        early = next((p for p in reversed(self._early) if p.time <= long_ago), self._early[0])
         return Span(
+            early=early.sample,
+            early_seconds=now.time - early.time,
             before=first.sample,
             now=now.sample,
             seconds=seconds,
+            slots=max(1.0, offered / seconds),
             busy=(now.worked - first.worked) / offered if offered else 0.0,
             idle_seconds=self._idle_seconds,
             deserted_seconds=self._deserted_seconds,
@@ -237,6 +254,14 @@ class History:
                 usual_seconds=line.usual.seconds,
                 stuck_seconds=line.stuck_seconds,
             )
+
+
+def _append(points: deque[_Point], point: _Point, spacing: float, seconds: float) -> None:
+    """Add a point, unless it is too near the last, and let go of those no longer needed."""
+    if not points or point.time - points[-1].time >= spacing:
+        points.append(point)
+    while len(points) > 1 and point.time - points[1].time >= seconds:
+        points.popleft()
 
 
 def step_seconds(before: datetime | None, now: datetime) -> float:

@@ -25,7 +25,8 @@ MeasureKind = Literal[
     "hold-intake",
     "move-workers",
 ]
-MeasureEnd = Literal["ended", "no-help", "expired", "withdrawn"]
+# With the incident, since it did not help, by its time, since people want no measures, or not this.
+MeasureEnd = Literal["ended", "no-help", "expired", "withdrawn", "declined"]
 
 
 class Victim(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

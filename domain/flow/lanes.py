@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import partial
 from uuid import UUID
 
-from warrener.domain.flow.figures import FlowSample, QueueSample
+from warrener.domain.flow.figures import PAUSED, FlowSample, QueueSample
 from warrener.domain.flow.lane import Lane
 from warrener.domain.flow.orders import ORDERS, Order
 from warrener.domain.flow.ready import Queued, Ready, Standing
@@ -52,6 +52,7 @@ class Flow:
         self._revision = 0
         self._lanes: dict[str, Lane] = {}
         self._lane_of: dict[int, Lane] = {}  # orders that are out, by the numbers of their steps
+        self._held = 0  # by anything but people
 
     def use(self, settings: FlowSettings) -> None:
         """Go on by other settings; what waits is ordered anew."""
@@ -79,6 +80,7 @@ class Flow:
         lane = self._lane(queued.queue)
         lane.let_go(queued, reason)
         lane.add(queued, again=True)
+        self._held -= reason != PAUSED
 
     def let_go(self, queued: Queued, reason: str) -> None:
         """What was held back for a reason goes out at once, before all others."""
@@ -87,6 +89,7 @@ class Flow:
     def hold(self, queued: Queued, reason: str) -> None:
         """A step that was taken is held back for a reason: it waits elsewhere."""
         self._lane(queued.queue).hold(queued, reason)
+        self._held += reason != PAUSED
 
     def place(self, standing: Standing) -> tuple[object, ...]:
         """Return what orders those who wait elsewhere, the smallest first.
@@ -153,6 +156,18 @@ class Flow:
     def waiting(self) -> dict[str, int]:
         """Return how many ready steps of each queue wait here."""
         return {queue: lane.waiting for queue, lane in self._lanes.items()}
+
+    def waits(self) -> bool:
+        """Say whether a ready step waits for anything but people, or an order for any worker."""
+        if self._held > 0 or any(lane.waiting for lane in self._lanes.values()):
+            return True
+        return any(
+            lane.window.out and not self._slots(queue) for queue, lane in self._lanes.items()
+        )
+
+    def at_rest(self) -> bool:
+        """Say whether nothing is out."""
+        return not self._lane_of
 
     def backlog(self) -> Iterator[Ready]:
         """Yield all ready steps that wait here, in no order."""

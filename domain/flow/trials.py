@@ -14,10 +14,11 @@ from warrener.domain.flow.incidents import Diagnosis, Victim
 LOOKS_MIN: Final = 3
 HOLD_SECONDS: Final = 5.0  # a cause that is seen for so long is found
 WEAK_HOLD_SECONDS: Final = 15.0  # ... if it is only what remains when no other is seen
-CHANGE_SECONDS: Final = 20.0  # ... if it takes the place of another
+CHANGE_SECONDS: Final = 30.0  # ... if it takes the place of another; twice as long every time
+CHANGES_MAX: Final = 5  # so many make it longer
 CALM_SHARE: Final = 0.5  # of the bound: who waits less long does not starve any more
 CALM_SECONDS: Final = 10.0
-LIMITS: Final = ("slots-full", "rate-limit")
+LIMITS: Final = frozenset({"slots-full", "rate-limit"})
 
 Names = Collection[tuple[str, str]]  # stages, by job and step
 
@@ -45,6 +46,13 @@ class _Trial(msgspec.Struct):
     calm_looks: int = 0
     finding: Finding | None = None
 
+    @property
+    def is_over(self) -> bool:
+        """Say whether it is not suspected any more, or nobody has suffered from it for a while."""
+        if self.finding is None:
+            return self.seconds <= 0
+        return self.calm_seconds >= CALM_SECONDS and self.calm_looks >= LOOKS_MIN
+
 
 class Trials:
     """What is suspected and found of one queue."""
@@ -53,6 +61,7 @@ class Trials:
         """Begin with nothing."""
         self._queue = queue
         self._trials: dict[Diagnosis, _Trial] = {}
+        self._changes = 0  # since anything stands
 
     def __bool__(self) -> bool:
         return bool(self._trials)
@@ -77,25 +86,28 @@ class Trials:
         `falling` what was found is about to be over: only a clear cause takes its place.
         """
         seen = {each.diagnosis for each in suspicions}
+        stands = any(trial.finding for trial in self._trials.values())
+        if not stands:
+            self._changes = 0
         for diagnosis in [each for each in self._trials if each not in seen]:
-            self._pass_over(diagnosis, elapsed, waiting)
+            trial = self._trials[diagnosis]
+            if trial.finding is not None:
+                self._pass_over(trial, trial.finding, elapsed, waiting)
+            else:
+                trial.seconds -= elapsed if stands else elapsed / 2
+            follows = any(self._trials[each].finding is None for each in seen & set(self._trials))
+            if trial.is_over and not (trial.finding and follows):
+                del self._trials[diagnosis]
         for suspicion in suspicions:
             self._take(at, elapsed, suspicion, seen, falling=falling)
 
-    def _pass_over(self, diagnosis: Diagnosis, elapsed: float, waiting: Names) -> None:
-        """A cause is not suspected in this look."""
-        trial = self._trials[diagnosis]
-        if trial.finding is None:
-            trial.seconds -= elapsed / 2
-            if trial.seconds <= 0:
-                del self._trials[diagnosis]
-        elif any((victim.job, victim.step) in waiting for victim in trial.finding.victims):
+    def _pass_over(self, trial: _Trial, finding: Finding, elapsed: float, waiting: Names) -> None:
+        """A cause that was found is not suspected in this look."""
+        if any((victim.job, victim.step) in waiting for victim in finding.victims):
             trial.calm_seconds, trial.calm_looks = 0.0, 0
         else:
             trial.calm_seconds += elapsed
             trial.calm_looks += 1
-            if trial.calm_seconds >= CALM_SECONDS and trial.calm_looks >= LOOKS_MIN:
-                del self._trials[diagnosis]
 
     def _take(
         self,
@@ -116,17 +128,25 @@ class Trials:
         trial.looks += 1
         passes = bool(old) and suspicion.weak and falling
         trial.seconds = max(0.0, trial.seconds - elapsed) if passes else trial.seconds + elapsed
-        hold = WEAK_HOLD_SECONDS if suspicion.weak else HOLD_SECONDS
-        if trial.seconds >= (CHANGE_SECONDS if old else hold) and trial.looks >= LOOKS_MIN:
+        if trial.seconds >= self._hold_seconds(suspicion, old) and trial.looks >= LOOKS_MIN:
             trial.finding = self._finding(at, suspicion)
+            self._changes += bool(old)
             for each in old:
                 del self._trials[each]
 
-    def _rivals(self, suspicion: Suspicion) -> list[Diagnosis]:
-        """Return the other diagnoses that were found for the same victims.
+    def _hold_seconds(self, suspicion: Suspicion, old: Sequence[Diagnosis]) -> float:
+        """Return for how long a cause must be seen: longer if another one stands, and every time.
 
-        What remains when no cause is seen is what comes after any cause but a limit: others may
-        wait by then.
+        So nothing changes to and fro. Where one is over the next one follows without a gap.
+        """
+        if any(not self._trials[each].is_over for each in old):
+            return CHANGE_SECONDS * float(2 ** min(self._changes, CHANGES_MAX))
+        return WEAK_HOLD_SECONDS if suspicion.weak else HOLD_SECONDS
+
+    def _rivals(self, suspicion: Suspicion) -> list[Diagnosis]:
+        """Return the other diagnoses that cannot stand beside one, if only one is true.
+
+        Limits hold back who comes under them. What else there is concerns the whole queue.
         """
         names = {(victim.job, victim.step) for victim in suspicion.victims}
         return [
@@ -134,7 +154,7 @@ class Trials:
             for diagnosis, trial in self._trials.items()
             if trial.finding is not None
             and (
-                (suspicion.weak and diagnosis not in LIMITS)
+                not {diagnosis, suspicion.diagnosis} & LIMITS
                 or any((victim.job, victim.step) in names for victim in trial.finding.victims)
             )
         ]

@@ -7,8 +7,7 @@ left out are events, the store, and the time that a controller itself takes.
 from __future__ import annotations
 
 import heapq
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import count
@@ -19,13 +18,14 @@ from warrener.domain.control_events import LimitChanged
 from warrener.domain.flow.lanes import Flow
 from warrener.domain.flow.orders import ORDERS
 from warrener.domain.flow.orders import Order as ReleaseOrder
-from warrener.domain.flow.ready import Queued, Ready
+from warrener.domain.flow.ready import Queued, Ready, Standing
 from warrener.domain.flow.settings import DEFAULT_SETTINGS, FlowSettings
 from warrener.domain.flow.window import WINDOW_MAX
-from warrener.domain.limit_state import Waiter
+from warrener.domain.limit_state import Claim, Waiter
 from warrener.domain.limits import Limits
 from warrener.domain.simulation.agenda import NEVER, Agenda, as_seconds
 from warrener.domain.simulation.crews import Crew, Crews, Order
+from warrener.domain.simulation.intake import Intake, Intaken
 from warrener.domain.simulation.progress import Progress
 from warrener.domain.simulation.record import Record
 from warrener.domain.simulation.trace import TraceJob
@@ -37,6 +37,10 @@ UNBOUNDED: Final = 10**9
 Hook = Callable[["Simulation"], None]
 
 
+def _no_limits(_: str) -> Sequence[Claim]:
+    return ()
+
+
 class Simulation:
     """A load, a fleet and settings; `run` plays it to its end, or up to `until`.
 
@@ -44,6 +48,8 @@ class Simulation:
     half a `round_trip` after its end; a worker begins with the next one after a `hand_over`.
     `on_tick` is called in every second in which steps wait for their release or for a worker.
     `eager` releases all that is ready at once: what has to wait does so in the broker's queues.
+
+    `caps` gives limits that steps come under beside their own, `intake` those of jobs by name.
 
     `on_tick` and what `call` plans may do anything: read `flow`, `limits`, `record` and `open`,
     change `flow.measures` and the settings (`flow.use`), and let workers come, go, vanish and
@@ -61,6 +67,8 @@ class Simulation:
         on_tick: Hook | None = None,
         limit_changes: Callable[[str], LimitChanged | None] = lambda _: None,
         orders: Mapping[str, ReleaseOrder] = ORDERS,
+        caps: Callable[[Standing], Sequence[Claim]] | None = None,
+        intake: Intaken = _no_limits,
         eager: bool = False,
         until: float = NEVER,
     ) -> None:
@@ -72,14 +80,16 @@ class Simulation:
         self.crews = Crews(self._agenda, round_trip / 2, hand_over, self._lose)
         window_max = UNBOUNDED if eager else WINDOW_MAX
         self.flow = Flow(self._slots, settings, window_max, orders=orders)
-        self._progress = Progress(self._agenda, self.flow, self.record, ids)
+        self._progress = Progress(self._agenda, self.flow, self.record, ids, self._job_ended)
         self.open = self._progress.open
-        self.held: deque[TraceJob] = deque()  # submissions, while intake is held
+        self.intake = Intake(self._agenda, self.flow, self.limits, self._progress, intake)
+        self._caps = caps
         self._eager = eager
         self._jobs: Iterator[TraceJob] = iter(jobs)
         self._ids = ids
         self._on_tick = on_tick
         self._until = until
+        self._may_take_more = False
         self._limited = False  # whether any limit was met yet
         self._limits_due = NEVER
         self._ticking = False
@@ -113,7 +123,7 @@ class Simulation:
         agenda, crews, progress = self._agenda, self.crews, self._progress
         heap, reports = agenda.heap, crews.reports
         coming = next(self._jobs, None)
-        while coming is not None or progress.open or self.held:
+        while coming is not None or progress.open or self.intake.waiting:
             next_job = NEVER if coming is None else coming.at
             next_report = reports[0][0] if reports else NEVER
             due = min(next_job, next_report, heap[0][0] if heap else NEVER)
@@ -126,7 +136,8 @@ class Simulation:
             elif due == next_job:
                 assert coming is not None
                 agenda.set(due)
-                self._submit(coming)
+                self.intake.submit(coming)
+                self._tick_later()
                 coming = next(self._jobs, None)
             else:
                 what = heapq.heappop(heap)[2]
@@ -135,6 +146,9 @@ class Simulation:
                     continue
                 agenda.set(due)
                 what()
+            if self._may_take_more:
+                self._may_take_more = False
+                self.intake.look()
             self._release_all()
         self._finish()
         return self.record
@@ -150,12 +164,9 @@ class Simulation:
         self.record.shares.close_interval(self._weights())
         self.record.finish(self.now, self.crews.slot_seconds, self._progress.open_max)
 
-    def _submit(self, trace: TraceJob) -> None:
-        self._tick_later()
-        if self.flow.measures.intake_held or self.held:
-            self.held.append(trace)
-        else:
-            self._progress.accept(trace)
+    def _job_ended(self, job: UUID) -> None:
+        self.intake.ended(job)
+        self._may_take_more = True
 
     def _plan(self, crew: Crew) -> None:
         slots = crew.workers * crew.slots
@@ -206,6 +217,8 @@ class Simulation:
         claims = step.claims
         if ready.index is not None and step.item_claims:
             claims = step.item_claims[ready.index]
+        if self._caps is not None:
+            claims = (*claims, *self._caps(queued.standing))
         step_id = UUID(int=next(self._ids))
         if claims:
             self._limited = True
@@ -246,11 +259,10 @@ class Simulation:
 
     def _tick(self) -> None:
         self._ticking = False
-        if not self.open and not self.held:
+        if not self.open and not self.intake.waiting:
             return
         self._tick_later()
-        while self.held and not self.flow.measures.intake_held:
-            self._progress.accept(self.held.popleft())
+        self._may_take_more = True
         if not self._somebody_waits():
             return
         if self.record.wants_sample(self.now):
@@ -259,7 +271,7 @@ class Simulation:
             self._on_tick(self)
 
     def _somebody_waits(self) -> bool:
-        if self.limits.waiting() or self.crews.lying():
+        if self.limits.waiting() or self.crews.lying() or self.intake.waiting:
             return True
         return any(self.flow.waiting().values())
 

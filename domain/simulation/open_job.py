@@ -87,6 +87,13 @@ class OpenJob:
             self.attempts = {}
         self.attempts[place, index] = self.attempt(place, index) + 1
 
+    def seconds(self, place: int, index: int | None) -> float:
+        """Return how long the attempt is that is next."""
+        seconds = self.trace.seconds
+        if seconds is not None and index is None and self.attempts is None:
+            return seconds[place]
+        return self.run(place, index).seconds
+
     def run(self, place: int, index: int | None) -> Attempt:
         """Return the attempt that is next of a step, or of an item."""
         trace = self.trace

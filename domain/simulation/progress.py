@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from uuid import UUID
 
@@ -18,16 +18,24 @@ from warrener.domain.simulation.trace import TraceJob
 class Progress:
     """Leads jobs from their submission to their end."""
 
-    def __init__(self, agenda: Agenda, flow: Flow, record: Record, ids: Iterator[int]) -> None:
-        """Begin with no job."""
+    def __init__(
+        self,
+        agenda: Agenda,
+        flow: Flow,
+        record: Record,
+        ids: Iterator[int],
+        ended: Callable[[UUID], None],
+    ) -> None:
+        """Begin with no job; `ended` is called with each that has ended."""
         self.open: dict[UUID, OpenJob] = {}  # the oldest first
         self.open_max = 0
         self._agenda = agenda
         self._flow = flow
         self._record = record
         self._ids = ids
+        self._ended = ended
 
-    def accept(self, trace: TraceJob) -> None:
+    def accept(self, trace: TraceJob) -> OpenJob:
         """A job is submitted."""
         key = self._record.keys.of(trace.fair)
         self._record.shares.know(key)
@@ -40,6 +48,7 @@ class Progress:
         for place, missing in enumerate(trace.shape.missing):
             if not missing:
                 self._due(job, place)
+        return job
 
     def answered(self, order: Order) -> None:
         """The attempt of an order has ended: go on with the job, or try again."""
@@ -78,7 +87,7 @@ class Progress:
             self._end_step(job, place)
 
     def _ready(self, job: OpenJob, place: int, queued: Queued) -> None:
-        self._record.shares.ready[job.key] += job.run(place, queued.ready.index).seconds
+        self._record.shares.ready[job.key] += job.seconds(place, queued.ready.index)
         self._flow.add(queued)
 
     def _open_window(self, job: OpenJob, place: int) -> None:
@@ -90,7 +99,7 @@ class Progress:
             end = min(end, items.ended + step.window)
         fresh = range(items.begun, end)
         if fresh:
-            seconds = sum(job.run(place, index).seconds for index in fresh)
+            seconds = sum(job.seconds(place, index) for index in fresh)
             self._record.shares.ready[job.key] += seconds
             path, now = job.trace.shape.paths[place], self._agenda.at
             self._flow.add_items(job.id, path, items.standing, now, items=fresh)
@@ -123,6 +132,7 @@ class Progress:
 
     def _end_job(self, job: OpenJob) -> None:
         del self.open[job.id]
+        self._ended(job.id)
         self._record.ended(job.trace, job.key, job.began_at, self._agenda.now)
 
     def _has_another(self, job: OpenJob, place: int, index: int | None) -> bool:

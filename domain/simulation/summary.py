@@ -48,6 +48,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     all: Group
     names: dict[str, Group]
     keys: dict[str, Group]
+    incidents: dict[str, int] = {}  # of starvation, by diagnosis, if it was looked for
+    measures: dict[str, int] = {}  # that were taken against it, by kind
 
 
 def summarise(policy: str, record: Record, unfinished: int = 0) -> Summary:

@@ -58,6 +58,7 @@ def measure(steps: int, workers: int, policy: str, seed: int) -> dict[str, Any]:
         "steps_per_second": round(record.attempts / took),
         "times_faster_than_life": round(record.seconds / took, 1),
         "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "open_jobs_max": record.open_max,
         "completion_p50": round(distribution(record.completion).p50, 2),
         "utilisation": round(record.utilisation, 4),
         "fairness": round(record.shares.index(), 4),

@@ -21,6 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 from support.healthy import healthy_hour
 from support.overloads import MAKERS, overload
 
+PROGRESS_HOURS = 50  # after so many it says how far it is
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -70,13 +72,14 @@ def hours(first: int, count: int) -> None:
                 alarms += 1
                 tell(hour=seed, found=[name for _, name in hour.found])
         seed += 1
-    tell(
-        healthy_hours=healthy,
-        false_alarms=alarms,
-        hours_beyond_the_bound=seed - first - healthy,
-        looks=looks,
-        seconds=round(time.perf_counter() - begin, 1),
-    )
+        if healthy == count or seed % PROGRESS_HOURS == 0:
+            tell(
+                healthy_hours=healthy,
+                false_alarms=alarms,
+                hours_beyond_the_bound=seed - first - healthy,
+                looks=looks,
+                seconds=round(time.perf_counter() - begin, 1),
+            )
 
 
 def tell(**facts: Any) -> None:

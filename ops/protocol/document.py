@@ -21,6 +21,7 @@ _EXCHANGES = {exchange.name: exchange for exchange in topology.EXCHANGES}
 _MESSAGE_IDS = {"RunStep": "run", "StepReport": "report", "CancelStep": "cancel"}
 _STEERING = tuple(kind.__name__ for kind in get_args(SteeringMessage))
 _COMMANDS = ("SubmitJob", *_STEERING, "WaitJob")
+_NOTICES = ("EventNotice", "StarvationNotice")
 _SIGNS = ("hello", "beat", "bye")
 
 
@@ -55,7 +56,7 @@ CHANNELS = {
     "calls": Channel("worker.call", topology.CONTROL, ("CallWorkers",)),
     "advice": Channel("worker.advise", topology.CONTROL, ("AdviseWorker",)),
     "replies": Channel(topology.reply_queue("{client}"), "", ("CommandReply", "JobOutcome")),
-    "events": Channel("{event}", topology.EVENTS, ("EventNotice",), tuple(KEYS.values())),
+    "events": Channel("{event}", topology.EVENTS, _NOTICES, tuple(KEYS.values())),
     "quarantine": Channel(topology.QUARANTINE, "", ("Quarantined",)),
     "poison": Channel(topology.POISON, "", ("RunStep",)),
 }
@@ -71,7 +72,7 @@ OPERATIONS = {
     "hearAdvice": Operation("worker", "advice", ("AdviseWorker",)),
     "sendCommand": Operation("client", "inbox", _COMMANDS, sends=True),
     "hearReply": Operation("client", "replies", CHANNELS["replies"].messages),
-    "hearEvent": Operation("subscriber", "events", ("EventNotice",)),
+    "hearEvent": Operation("subscriber", "events", _NOTICES),
     "inspect": Operation("operator", "quarantine", ("Quarantined",)),
 }
 

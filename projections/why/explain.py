@@ -106,7 +106,7 @@ def look(tales: Tales, place: Place) -> Look:
         return out.waiting(tales, tale, place.path, begun)
     if state in _OF_BEGUN and begun is not None:
         return _OF_BEGUN[state](tales, tale, begun)
-    if state == "pending" and tale.job.state == "submitted":
+    if state == "pending" and tale.job.state == "submitted" and tale.job.parent is None:
         return replace(intake.look(tales, tale), state=state, says="waits for the start of its job")
     if state == "pending":
         return pending.look(tales, tale, place.path)

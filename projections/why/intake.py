@@ -160,8 +160,7 @@ class _Open:
         names = listed([str(job) for job in jobs[:BLOCKERS_MAX]], len(jobs[BLOCKERS_MAX:]))
         more = f"warrener limits {held.name} --set slots=N"
         return {
-            "says": f"{named} lets {slots} jobs be open at once, and"
-            f" {len(jobs)} are{names and f': {names}'}",
+            "says": f"{named} has {len(jobs)} of {slots} slots taken{names and f': {names}'}",
             "release": f"the end of one of these jobs, or: {more}" if jobs else more,
             "blockers": tuple(self._blocker(job) for job in jobs[:BLOCKERS_MAX]),
             "rank": Rank.HELD if jobs else Rank.PEOPLE,

@@ -222,8 +222,8 @@ def _request(tales: Tales, begun: StepTale) -> tuple[UserActionRequested, Blocke
     blocker = Blocker(
         kind="user-action",
         id=request,
-        job=asked.job,
-        path=asked.path,
+        job=asked.job or begun.step.job,
+        path=asked.path if asked.job else begun.step.path,
         state="open",
         since=asked.at,
         sentence=f"{asked.action} (cause {cut(asked.subject)})",

@@ -13,8 +13,11 @@ from warrener.services.cli.output import duration, plain, table
 from warrener.services.cli.session import Session
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rich.table import Table
 
+    from warrener.domain.flow.settings import Mode
     from warrener.domain.simulation.record import Record
     from warrener.domain.simulation.summary import Group, Summary
     from warrener.services.cli.output import Output
@@ -90,6 +93,14 @@ def simulate(
             "--until", metavar="TIME", help="Jobs submitted up to then.", show_default=False
         ),
     ] = None,
+    mode: Annotated[
+        str,
+        typer.Option(
+            "--mode",
+            metavar="off|observe|act",
+            help="Whether starvation is looked for, and acted upon.",
+        ),
+    ] = "off",
     seed: Annotated[
         int, typer.Option("--seed", help="For times of attempts that had not ended.")
     ] = 0,
@@ -114,13 +125,21 @@ def simulate(
         raise UsageError("--history and --store exclude each other: name one of them")
     session = Session(as_json=as_json, store=store)
     output = session.output
-    policies = list(dict.fromkeys(policy or what_if.POLICIES))
-    what_if.check_policies(policies)
+    policies = what_if.checked_policies(policy or [])
     if plot is not None:
         from warrener.services.simulate.plot import check_plot
 
         check_plot(plot)
-    asked = _question(since, until, workers or (), slots, speed_up, seed)
+    when, mode_asked = _times_asked(since, until), _mode(mode)
+    asked = what_if.Question(
+        since=when[0],
+        until=when[1],
+        workers=tuple(workers or ()),
+        slots=slots,
+        speed_up=speed_up,
+        seed=seed,
+        mode=mode_asked,
+    )
     load = _load(session, history or [], asked)
     summaries: list[Summary] = []
     records: dict[str, Record] = {}
@@ -137,27 +156,22 @@ def simulate(
     _tell(output, load, summaries)
 
 
-def _question(  # noqa: PLR0917
-    since: str | None,
-    until: str | None,
-    workers: list[str] | tuple[()],
-    slots: int,
-    speed_up: float,
-    seed: int,
-) -> Question:
+def _times_asked(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
     from warrener.services import wiring
     from warrener.services.cli import values
-    from warrener.services.simulate.what_if import Question
 
     now = wiring.open_clock().now()
-    return Question(
-        since=None if since is None else values.since(since, now),
-        until=None if until is None else values.since(until, now),
-        workers=tuple(workers),
-        slots=slots,
-        speed_up=speed_up,
-        seed=seed,
+    return (
+        None if since is None else values.since(since, now),
+        None if until is None else values.since(until, now),
     )
+
+
+def _mode(text: str) -> Mode:
+    known: dict[str, Mode] = {"off": "off", "observe": "observe", "act": "act"}
+    if text not in known:
+        raise UsageError(f"--mode {text}: simulations know off, observe and act")
+    return known[text]
 
 
 def _load(session: Session, files: list[Path], question: Question) -> Load:
@@ -194,8 +208,18 @@ def _tell(output: Output, load: Load, summaries: list[Summary]) -> None:
         _figures(summaries),
         _groups("job name", summaries, "names"),
     )
+    for each in summaries:
+        if each.incidents:
+            output.show(
+                f"{each.policy}: starvation {_counts(each.incidents)};"
+                f" measures {_counts(each.measures) or 'none'}"
+            )
     if any(len(summary.keys) > 1 for summary in summaries):
         output.show(_groups("fairness key", summaries, "keys"))
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} x {count}" for name, count in sorted(counts.items()))
 
 
 def _policies(load: Load, summaries: list[Summary]) -> Table:

@@ -167,11 +167,13 @@ def _parts(line: LimitLine) -> list[Any]:
 
 
 def _keys(line: LimitLine) -> Any:
+    from warrener.domain.caps import NO_KEY
+
     rows = table("key", ">held", ">waiting", "for")
     for each in line.keys:
         held = "" if each.holders is None else str(each.holders)
         rows.add_row(
-            plain("." if each.key in ("", "null") else each.key),
+            plain("." if each.key == NO_KEY else each.key),
             held,
             str(each.waiting),
             each.lacking or "",

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from warrener.domain.definition.names import is_reserved
 from warrener.domain.errors import UsageError
 from warrener.domain.ids import item_path, split_path
 from warrener.domain.limit_state import Claim
@@ -86,7 +87,8 @@ class Builder:
     def claims(self, planned: PlannedName, helds: Sequence[Held]) -> tuple[Claim, ...]:
         """Return the limits that a step comes under."""
         limits = {limit.name: limit for limit in planned.limits}
-        self.left_out += sum(held.name not in limits for held in helds)
+        unknown = (held for held in helds if held.name not in limits)
+        self.left_out += sum(not is_reserved(held.name) for held in unknown)
         return tuple(Claim(limits[held.name], held) for held in helds if held.name in limits)
 
     def _attempts(self, run: JobRun, name: str, step: StepRun) -> Iterator[Attempt]:

@@ -12,7 +12,7 @@ from warrener.domain.text import clean, one_line
 
 KINDS: Final = (".svg", ".png")
 STAGES_MAX: Final = 10  # in one picture: those that waited most
-POINTS_MAX: Final = 1_000  # of a curve
+POINTS_MAX: Final = 400  # of a curve
 TEXT_CHARACTERS_MAX: Final = 60
 WIDTH_INCHES: Final = 4.5
 HEIGHT_INCHES: Final = 3.2
@@ -22,6 +22,8 @@ def check_plot(path: Path) -> None:
     """Raise `UsageError` if a picture cannot be drawn into this file."""
     if path.suffix.lower() not in KINDS:
         raise UsageError(f"{path.name} has no name of a picture: it must end in .svg or .png")
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise UsageError(f"{path} cannot be written: it is a folder, or there is none to put it in")
     _figures()
 
 
@@ -43,7 +45,10 @@ def draw(path: Path, records: Mapping[str, Record], title: str = "") -> None:
     if title:
         figure.suptitle(_text(title))
     figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
+    try:
+        figure.savefig(path, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _figures() -> Any:
@@ -81,8 +86,10 @@ def _queues(axes: Any, policy: str, record: Record) -> None:
     most = set(stages[:STAGES_MAX])
     shown = [stage for stage in record.stages if stage in most]  # the first seen first
     if shown:
-        waiting = [list(record.stages[stage].waiting) for stage in shown]
-        axes.stackplot(record.times, waiting, labels=[_text(str(stage)) for stage in shown])
+        picked = _places(len(record.times))
+        times = [record.times[place] for place in picked]
+        waiting = [[record.stages[stage].waiting[place] for place in picked] for stage in shown]
+        axes.stackplot(times, waiting, labels=[_text(str(stage)) for stage in shown])
         axes.legend(fontsize="x-small", loc="upper right")
     axes.set_title(f"{_text(policy)}: steps that wait")
     axes.set_xlabel("seconds")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from warrener.domain.errors import UsageError
@@ -12,7 +12,10 @@ from warrener.domain.events import Parent
 from warrener.domain.step_events import Held
 from warrener.services.simulate.facts import Fact, Told
 
-RECORDS_MAX: Final = 3_000_000  # attempts, steps and jobs that are kept at once
+RECORDS_MAX: Final = 1_500_000  # attempts, steps and jobs that are kept at once: about 1 GB
+KEPT_MAX: Final = 100_000
+
+T = TypeVar("T")
 
 
 class Try:
@@ -73,8 +76,8 @@ class JobRun:
         self.children: dict[str, list[JobRun]] = {}
         self.windows: dict[str, int] = {}
         self.settled: dict[str, None] = {}
-        self.followed: dict[str, set[str]] = {}
-        self.before: dict[str, set[str]] = {}
+        self.followed: dict[str, frozenset[str]] = {}
+        self.before: dict[str, frozenset[str]] = {}
         self.ended_at: datetime | None = None
 
     def step(self, path: str) -> StepRun:
@@ -95,6 +98,7 @@ class Runs:
         self.fleet: list[tuple[datetime, dict[str, int]]] = []
         self.strays = 0  # events of jobs whose submission is not there
         self._versions: dict[UUID, int] = {}
+        self._kept: dict[Any, Any] = {}  # what is the same in many jobs is kept once
         self._records = 0
 
     def take(self, events: Iterable[Told]) -> None:
@@ -118,16 +122,24 @@ class Runs:
         return sorted(found, key=lambda job: (job.submitted_at, job.id))
 
     def _is_new(self, event: Told) -> bool:
+        if not self._infer:
+            return True  # a store has nothing twice
         if event.version <= self._versions.get(event.id, 0):
             return False
         self._versions[event.id] = event.version
         return True
 
-    def _count(self) -> None:
-        self._records += 1
+    def _shared(self, value: T) -> T:
+        if len(self._kept) >= KEPT_MAX:
+            self._kept.clear()
+        found: T = self._kept.setdefault(value, value)
+        return found
+
+    def _count(self, more: int = 1) -> None:
+        self._records += more
         if self._records > RECORDS_MAX:
             raise UsageError(
-                f"there are more than {RECORDS_MAX:,} steps and attempts:"
+                f"there are more than {RECORDS_MAX:,} jobs, steps and attempts:"
                 " simulate a part of them, with --since and --until"
             )
 
@@ -141,35 +153,38 @@ class Runs:
         if job is None:
             self.strays += 1
         elif event.type == "JobAdvanced":
+            known = len(job.steps)
             self._advance(job, event.at, fact)
+            self._count(len(job.steps) - known)
         elif fact.job is None:
             job.ended_at = event.at
         else:
             if fact.path not in job.steps:
                 self._count()
-            self._step(job.step(fact.path), event)
+            self._step(job.step(self._shared(fact.path)), event)
 
     def _advance(self, job: JobRun, at: datetime, fact: Fact) -> None:
         if self._infer:
-            job.settled.update(dict.fromkeys(fact.settled))
+            job.settled.update((self._shared(name), None) for name in fact.settled)
         for name, shape in fact.fan_outs.items():
             if shape.window is not None and shape.window > 0:
                 job.windows[name] = shape.window
         for name in fact.settled:
-            job.step(name).ended_at = at
+            job.step(self._shared(name)).ended_at = at
         for name in fact.readied:
             job.step(name).ready_at = at
             if not self._infer:
                 continue
-            job.followed[name] = set(fact.settled) - {name}
-            job.before[name] = set(job.settled) - {name}
+            job.followed[name] = self._shared(frozenset(fact.settled) - {name})
+            job.before[name] = self._shared(frozenset(job.settled) - {name})
 
     def _step(self, step: StepRun, event: Told) -> None:
         fact, last = event.fact, step.tries[-1] if step.tries else None
         if event.type == "StepReleased":
             self._count()
             step.tries.append(Try(event.at))
-            step.queue, step.limits = fact.queue or step.queue, fact.limits
+            step.queue = self._shared(fact.queue or step.queue)
+            step.limits = self._shared(fact.limits)
         elif event.type == "StepOpened":
             step.begun_at = event.at
             step.count = fact.count

@@ -13,13 +13,15 @@ from msgspec.structs import replace
 from warrener.domain.control_events import FlowChanged, LimitChanged
 from warrener.domain.errors import UsageError
 from warrener.domain.events import DefinitionStored, Event
-from warrener.domain.flow.orders import ORDERS
-from warrener.domain.flow.settings import DEFAULT_SETTINGS, FlowSettings
+from warrener.domain.flow.settings import DEFAULT_SETTINGS, FlowSettings, Mode
+from warrener.domain.limit_state import Claim
 from warrener.domain.simulation.crews import Crew
 from warrener.domain.simulation.engine import Simulation
 from warrener.domain.simulation.record import Record
 from warrener.domain.simulation.summary import Group, Summary, distribution, summarise
 from warrener.domain.simulation.trace import TraceJob
+from warrener.services.caps import Caps
+from warrener.services.policies import check_known, orders
 from warrener.services.shapes import format_time
 from warrener.services.simulate.build import Builder
 from warrener.services.simulate.facts import Told
@@ -27,9 +29,9 @@ from warrener.services.simulate.fleets import asked_crews, hand_over, recorded_c
 from warrener.services.simulate.graphs import Graphs
 from warrener.services.simulate.runs import JobRun, Runs
 from warrener.services.simulate.stages import Stages
+from warrener.services.simulate.watch import Watch
 
 PLAIN: Final = "plain"  # fifo, and all that is ready is released at once
-POLICIES: Final = (*ORDERS, PLAIN)
 REPORT_JOBS: Final = 200
 
 Report = Callable[[int, int], None]
@@ -44,6 +46,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     slots: int = 1
     speed_up: float = 1.0
     seed: int = 0
+    mode: Mode = "off"
 
 
 class Rules:
@@ -78,7 +81,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     recorded: Group
     notes: tuple[str, ...]
     limits: dict[str, LimitChanged]
-    settings: FlowSettings
+    settings: FlowSettings  # of their mode, what was asked for
 
 
 def gather(events: Iterable[Told], rules: Rules, question: Question, *, infer: bool) -> Load:
@@ -112,13 +115,14 @@ def gather(events: Iterable[Told], rules: Rules, question: Question, *, infer: b
         recorded=_recorded(roots),
         notes=tuple(_notes(runs, builder, stages, infer=infer, asked=bool(question.workers))),
         limits=rules.limits,
-        settings=rules.settings,
+        settings=replace(rules.settings, mode=question.mode),
     )
 
 
 def simulate(load: Load, policy: str, report: Report) -> tuple[Summary, Record]:
     """Play a load under a policy."""
     settings = replace(load.settings, policy="fifo" if policy == PLAIN else policy)
+    caps, watch = Caps(load.limits.get), Watch()
     done = 0
 
     def jobs() -> Iterable[TraceJob]:
@@ -135,17 +139,30 @@ def simulate(load: Load, policy: str, report: Report) -> tuple[Summary, Record]:
         round_trip=load.round_trip,
         hand_over=load.hand_over,
         limit_changes=load.limits.get,
+        orders=orders(),
+        caps=caps.of_step if load.limits else None,
+        intake=_no_claims if settings.intake == "accept" else caps.of_job,
         eager=policy == PLAIN,
+        on_tick=None if settings.mode == "off" or policy == PLAIN else watch.look,
     )
     record = simulation.run()
-    return summarise(policy, record, len(simulation.open)), record
+    summary = summarise(policy, record, len(simulation.open) + simulation.intake.waiting)
+    found = replace(summary, incidents=dict(watch.incidents), measures=dict(watch.measures))
+    return found, record
 
 
-def check_policies(policies: Iterable[str]) -> None:
-    """Raise `UsageError` if a policy is unknown."""
-    for policy in policies:
-        if policy not in POLICIES:
-            raise UsageError(f"there is no policy {policy}: use one of {', '.join(POLICIES)}")
+def checked_policies(asked: Sequence[str]) -> list[str]:
+    """Return the policies that were asked for, else all; raises `UsageError` if one is unknown."""
+    known = orders()
+    fifo = known["fifo"]
+    known = {**known, PLAIN: replace(fifo, name=PLAIN, summary=f"{fifo.summary}, all at once")}
+    for policy in asked:
+        check_known(policy, known)
+    return list(dict.fromkeys(asked or known))
+
+
+def _no_claims(_: str) -> Sequence[Claim]:
+    return ()
 
 
 def _is_asked_for(run: JobRun, question: Question) -> bool:

@@ -7,13 +7,15 @@ from typing import Final, get_args
 
 import pytest
 from support.healthy import healthy_hour
-from support.overloads import MAKERS, Maker, Overload, overload
+from support.loads import JobKind, StageKind, stream
+from support.overloads import CALM, MAKERS, Maker, Overload, claim, overload
 from support.scale import scaled
 
+from warrener.domain.definition.model import Limit
 from warrener.domain.flow.incidents import Diagnosis
 
 SEEDS: Final = 2
-HOURS: Final = 40
+HOURS: Final = 32
 CHUNK: Final = 8
 HEALTHY_MIN: Final = 6  # of a chunk: in other hours somebody does wait beyond the bound
 
@@ -33,6 +35,28 @@ def test_the_cause_of_an_overload_is_named(make: Callable[[Maker], Overload]) ->
 def test_there_are_overloads_of_every_cause() -> None:
     assert len(MAKERS) * SEEDS >= 25
     assert {overload(make, 0).cause for make in MAKERS} == set(get_args(Diagnosis))
+
+
+def test_a_limit_and_too_few_workers_are_told_apart_where_both_hold_steps_back() -> None:
+    make = Maker("both")
+    make.policy, make.slots = "finish-first", 10
+    make.end += make.bound
+    kind = JobKind("limited", [StageKind("s0", 1.0)])
+    kind.stages[0].claims = (claim(Limit(name="api", slots=1)),)
+    others = [JobKind("job", [StageKind("s0", 1.0), StageKind("s1", 2.0)])]
+    limited = stream(make.random, kind, 2.0, CALM, make.end)
+    more = stream(make.random, others[0], make.rate(others[0], 1.5), CALM, make.end)
+
+    made = make.overload("slots-full", [*make.calm(others), limited, more])
+    made.watched.run()
+
+    found = {
+        diagnosis: {(victim.job, victim.step) for victim in finding.victims}
+        for (_, diagnosis), (_, finding) in made.watched.found.items()
+    }
+    assert set(found) == {"slots-full", "too-few-workers"}
+    assert found["slots-full"] == {("limited", "s0")}
+    assert ("job", "s0") in found["too-few-workers"]
 
 
 @pytest.mark.parametrize("chunk", range(scaled(HOURS) // CHUNK))

@@ -13,10 +13,11 @@ from support.world import INBOX, World
 
 from warrener.adapters.faults import Faults
 from warrener.domain import ids
-from warrener.domain.definition.model import JobDefinition
+from warrener.domain.definition.model import JobDefinition, Rate
 from warrener.domain.messages import (
     AnswerUserAction,
     CancelJob,
+    ChangeFlow,
     ChangeLimit,
     PauseJob,
     RerunJob,
@@ -84,8 +85,9 @@ ROOT: dict[str, Any] = {
         "tidy": {"call": "work", "always": True},
     },
 }
+CAPS = ("@root", "@job:root", "@step:root/items", "@queue:default", "@jobs", "@jobs:root")
 KINDS = {
-    "pending": {"dependency", "window", "children", "paused", "reactor"},
+    "pending": {"dependency", "window", "children", "paused", "reactor", "limit", "rate"},
     "ready": {"limit", "rate", "window", "worker", "paused", "reactor"},
     "released": {"worker", "reactor"},
     "running": {"worker", "reactor"},
@@ -117,13 +119,20 @@ def steer(world: World, random: Random) -> None:
         ),
         RetryJob(job=some),
         ChangeLimit(name="few", slots=random.choice([0, 1, None])),
+        ChangeLimit(name=random.choice(CAPS), slots=random.choice([0, 1, 2, None])),
+        ChangeLimit(name=random.choice(CAPS), rate=random.choice([Rate(1, 5), None])),
         RerunJob(job=root, step=random.choice(["first", "items", "below"]), key=key),
         *[AnswerUserAction(request=each, data=msgspec.Raw(b"true")) for each in requests],
     ]
     if random.random() < 0.05:
         asked = [CancelJob(job=root, by="bob", reason="enough")]
-    body = msgspec.json.encode(random.choice(asked))
-    world.client.publish([Outgoing(INBOX, body, f"command/{key}")])
+    tell(world, random.choice(asked))
+
+
+def tell(world: World, command: Any) -> None:
+    """Give a command."""
+    body = msgspec.json.encode(command)
+    world.client.publish([Outgoing(INBOX, body, f"command/{ids.content_hash(body)}")])
 
 
 def run(seed: int, on_turn: Any) -> World:
@@ -131,7 +140,12 @@ def run(seed: int, on_turn: Any) -> World:
     faults = Faults(duplicate=0.1, crash=random.choice([0.0, 0.02]), delay=0.1)
     world = World(seed, answer, faults)
     root, leaf = (msgspec.convert(each, JobDefinition) for each in (ROOT, LEAF))
-    world.submit(Source(root, {"leaf": leaf}), {}, key=f"why-{seed}")
+    source = Source(root, {"leaf": leaf})
+    world.submit(source, {}, key=f"why-{seed}")
+    if seed % 2:
+        tell(world, ChangeFlow(intake="queue"))
+        tell(world, ChangeLimit(name="@jobs", slots=1))
+        world.submit(source, {}, key=f"why-{seed}-too")
     for _ in range(TURNS):
         steer(world, random)
         busy = world.turn()

@@ -39,13 +39,23 @@ class Driver:
         self,
         store: EventStore | None = None,
         settings: FlowSettings = DEFAULT_SETTINGS,
+        *,
         slots: Callable[[str], int] = lambda _: PLENTY,
+        watches: bool = False,
+        samples: bool = True,
     ) -> None:
         self.store = store or MemoryEventStore()
         self.now = START
         tokens = count()
         chance = Chance(token=lambda: f"{next(tokens):032x}", jitter=lambda: 0.5)
-        self.controller = Controller(self.store, lambda: Flow(slots, settings), chance, "results")
+        self.controller = Controller(
+            self.store,
+            lambda: Flow(slots, settings),
+            chance,
+            "results",
+            watches=watches,
+            samples=samples,
+        )
         self.orders: list[RunStep] = []
         self.sent: list[Outgoing | Notice] = []  # all but the orders
         self.batches: list[Batch] = []

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from support.flow_chance import ChanceDetector
 from support.promises.folded import Broken
 from support.promises.keeper import Promises
 from support.promises.messages import WatchedController
@@ -29,8 +30,16 @@ from warrener.adapters.memory_events import MemoryEventStore
 from warrener.domain.definition.model import Timeout
 from warrener.domain.events import Recorded
 from warrener.domain.flow.lanes import Flow
+from warrener.domain.flow.settings import FlowSettings, Mode
 from warrener.domain.ids import job_id, split_path
-from warrener.domain.messages import Command, CommandReply, RunStep, WorkerHello
+from warrener.domain.messages import (
+    ChangeFlow,
+    ChangeLimit,
+    Command,
+    CommandReply,
+    RunStep,
+    WorkerHello,
+)
 from warrener.domain.ports import Outgoing
 from warrener.domain.topology import POISON, orders_queue, reply_queue
 from warrener.services.controller import Controller
@@ -40,6 +49,8 @@ from warrener.services.turn import Chance
 SLOTS = 2
 WINDOW_MAX = 5
 FAULTY_TURNS = 150
+WATCHED_EVERY = 5
+MODES: tuple[Mode, ...] = ("act", "advise", "act", "advise", "observe", "off")
 ROUNDS_MAX = 40  # of people giving what is waited for
 TURNS_MAX = 4_000  # to come to rest
 REST_SECONDS_MAX = 2 * 24 * 3600.0  # of virtual time
@@ -80,6 +91,7 @@ class Everything(World):
         self.nonsense = self.asked = 0
         self.jumps = maybe(draws, 0.2)
         self.steered = maybe(draws, 0.85)
+        self.watched = seed % WATCHED_EVERY == 3  # draws nothing: others stay as they were
         log = WatchedLog()
         log.promises = self.promises = Promises(log, WINDOW_MAX)
         super().__init__(seed, self._no_answer, random_faults(draws), workers=0, log=log)
@@ -99,8 +111,19 @@ class Everything(World):
     def new_controller(self) -> Controller:
         """Return a controller that tells what becomes of messages."""
         chance = Chance(lambda: f"{self.random.getrandbits(128):032x}", self.random.random)
-        flow = lambda: Flow(lambda _: SLOTS, window_max=WINDOW_MAX)  # noqa: E731
-        return WatchedController(self.promises.g8, self.store, flow, chance, INBOX)
+        mode = MODES[self.seed // WATCHED_EVERY % len(MODES)] if self.watched else "act"
+        flow = lambda: Flow(  # noqa: E731
+            lambda _: SLOTS, FlowSettings(mode=mode), window_max=WINDOW_MAX
+        )
+        return WatchedController(
+            self.promises.g8,
+            self.store,
+            flow,
+            chance,
+            INBOX,
+            watches=self.watched,
+            detector=ChanceDetector(self.seed, lambda: self.healthy) if self.watched else None,
+        )
 
     def start_reactor(self) -> None:
         """Start the reactor; everything it knows comes from the log."""
@@ -141,9 +164,14 @@ class Everything(World):
         self.clock.set(max(self.clock.now(), second if moment is None else moment))
 
     def next_moment(self) -> datetime | None:
-        """Return when anything is due, None if nothing ever is."""
-        due = [self.reactor.controller.next_due(self.clock.now()), self.broker.next_due()]
-        due += [worker.next_due() for worker in self.workers]
+        """Return when anything is due, None if nothing ever is.
+
+        Looks at a flow in which nothing is found or done count only while faults go on.
+        """
+        controller, now = self.reactor.controller, self.clock.now()
+        looks = controller.control.incidents.known or not self.healthy
+        due = [controller.next_due(now) if looks else controller.next_work(now)]
+        due += [self.broker.next_due(), *(worker.next_due() for worker in self.workers)]
         return min((moment for moment in due if moment is not None), default=None)
 
     # --- what comes from outside -----------------------------------------------------------------
@@ -158,6 +186,11 @@ class Everything(World):
     def submit_all(self) -> None:
         """Ask for one to three root jobs, some of them again and again."""
         source = Source(self.jobs.definitions[TREE], self.jobs.definitions)
+        if maybe(self.random, self.theme.queued):
+            self.send(ChangeFlow(intake="queue"), "command/intake")
+            self.send(
+                ChangeLimit(name="@jobs", slots=self.random.choice((0, 1, 2))), "command/jobs"
+            )
         for number in range(self.random.choice(self.theme.roots)):
             key = f"{self.seed}-{number}"
             self.roots.append(job_id(key))
@@ -182,6 +215,10 @@ class Everything(World):
             self.client.publish([Outgoing(INBOX, self.random.choice(GARBAGE), "garbage")])
         if self.random.random() < 0.02:
             self._announce()
+        if self.watched and self.random.random() < 0.005:
+            self.asked += 1
+            mode = self.random.choice(MODES)
+            self.send(ChangeFlow(mode=mode, by="chance"), f"command/{self.asked}")
         if self.jumps and self.random.random() < 0.02:
             seconds = self.random.choice((3600.0, -3600.0))
             self.clock.advance(seconds)

@@ -30,9 +30,9 @@ def healthy_hour(seed: int) -> Watched:
 class _Hour:
     def __init__(self, seed: int) -> None:
         random = self.random = Random(f"healthy-{seed}")
-        self.bound = random.choice([60.0, 60.0, 120.0])
+        self.bound = random.choice([60.0, 120.0, 120.0])
         self.queues = QUEUES[: random.choice([1, 1, 2, 3])]
-        self.slots = {queue: random.randint(4, 10) for queue in self.queues}
+        self.slots = {queue: random.randint(4, 8) for queue in self.queues}
         self.pace = self.bound / random.uniform(15.0, 30.0)  # what a step takes, by and large
         self.calls: list[tuple[float, Callable[[Simulation], None]]] = []
 

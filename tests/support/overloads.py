@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -20,8 +20,11 @@ from warrener.domain.simulation.trace import TraceJob
 from warrener.domain.step_events import Held
 
 CALM: Final = 300.0  # seconds in which all is well, so that it is known what is usual
-NEVER: Final = 1e9
 FAIR_ORDERS: Final = ("finish-first", "fair", "deadline", "weighted")
+DEEP_ORDERS: Final = ("finish-first", "deadline")  # `fair` begins with all jobs before it goes on
+
+
+Jobs = Iterator[TraceJob]
 
 
 @dataclass
@@ -45,7 +48,7 @@ class Maker:
         self.policy = random.choice(FAIR_ORDERS)
         self.load = random.uniform(0.3, 0.6)
 
-    def kinds(self, count: int | None = None, **stages: object) -> list[JobKind]:
+    def kinds(self, count: int | None = None) -> list[JobKind]:
         """Make up kinds of jobs that come to the calm load together."""
         count = count or self.random.randint(1, 3)
         return [self.kind(f"job{number}") for number in range(count)]
@@ -68,17 +71,19 @@ class Maker:
         """Return how many jobs a second ask for a part of the slots."""
         return load * self.slots / kind.work
 
-    def calm(self, kinds: list[JobKind], load: float | None = None) -> list:  # type: ignore[type-arg]
+    def calm(self, kinds: list[JobKind], load: float | None = None) -> list[Jobs]:
+        """Return streams of jobs that ask for a part of the slots all the time."""
         share = (self.load if load is None else load) / len(kinds)
         return [stream(self.random, kind, self.rate(kind, share), 0.0, self.end) for kind in kinds]
 
     def overload(
         self,
         cause: Diagnosis,
-        jobs: list,  # type: ignore[type-arg]
+        jobs: list[Jobs],
         crews: list[Crew] | None = None,
         **rest: object,
     ) -> Overload:
+        """Return an overload that begins after the calm time."""
         watched = Watched(
             by_time(*jobs),
             crews or [Crew(workers=self.slots)],
@@ -99,6 +104,7 @@ def claim(limit: Limit) -> Claim:
 
 def more_arrives(make: Maker) -> Overload:
     """More arrives than the workers can do."""
+    make.policy = make.random.choice(DEEP_ORDERS)
     kinds = make.kinds()
     more = make.random.uniform(1.4, 2.5) - make.load
     extra = stream(make.random, kinds[0], make.rate(kinds[0], more), CALM, make.end)
@@ -107,6 +113,7 @@ def more_arrives(make: Maker) -> Overload:
 
 def workers_go(make: Maker) -> Overload:
     """Most workers leave."""
+    make.policy = make.random.choice(DEEP_ORDERS)
     make.load = make.random.uniform(0.5, 0.7)
     stay = max(1, int(make.slots * make.load * make.random.uniform(0.3, 0.6)))
     crews = [Crew(workers=stay), Crew(workers=make.slots - stay, until=CALM)]
@@ -115,8 +122,9 @@ def workers_go(make: Maker) -> Overload:
 
 def a_heap_arrives(make: Maker) -> Overload:
     """So much arrives at once that it takes the workers long."""
+    make.policy = make.random.choice(DEEP_ORDERS)
     kinds = make.kinds()
-    heap = make.kind("heap", most=1 if make.policy == "fair" else 2)  # fair: all begin at once
+    heap = make.kind("heap", most=2)
     count = int(make.slots * make.bound * make.random.uniform(2, 4) / heap.work) + 1
     return make.overload(
         "too-few-workers", [*make.calm(kinds), batch(make.random, heap, count, CALM)]
@@ -130,6 +138,18 @@ def fifo_of_single_steps(make: Maker) -> Overload:
     more = make.random.uniform(1.4, 2.5) - make.load
     extra = stream(make.random, kinds[1], make.rate(kinds[1], more), CALM, make.end)
     return make.overload("too-few-workers", [*make.calm(kinds), extra])
+
+
+def workers_vanish(make: Maker) -> Overload:
+    """Most workers are gone at once, with what they worked on."""
+    make.policy = make.random.choice(DEEP_ORDERS)
+    make.load = make.random.uniform(0.6, 0.7)
+    gone = int(make.slots * 0.75)
+
+    def call(simulation: Simulation) -> None:
+        simulation.crews.vanish(gone, ("default",))
+
+    return make.overload("too-few-workers", make.calm(make.kinds()), calls=[(CALM, call)])
 
 
 # --- upstream flood ------------------------------------------------------------------------------
@@ -245,6 +265,21 @@ def priority(make: Maker) -> Overload:
     return make.overload("priority", jobs)
 
 
+def priority_of_the_same_jobs(make: Maker) -> Overload:
+    """Jobs of one kind are submitted with two priorities."""
+    make.policy = make.random.choice(("finish-first", "fair", "deadline"))
+    low = make.kind("job", least=2)
+    for stage in low.stages:
+        stage.items, stage.spread, stage.failing = 0, 0.3, 0.0
+    high = JobKind("job", low.stages, priority=5, fair=low.fair)
+    jobs = [
+        stream(make.random, low, make.rate(low, 0.4), 0.0, make.end),
+        stream(make.random, high, make.rate(high, 0.3), 0.0, CALM),
+        stream(make.random, high, make.rate(high, 0.9), CALM, make.end),
+    ]
+    return make.overload("priority", jobs)
+
+
 # --- slow steps ----------------------------------------------------------------------------------
 
 
@@ -261,11 +296,12 @@ def a_stage_gets_slow(make: Maker) -> Overload:
     """The steps of a stage take several times what they did."""
     make.policy = make.random.choice([*FAIR_ORDERS, "fifo"])
     make.load = make.random.uniform(0.5, 0.7)
+    make.end += 2 * make.bound
     kinds = make.kinds()
     kind = max(kinds, key=lambda each: max(stage.work / each.work for stage in each.stages))
     place = max(range(len(kind.stages)), key=lambda each: kind.stages[each].work)
     share = make.load / len(kinds) * kind.stages[place].work / kind.work
-    factor = 1 + make.random.uniform(1.5, 2.2) / share * (1 - make.load / 2)
+    factor = 1 + make.random.uniform(1.7, 2.4) / share * (1 - make.load / 2)
     calls = [(CALM, _slow_down(kind, place, factor))]
     return make.overload("slow-step", make.calm(kinds), calls=calls)
 
@@ -290,6 +326,7 @@ def long_steps_hog_the_workers(make: Maker) -> Overload:
         kind.fair = ""
     hog = JobKind("hog", [StageKind("all", 4 * make.bound, 0.1)])
     make.load = 0.3
+    make.end = CALM + 3 * make.bound  # while they run
     jobs = [*make.calm(kinds), batch(make.random, hog, make.slots, CALM)]
     return make.overload("slow-step", jobs)
 
@@ -309,7 +346,7 @@ def an_endless_loop(make: Maker) -> Overload:
         stage.items = 0
     bad = make.random.choice(poison.stages)
     bad.endless, bad.attempts_max, bad.pause = 1.0, 400, make.random.uniform(0.0, 1.0)
-    count = int(make.slots * make.random.uniform(2.0, 3.0)) + 1
+    count = int(make.slots * make.random.uniform(2.5, 3.5)) + 1
     return make.overload(
         "poison-loop", [*make.calm(kinds), batch(make.random, poison, count, CALM)]
     )
@@ -357,6 +394,7 @@ MAKERS: Final[tuple[Callable[[Maker], Overload], ...]] = (
     workers_go,
     a_heap_arrives,
     fifo_of_single_steps,
+    workers_vanish,
     flood_by_rate,
     flood_at_once,
     flood_of_items,
@@ -365,6 +403,7 @@ MAKERS: Final[tuple[Callable[[Maker], Overload], ...]] = (
     all_workers_go,
     a_queue_without_workers,
     priority,
+    priority_of_the_same_jobs,
     a_stage_gets_slow,
     slow_steps_fill_a_limit,
     long_steps_hog_the_workers,
@@ -377,6 +416,3 @@ MAKERS: Final[tuple[Callable[[Maker], Overload], ...]] = (
 def overload(kind: Callable[[Maker], Overload], seed: int) -> Overload:
     """Make up an overload of a kind."""
     return kind(Maker(f"{kind.__name__}-{seed}"))
-
-
-__all__ = ["MAKERS", "Maker", "Overload", "TraceJob", "overload"]

@@ -18,6 +18,7 @@ from warrener.domain.messages import (
     AdjustStep,
     AnswerUserAction,
     CancelJob,
+    ChangeFlow,
     ChangeLimit,
     Command,
     PauseJob,
@@ -28,6 +29,7 @@ from warrener.domain.messages import (
     Steering,
 )
 
+CAPS = ("@root", "@job:tree", "@step:tree/s0", "@queue:default", "@jobs", "@jobs", "@jobs:tree")
 NOWHERE = UUID(int=7)
 FIT, MISFIT = msgspec.Raw(b'{"yes":true}'), msgspec.Raw(b'"perhaps"')
 
@@ -124,7 +126,10 @@ class RandomCommands:
         if not asked:
             return AnswerUserAction(request=NOWHERE) if maybe(self.random, 0.1) else None
         data = MISFIT if maybe(self.random, 0.2) else FIT
-        return AnswerUserAction(request=self.random.choice(asked), data=data, by="chance")
+        request = self.random.choice(asked)
+        if self.folded.requests[request].asked.job is None and data is FIT:
+            data = msgspec.Raw(self.random.choice((b'{"do":true}', b'{"do":false}')))
+        return AnswerUserAction(request=request, data=data, by="chance")
 
     def _adjust(self) -> Steering | None:
         job = self._job()
@@ -142,11 +147,14 @@ class RandomCommands:
         return AdjustStep(job=job.id, step=name, **wanted)
 
     def _change_limit(self) -> Steering:
-        name = self.random.choice(("slots", "rate", "both"))
+        name = self.random.choice(("slots", "rate", "both") * 3 + CAPS)
         slots = self.random.choice((None, None, 0, 1, 3))
         rate = self.random.choice((None, None, Rate(1, 2), Rate(10, 1)))
         burst = self.random.choice((None, None, 1, 4))
         return ChangeLimit(name=name, slots=slots, rate=rate, burst=burst)
+
+    def _change_intake(self) -> Steering:
+        return ChangeFlow(intake=self.random.choice(("accept", "queue", "queue")))
 
     # --- when all is to come to its end ----------------------------------------------------------
 
@@ -156,7 +164,10 @@ class RandomCommands:
             ResumeJob(job=job.id) for job in self.folded.jobs.values() if job.state == "paused"
         ]
         found += [ChangeLimit(name=name) for name in self._shut()]
-        found += [AnswerUserAction(request=key, data=FIT) for key in self.folded.requests]
+        asked = ((key, each.asked) for key, each in self.folded.requests.items())
+        found += [
+            AnswerUserAction(request=key, data=FIT) for key, by in asked if by.job is not None
+        ]
         for place, step in enumerate(self.folded.open_steps().values()):
             if step.signal is not None and step.request is None:
                 asked = f"{key}-{place}"

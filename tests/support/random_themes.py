@@ -21,6 +21,7 @@ COMMANDS = {
     "answer": 3,
     "adjust": 2,
     "change_limit": 2,
+    "change_intake": 1,
 }
 
 
@@ -36,6 +37,7 @@ class Theme(msgspec.Struct, frozen=True, kw_only=True):
     stop: float = 0.25
     successes: int = 12  # beside a dozen failures of all kinds
     roots: tuple[int, ...] = (1, 1, 2, 3)
+    queued: float = 0.2  # of the worlds have jobs wait for their start
     items_max: int = 4
 
 

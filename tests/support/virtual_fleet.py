@@ -94,9 +94,16 @@ def _source(what: JobDefinition | Source) -> Source:
     return what if isinstance(what, Source) else Source(what)
 
 
-def record(coming: Sequence[Coming], slots: int, policy: str, queues: Sequence[str]) -> EventStore:
+def record(
+    coming: Sequence[Coming],
+    slots: int,
+    policy: str,
+    queues: Sequence[str],
+    store: EventStore | None = None,
+) -> EventStore:
     """Run jobs as they come, to the end of all; return the store that has it all."""
-    clock, store, chance = VirtualClock(START), MemoryEventStore(), random.Random(1)
+    clock, chance = VirtualClock(START), random.Random(1)
+    store = MemoryEventStore() if store is None else store
     settings = FlowChanged(at=START, cause="test", settings=FlowSettings(policy=policy))
     store.commit([Recorded(FLOW_ID, 1, settings)], {})
     runner = TimedRunner(clock, slots)

@@ -221,7 +221,7 @@ def test_a_slow_step_if_it_takes_longer_than_before() -> None:
 
     assert found.diagnosis == "slow-step"
     assert found.evidence["slow_stage"] == "job/a"
-    assert found.evidence["usual_seconds"] == pytest.approx(1.0, rel=0.2)
+    assert found.evidence["usual_seconds"] == pytest.approx(1.0, rel=0.05)
     assert found.evidence["slow_seconds"] == pytest.approx(4.0, rel=0.1)
 
 
@@ -276,8 +276,9 @@ def test_a_poison_loop_if_failing_attempts_take_the_time_of_the_workers() -> Non
     assert found.evidence["failing_share"] == pytest.approx(0.7, abs=0.02)
 
 
-def test_no_poison_loop_if_few_attempts_fail() -> None:
-    assert names(shown(lambda t: failing(t, 0.1), 90)) == {"too-few-workers": ["a"]}
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_no_poison_loop_if_few_attempts_fail(share: float) -> None:
+    assert names(shown(lambda t: failing(t, share), 90)) == {"too-few-workers": ["a"]}
 
 
 def test_no_poison_loop_if_failing_attempts_end_at_once() -> None:
@@ -316,6 +317,16 @@ def test_a_slow_store_or_broker_if_workers_are_free_and_it_is_seen_to_be_slow(fi
 def test_a_slow_store_or_broker_if_workers_are_free_and_nothing_else_explains_it() -> None:
     assert names(shown(idle, 70)) == {}
     assert names(shown(idle, 90)) == {"store-or-broker-slow": ["a"]}
+
+
+def test_of_workers_that_others_use_as_well_the_same_part_is_busy() -> None:
+    def film(t: float) -> QueueSample:
+        return msgspec.structs.replace(idle(t), slots=5, all_slots=20, busy=5)
+
+    (found,) = shown(film, 90)
+
+    assert found.diagnosis == "store-or-broker-slow"
+    assert found.evidence["busy_share"] == pytest.approx(0.25)
 
 
 def test_no_slow_store_if_the_workers_have_enough_to_do() -> None:
@@ -420,9 +431,9 @@ def test_another_cause_takes_the_place_of_the_first_once_it_lasts() -> None:
     detector = Detector(FlowSettings())
     assert names(shown(film, 99, detector=detector)) == {"too-few-workers": ["a"]}
 
-    shown(stopped, 120, detector=detector, begin=100)
-    assert names(shown(stopped, 121, detector=detector, begin=121)) == {"too-few-workers": ["a"]}
-    assert names(shown(stopped, 140, detector=detector, begin=122)) == {"no-worker": ["a"]}
+    shown(stopped, 130, detector=detector, begin=100)
+    assert names(shown(stopped, 131, detector=detector, begin=131)) == {"too-few-workers": ["a"]}
+    assert names(shown(stopped, 150, detector=detector, begin=132)) == {"no-worker": ["a"]}
 
 
 def test_a_backlog_that_shrinks_is_still_put_down_to_what_caused_it() -> None:
@@ -440,6 +451,29 @@ def test_a_backlog_that_shrinks_is_still_put_down_to_what_caused_it() -> None:
         found = shown(film, t + 4, detector=detector, begin=t)
         assert names(found) == {"no-worker": ["a"]}
     assert shown(film, 330, detector=detector, begin=200) == ()
+
+
+def test_no_slow_step_if_it_takes_little_of_the_time_of_the_workers() -> None:
+    def film(t: float) -> QueueSample:
+        before = worked(min(t, CALM), ends=0.3)
+        late = add(before, worked(max(0.0, t - CALM), 0.3, seconds=3.0))
+        slow = stage("slow", job="other", out=1, running=1, **late)
+        counts = worked(t, ends=9.0)
+        wait = max(0.0, t - CALM)
+        return queue(slow, stage("a", ready=9, out=19, running=9, oldest_wait=wait, **counts))
+
+    assert names(shown(film, CALM + 90)) == {"too-few-workers": ["a"]}
+
+
+def test_a_diagnosis_does_not_change_to_and_fro() -> None:
+    detector = Detector(FlowSettings())
+    told = []
+    for t in range(2_000):
+        now = too_few(t) if t % 200 < 100 else msgspec.structs.replace(too_few(t), busy=0)
+        found = detector.look(FlowSample(at=START + timedelta(seconds=t), queues=(now,)))
+        told += [diagnosis for diagnosis in names(found) if told[-1:] != [diagnosis]]
+
+    assert 1 < len(told) < 6
 
 
 def test_two_stages_may_wait_for_different_reasons() -> None:

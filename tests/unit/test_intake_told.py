@@ -8,6 +8,7 @@ import pytest
 from support.gate import ONE, Gate, definition, full_gate
 from support.situations import CALL
 
+from warrener.adapters.memory_views import MemoryViewStore
 from warrener.domain.definition.model import Rate
 from warrener.domain.ids import job_id
 from warrener.domain.messages import (
@@ -18,7 +19,9 @@ from warrener.domain.messages import (
     RerunJob,
     ResumeJob,
 )
+from warrener.projections.views import JOBS
 from warrener.services import intake
+from warrener.services.projector import catch_up
 from warrener.services.submission import Source, submission
 
 CLEANS_UP = {"a": CALL, "tidy": {"call": "work", "always": True}}
@@ -187,8 +190,8 @@ def test_why_tells_which_limit_holds_a_job_back_and_who_holds_it(full: Gate) -> 
     assert why.waiting.kind == "limit"
     assert why.waiting.since == "2030-01-01T00:00:01.000000Z"
     assert why.waiting.sentence == (
-        "waits for its start: limit @jobs, as set at 2030-01-01 00:00:00Z, lets 1 jobs be open at"
-        f" once, and 1 are: {job_id('first')}"
+        "waits for its start: limit @jobs, as set at 2030-01-01 00:00:00Z, has 1 of 1"
+        f" slots taken: {job_id('first')}"
     )
     assert why.waiting.release == (
         "the end of one of these jobs, or: warrener limits @jobs --set slots=N"
@@ -215,6 +218,30 @@ def test_why_tells_of_a_paused_job_that_it_is_paused(full: Gate) -> None:
     full.command(PauseJob(job=job_id("second"), by="ada"))
 
     assert full.why(job_id("second")).waiting.kind == "paused"
+
+
+# --- what is shown -------------------------------------------------------------------------------
+
+
+def shown(gate: Gate, key: str) -> str:
+    views = MemoryViewStore()
+    catch_up(gate.store, views)
+    state: str = views.load({JOBS: [job_id(key)]})[JOBS][job_id(key)].state
+    return state
+
+
+def test_lists_show_a_job_that_waits_as_submitted_also_after_a_pause(full: Gate) -> None:
+    assert shown(full, "second") == "submitted"
+    full.command(PauseJob(job=job_id("second")))
+    assert shown(full, "second") == "paused"
+    full.command(ResumeJob(job=job_id("second")))
+    assert shown(full, "second") == "submitted"
+
+    full.command(CancelJob(job=job_id("second")))
+    full.command(RerunJob(job=job_id("second"), step="a", key="again"))
+    full.command(PauseJob(job=job_id("second")))
+    full.command(ResumeJob(job=job_id("second")))
+    assert shown(full, "second") == "running"
 
 
 # --- partitions ----------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import msgspec
@@ -24,8 +25,10 @@ from support.situations import CALL, Estate
 from warrener import endpoint
 from warrener.adapters.clock import VirtualClock
 from warrener.adapters.memory_views import MemoryViewStore
+from warrener.domain.control_events import MeasureTaken, StarvationDetected
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import StoreUnavailable, UsageError
+from warrener.domain.flow.incidents import Measure, Victim
 from warrener.services.endpoints import Registry
 from warrener.services.flow_shapes import FlowNow
 from warrener.services.live_flow import LiveFlow
@@ -229,6 +232,27 @@ def test_a_live_flow_is_looked_at_once_a_second_and_tells_rates_and_workers() ->
     clock.advance(1.0)
     live.look({})
     assert live.read() is None
+
+
+def test_a_live_flow_tells_open_incidents_and_what_is_done_about_them() -> None:
+    driver = Estate(fleet=True)
+    incident, at = UUID(int=7), {"at": START, "cause": "flow"}
+    drain = Measure(kind="drain-downstream", queue="default")
+    victim = Victim(job="job", step="items", waiting=3, oldest_wait=70.0)
+    for event in (
+        StarvationDetected(
+            **at, queue="default", diagnosis="upstream-flood", victims=(victim,), since=START
+        ),
+        MeasureTaken(**at, measure=drain, until=START + timedelta(minutes=5), victims_wait=70.0),
+    ):
+        driver.controller.control.incidents.evolve(incident, event)
+    live = LiveFlow(VirtualClock(START))
+
+    live.look({0: Played(driver)})  # type: ignore[dict-item]
+
+    found = live.read()
+    assert found is not None
+    assert (found.incidents, found.measures) == ({"upstream-flood": 1}, {"drain-downstream": 1})
 
 
 def test_what_is_ready_no_more_is_not_told() -> None:

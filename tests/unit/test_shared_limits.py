@@ -159,6 +159,20 @@ def test_who_waits_once_more_wants_only_what_it_had_room_for_then() -> None:
     assert limits.asks(START)[KEY].wanted == 0
 
 
+def test_slots_are_kept_at_hand_for_who_cannot_wait_until_they_are_given_back() -> None:
+    limits, claims = shared(), [claim(SLOTS)]
+
+    limits.reserve(claims, 2, START)
+
+    assert limits.ask_soon
+    assert limits.asks(START) == {KEY: Ask(3, wanted=2)}
+    grant(limits, {KEY: Share(2)})
+    assert limits.blocker(claims, START) is None
+    limits.give_reserves_back()
+    assert limits.ask_soon
+    assert limits.asks(START) == {KEY: Ask(3)}
+
+
 # --- rates ---------------------------------------------------------------------------------------
 
 

@@ -79,6 +79,12 @@ def test_time_on_the_way_counts_once_for_the_order_and_once_for_the_answer() -> 
     assert found.seconds == 9.0
 
 
+def test_a_worker_takes_its_time_from_one_order_to_the_next() -> None:
+    found = play([TraceJob(0.0, line(1.0)) for _ in range(3)], hand_over=0.5)
+
+    assert list(found.completion) == [1.0, 2.5, 4.0]
+
+
 def test_a_retry_waits_for_its_time_and_holds_no_worker() -> None:
     attempts = (Attempt(1.0, succeeded=False, pause=10.0), Attempt(2.0))
     jobs = [*one(TraceStep(name="a", attempts=attempts)), TraceJob(1.0, line(9.0))]
@@ -263,3 +269,27 @@ def test_a_fleet_that_is_never_short_makes_nobody_wait(policy: str) -> None:
     assert set(found.wait) == {0.0}
     assert set(found.completion) == {3.0}
     assert not found.times
+
+
+# --- intake --------------------------------------------------------------------------------------
+
+
+def test_jobs_wait_while_intake_is_held_and_while_a_limit_for_them_is_full() -> None:
+    def claims(name: str) -> tuple[Claim, ...]:
+        return (claim(slots=1),) if name == "few" else ()
+
+    jobs = [TraceJob(0.0, line(2.0, name="few")) for _ in range(2)]
+    jobs += [TraceJob(0.0, line(2.0, name="free")), TraceJob(3.0, line(1.0, name="late"))]
+    simulation = Simulation(jobs, [Crew(workers=9)], round_trip=0.0, intake=claims)
+    simulation.call(2.5, lambda: setattr(simulation.flow.measures, "intake_held", True))
+    simulation.call(7.5, lambda: setattr(simulation.flow.measures, "intake_held", False))
+
+    found = simulation.run()
+
+    ended = sorted(zip(found.job_name, found.completion, strict=True))
+    assert [(found.names.names[name], seconds) for name, seconds in ended] == [
+        ("few", 2.0),
+        ("few", 4.0),
+        ("free", 2.0),
+        ("late", 6.0),
+    ]

@@ -24,13 +24,14 @@ from warrener.domain.ports import EventStore, Positioned
 from warrener.domain.simulation.crews import Crew
 from warrener.domain.step_events import StepEvent
 from warrener.services.logs import LogSet
+from warrener.services.simulate import runs
 from warrener.services.simulate.facts import read_files, read_store
 from warrener.services.simulate.fleets import asked_crews, recorded_crews
 from warrener.services.simulate.what_if import (
     Load,
     Question,
     Rules,
-    check_policies,
+    checked_policies,
     gather,
     simulate,
 )
@@ -65,7 +66,7 @@ PARENT: dict[str, Any] = {
         "before": {"call": "t.work", "with": {"seconds": 1}},
         "one": {"job": "chain", "after": ["before"]},
         "many": {"job": "chain", "for_each": [1, 2, 3], "window": 2, "after": ["before"]},
-        "nap": {"sleep": "90s", "after": ["before"]},
+        "nap": {"sleep": "4s", "after": ["before"]},
         "end": {"call": "t.work", "with": {"seconds": 1}, "after": ["one", "many", "nap"]},
     },
 }
@@ -155,8 +156,10 @@ def test_jobs_below_stand_in_the_trace_of_their_root() -> None:
     below = [stage for stage in job.shape.stages if stage.job == "chain"]
     assert len(below) == 8
     assert {step.depth for step in job.shape.steps if step.job == "chain"} == {1}
-    assert completions(load) == pytest.approx([92.0], abs=0.01)
-    assert load.recorded.completion.p50 == pytest.approx(92.0, abs=0.01)
+    assert completions(load) == pytest.approx(
+        [8.0], abs=0.01
+    )  # the third of the many waits for a first
+    assert load.recorded.completion.p50 == pytest.approx(8.0, abs=0.01)
 
 
 def test_what_had_not_ended_goes_on_as_others_did() -> None:
@@ -204,14 +207,46 @@ def test_what_people_set_holds_in_the_simulation() -> None:
     load = load_of(store)
 
     assert load.limits == {"few": few}
-    assert load.settings == heavy
+    assert load.settings.weights == heavy.weights
+
+
+def test_limits_that_people_set_for_stages_and_jobs_are_kept() -> None:
+    store = kept(*(came(CHAIN) for _ in range(4)))
+    one_at_a_time = LimitChanged(at=START, cause="c", name="@step:chain/a", slots=1)
+    store.commit([Recorded(limit_id("@step:chain/a"), 1, one_at_a_time)], {})
+
+    assert sorted(completions(load_of(store))) == [3.0, 4.0, 5.0, 6.0]
+
+    two_jobs = LimitChanged(at=START, cause="c", name="@jobs", slots=2)
+    store.commit([Recorded(limit_id("@jobs"), 1, two_jobs)], {})
+    assert sorted(completions(load_of(store))) == [3.0, 4.0, 5.0, 6.0]
+    queue = FlowChanged(at=START, cause="c", settings=FlowSettings(intake="queue"))
+    store.commit([Recorded(FLOW_ID, 2, queue)], {})
+    assert sorted(completions(load_of(store))) == [3.0, 4.0, 6.0, 7.0]
+
+
+def test_starvation_is_looked_for_and_acted_upon_if_asked_for() -> None:
+    slow = {"job": "slow", "steps": {"a": {"call": "t.work", "with": {"seconds": 20}}}}
+    first = {**slow, "steps": {**slow["steps"], "b": {**slow["steps"]["a"], "after": ["a"]}}}
+    store = kept(*(came(first, number / 10) for number in range(60)), slots=60)
+    found = {
+        mode: simulate(load_of(store, workers=("2",), mode=mode), "fifo", _quiet)[0]
+        for mode in ("off", "observe", "act")
+    }
+
+    assert not found["off"].incidents
+    assert found["observe"].incidents
+    assert not found["observe"].measures
+    assert found["act"].measures
+    assert {each.all.jobs for each in found.values()} == {60}
 
 
 def test_an_unknown_policy_is_refused() -> None:
-    check_policies(["fifo", "plain", "finish-first"])
+    assert checked_policies(["plain", "fifo", "plain"]) == ["plain", "fifo"]
+    assert {"fifo", "finish-first", "plain"} <= set(checked_policies([]))
 
-    with pytest.raises(UsageError, match="no policy lifo: use one of fifo, finish-first"):
-        check_policies(["lifo"])
+    with pytest.raises(UsageError, match=r"there is no policy 'lifo'.*plain"):
+        checked_policies(["lifo"])
 
 
 # --- from a history ------------------------------------------------------------------------------
@@ -230,12 +265,36 @@ def test_a_history_gives_the_load_of_its_store(document: dict[str, Any], tmp_pat
 
 
 def test_a_line_that_comes_twice_counts_once(tmp_path: Path) -> None:
-    export(kept(came(FAN)), tmp_path / "a.jsonl")
+    path = tmp_path / "a.jsonl"
+    export(kept(came(FAN)), path)
+    path.write_bytes(b"".join(2 * (each + b"\n") for each in path.read_bytes().splitlines()))
 
-    load = from_files(tmp_path / "a.jsonl", tmp_path / "a.jsonl")
+    load = from_files(path, path)
 
     assert len(load.jobs) == 1
-    assert load.steps == 5
+    assert load.jobs[0].work_seconds == 8.0
+
+
+def test_what_waits_for_what_is_found_from_many_jobs(tmp_path: Path) -> None:
+    steps = {
+        name: {"call": "t.work", "with": {"seconds": f"${{{{ params.{name} }}}}"}, "after": after}
+        for name, after in (("a", []), ("c", []), ("b", ["a"]), ("d", ["c"]), ("e", ["b", "d"]))
+    }
+    two_ways = definition({"job": "ways", "steps": steps})
+    times = [(1, 1, 1, 1), (1, 3, 1, 1), (3, 1, 1, 1), (1, 1, 9, 1)]
+    jobs = [
+        (20.0 * number, two_ways, dict(zip("acbde", (*each, 1), strict=True)), {})
+        for number, each in enumerate(times)
+    ]
+    export(record(jobs, 10, "fifo", QUEUES), tmp_path / "a.jsonl")
+
+    shape = from_files(tmp_path / "a.jsonl").jobs[0].shape
+
+    after = {
+        step.name: "".join(sorted(shape.steps[place].name for place in step.after))
+        for step in shape.steps
+    }
+    assert after == {"a": "", "c": "", "b": "a", "d": "c", "e": "bd"}
 
 
 def test_limits_that_no_definition_tells_are_named(tmp_path: Path) -> None:
@@ -271,6 +330,16 @@ def test_a_bad_line_is_refused_with_file_and_line(bad: bytes, tmp_path: Path) ->
 
     with pytest.raises(UsageError, match=r"bad\.jsonl:3: "):
         from_files(path)
+
+
+def test_more_than_fits_is_refused_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "RECORDS_MAX", 10)
+    export(kept(*(came(FAN) for _ in range(3))), tmp_path / "a.jsonl")
+
+    with pytest.raises(UsageError, match=r"more than 10 jobs, steps and attempts.*--since"):
+        from_files(tmp_path / "a.jsonl")
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:

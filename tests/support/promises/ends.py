@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from support.promises.caps import Caps
 from support.promises.folded import Broken, Folded
 
 from warrener.adapters.memory_views import MemoryViewStore
@@ -27,6 +28,7 @@ class G6:
 
     def __init__(self, folded: Folded) -> None:
         self._folded = folded
+        self._caps = Caps(folded)
 
     def check(self, now: datetime) -> None:
         """Nothing moves and no timer is set: look for whom each open job waits."""
@@ -72,9 +74,12 @@ class G6:
         name = step if isinstance(step, str) else step.path.partition("[")[0]
         limits = self._folded.plan(job).steps[name].definition.limits
         changes = (self._folded.limit_changes.get(limit.name) for limit in limits)
-        return any(change is not None and change.slots == 0 for change in changes)
+        shut = any(change is not None and change.slots == 0 for change in changes)
+        return shut or self._caps.is_shut(step, job)
 
     def _is_explained(self, job: Job) -> bool:
+        if self._caps.is_held_back(job):
+            return True
         if self._folded.is_paused(job) or job.cleaning & self._folded.open_jobs().keys():
             return True
         if any(step.job == job.id for step in self._folded.open_steps().values()):

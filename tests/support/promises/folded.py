@@ -11,7 +11,9 @@ from warrener.domain import job as jobs
 from warrener.domain import step as steps
 from warrener.domain.control_events import (
     FleetChanged,
+    FlowChanged,
     LimitChanged,
+    StarvationEvent,
     UserActionAnswered,
     UserActionReminded,
     UserActionRequested,
@@ -19,6 +21,7 @@ from warrener.domain.control_events import (
 )
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.events import DefinitionStored, Event, JobEvent, Recorded
+from warrener.domain.flow.incident_state import Incidents
 from warrener.domain.ids import item_path, split_path, step_id
 from warrener.domain.job_state import Job
 from warrener.domain.plan import Plan, PlannedStep, build_plan
@@ -53,6 +56,8 @@ class Folded:
         self.plans: dict[str, Plan] = {}
         self.requests: dict[UUID, OpenRequest] = {}
         self.limit_changes: dict[str, LimitChanged] = {}
+        self.intake = "accept"
+        self.incidents = Incidents()
         self.fleet: tuple[dict[str, int], tuple[str, ...]] = ({}, ())
 
     def apply(self, recorded: Recorded) -> None:
@@ -69,8 +74,12 @@ class Folded:
             self.plans[event.hash] = build_plan(definition)
         elif isinstance(event, LimitChanged):
             self.limit_changes[event.name] = event
+        elif isinstance(event, FlowChanged):
+            self.intake = event.settings.intake
         elif isinstance(event, FleetChanged):
             self.fleet = event.slots, event.endpoints
+        elif isinstance(event, StarvationEvent):
+            self.incidents.evolve(stream, event)
         else:
             self._apply_request(stream, event)
 

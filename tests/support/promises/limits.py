@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from datetime import datetime
 from uuid import UUID
 
+from support.promises.caps import Caps
 from support.promises.folded import Broken, Folded
 
 from warrener.domain import control_events as ce
 from warrener.domain import events as e
 from warrener.domain import step_events as se
 from warrener.domain.definition.model import Limit
+from warrener.domain.definition.names import is_reserved
 from warrener.domain.ids import split_path
 from warrener.domain.job_state import Job
 
@@ -27,10 +29,12 @@ class G9:
         self._holders: dict[se.Held, dict[UUID, None]] = {}
         self._held: dict[UUID, tuple[se.Held, ...]] = {}
         self._rated: dict[se.Held, list[datetime]] = {}  # orders since a limit is as it is
+        self.caps = Caps(folded)
 
     def event(self, recorded: e.Recorded) -> None:
         """Take the next event, after it was folded."""
         stream, event = recorded.originator_id, recorded.event
+        self.caps.event(recorded)
         if not isinstance(event, se.StepEvent):
             if isinstance(event, e.JobSubmitted):
                 self._check_depth(stream, event)
@@ -56,8 +60,9 @@ class G9:
 
     @property
     def holders(self) -> dict[se.Held, set[UUID]]:
-        """Return who holds what now."""
-        return {held: set(steps) for held, steps in self._holders.items() if steps}
+        """Return who holds what now; of limits with reserved names, of those that are set."""
+        own = {held: set(steps) for held, steps in self._holders.items() if steps}
+        return {k: v for k, v in own.items() if not is_reserved(k.name)} | self.caps.holders
 
     # --- limits ----------------------------------------------------------------------------------
 
@@ -70,6 +75,7 @@ class G9:
         job = self._folded.jobs[event.job]
         name, _ = split_path(event.path)
         limits = self._folded.plan(job).steps[name].definition.limits
+        limits += tuple(Limit(name=held.name) for held in event.limits[len(limits) :])
         if [limit.name for limit in limits] != [held.name for held in event.limits]:
             raise Broken("G9", f"{event.path} went out past the limits that its definition names")
         for limit, held in zip(limits, event.limits, strict=True):

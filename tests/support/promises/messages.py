@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from support.flow_chance import ChanceDetector
 from support.promises.folded import Broken
 
 from warrener.domain.messages import (
@@ -65,9 +66,18 @@ class G8:
 class WatchedController(Controller):
     """A controller that tells what becomes of each message."""
 
-    def __init__(self, g8: G8, *args: Any, **more: Any) -> None:
+    def __init__(
+        self, g8: G8, *args: Any, detector: ChanceDetector | None = None, **more: Any
+    ) -> None:
         self._g8 = g8
+        self._detector = detector
         super().__init__(*args, **more)
+
+    def forget(self) -> None:
+        """Forget all but the detector, which is the test's."""
+        super().forget()
+        if self._detector is not None:
+            self.control._detector = self._detector  # type: ignore[assignment]
 
     def _take(self, turn: Turn, message_id: str, message: InboxMessage) -> None:
         batch = turn.batch

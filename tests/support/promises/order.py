@@ -54,6 +54,7 @@ class G4:
         self._attempts: dict[UUID, int] = {}
         self._steps: dict[UUID, set[str]] = {}  # what a step may be in now
         self._jobs: dict[UUID, str] = {}
+        self._started: set[UUID] = set()
         self._reasons: dict[UUID, str] = {}  # why jobs are being cancelled
 
     def event(self, positioned: Positioned) -> None:
@@ -88,6 +89,10 @@ class G4:
     def _move_job(self, stream: UUID, event: e.JobEvent) -> None:
         state = self._jobs.get(stream, "submitted")
         trigger = JOB_TRIGGERS.get(type(event))
+        if isinstance(event, e.JobStarted | e.JobRerun):
+            self._started.add(stream)
+        elif isinstance(event, e.JobResumed) and stream not in self._started:
+            trigger = "wait_again"
         if isinstance(event, e.JobRerun) and state == "running":
             return  # it goes on
         if trigger is None:

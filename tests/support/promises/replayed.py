@@ -10,6 +10,7 @@ import msgspec
 from support.promises.folded import Broken, Folded
 from support.promises.limits import G9
 
+from warrener.domain.flow.alleviation import put_together
 from warrener.domain.flow.lanes import Flow
 from warrener.domain.flow.ready import Ready
 from warrener.domain.ids import step_id
@@ -40,7 +41,13 @@ class Replay:
         paused = {key for key, job in jobs.items() if job.state == "paused"}
         _same("what is paused", memory.paused, paused)
         self._check_requests(memory)
-        _same("who holds limits", holders(memory), self._limits.holders)
+        self._check_incidents(controller)
+        caps = self._limits.caps
+        held = {k: v for k, v in holders(memory).items() if k.name[0] != "@" or caps.is_set(k.name)}
+        _same("who holds limits", held, self._limits.holders)
+        waiting = {key for key, job in jobs.items() if job.state == "submitted"}
+        waiting |= {key for key, job in jobs.items() if job.state == "paused" and not job.started}
+        _same("who waits for a start", set(memory.intake.waiting), waiting)
         if controller.fleet.members:
             _same("what workers serve", controller.fleet.served(), folded.fleet)
         _same("the orders that are out", windows(controller.flow), self._out())
@@ -51,11 +58,27 @@ class Replay:
             counts[step.queue] = counts.get(step.queue, 0) + 1
         return counts
 
+    def _check_incidents(self, controller: Controller) -> None:
+        found, known = controller.control.incidents, self._folded.incidents
+        _same("open incidents", set(found.known), set(known.known))
+        for key, incident in known.known.items():
+            mine = found.known[key]
+            _same(f"the end of incident {key}", mine.ended_at, incident.ended_at)
+            _same(f"what is proposed for {key}", mine.proposed, incident.proposed)
+            taken = [(each.measure, each.until) for each in mine.taken]
+            _same(
+                f"what is done about {key}", taken, [(e.measure, e.until) for e in incident.taken]
+            )
+        in_force = put_together(known.in_force())
+        _same("the measures in force", controller.flow.measures, in_force)
+
     def _check_requests(self, memory: WorkingSet) -> None:
         members: dict[UUID, set[UUID]] = {key: set() for key in self._folded.requests}
         for step in self._folded.open_steps().values():
             if step.request is not None:
                 members.setdefault(step.request, set()).add(step.id)
+        for request, incident in self._folded.incidents.requests().items():
+            members[request].add(incident)
         found = {key: set(request.members) for key, request in memory.requests.open.items()}
         _same("who waits for people", found, members)
         for key, request in memory.requests.open.items():
