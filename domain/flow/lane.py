@@ -16,6 +16,7 @@ from warrener.domain.flow.figures import (
     QueueSample,
     StageCounts,
     StageSample,
+    few_reasons,
     percentile,
 )
 from warrener.domain.flow.orders import AGEING_SECONDS, AGEING_TURNS, Order
@@ -276,7 +277,7 @@ class Lane:
             job=stage.job,
             step=stage.step,
             ready=line.backlog.count,
-            held={reason: sum(since.values()) for reason, since in line.held.items()},
+            held=few_reasons({why: sum(since.values()) for why, since in line.held.items()}),
             held_wait=_seconds(
                 max(
                     (now - min(since) for why, since in line.held.items() if why != PAUSED),

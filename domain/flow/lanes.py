@@ -78,13 +78,13 @@ class Flow:
     def add_again(self, queued: Queued, reason: str) -> None:
         """What was held back for a reason may go out again."""
         lane = self._lane(queued.queue)
-        lane.let_go(queued, reason)
+        self.let_go(queued, reason)
         lane.add(queued, again=True)
-        self._held -= reason != PAUSED
 
     def let_go(self, queued: Queued, reason: str) -> None:
         """What was held back for a reason goes out at once, before all others."""
         self._lane(queued.queue).let_go(queued, reason)
+        self._held -= reason != PAUSED
 
     def hold(self, queued: Queued, reason: str) -> None:
         """A step that was taken is held back for a reason: it waits elsewhere."""
