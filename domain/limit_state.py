@@ -6,7 +6,7 @@ Where partitions share the limit it counts with the units that its own has been 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
@@ -103,6 +103,11 @@ class Waiters:
         if not line.waiting:
             del self._lines[waiter.queue]
         return msgspec.structs.replace(waiter, aged=True) if aged else waiter
+
+    def let_go(self, queue: str) -> Iterable[Waiter]:
+        """Take away all of a queue; return them."""
+        line = self._lines.pop(queue, None)
+        return () if line is None else line.waiting.values()
 
     def _next(
         self, now: datetime, has_room: Callable[[str], bool]

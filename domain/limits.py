@@ -148,11 +148,23 @@ class Limits:
             count = int(min(room, float(len(state.waiters))))
             while count and (waiter := state.waiters.take(now, has_room)) is not None:
                 count -= 1
-                for passed in waiter.passed:
-                    self._states[passed].passed -= 1
+                self._waits_no_more(waiter)
                 yield waiter
             if not state.waiters or (room < 1 and state.limit.rate is None):
                 del self._to_look_at[held]
+
+    def let_go(self, queue: str) -> None:
+        """Nobody of a queue waits any more."""
+        for held, state in self._states.items():
+            gone = state.waiters.let_go(queue)
+            for waiter in gone:
+                self._waits_no_more(waiter)
+            if gone and state.shared:
+                self._soon[held] = None
+
+    def _waits_no_more(self, waiter: Waiter) -> None:
+        for passed in waiter.passed:
+            self._states[passed].passed -= 1
 
     def waiting(self) -> int:
         """Return how many ready steps limits hold back."""

@@ -224,6 +224,7 @@ def _change_flow(turn: Turn, message: ChangeFlow, _: str) -> None:
     turn.flow.use(wanted)
     intake.reserve(turn.memory, turn.flow, turn.batch.now)
     if wanted.intake != known.intake:
+        turn.memory.limits.let_go(caps.JOBS)
         turn.memory.intake.wait_anew(turn.flow)
 
 

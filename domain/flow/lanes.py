@@ -55,8 +55,10 @@ class Flow:
         self._held = 0  # by anything but people
 
     def use(self, settings: FlowSettings) -> None:
-        """Go on by other settings; what waits is ordered anew."""
-        self.settings = settings
+        """Go on by other settings; what waits is ordered anew if they make another order."""
+        known, self.settings = self.settings, settings
+        if (known.policy, known.weights) == (settings.policy, settings.weights):
+            return
         self._revision += 1
         for lane in self._lanes.values():
             lane.reorder(self._order(), settings.weights)

@@ -268,6 +268,18 @@ def test_other_settings_order_anew_what_waits() -> None:
     assert names(drain(flow)) == ["young", "old"]
 
 
+def test_settings_that_make_no_other_order_leave_all_keys_what_they_used() -> None:
+    flow = flow_by("finish-first")
+    for root, key in ((1, "greedy"), (2, "modest")):
+        stands = standing(root=root, fair=key)
+        flow.add_items(queued(root).ready.job, "a", stands, START, items=range(100))
+        served(flow, 1, cost=1_000.0 if key == "greedy" else 1.0)
+
+    flow.use(FlowSettings(policy="finish-first", mode="observe", bound_seconds=5.0))
+
+    assert set(served(flow, 20)) == {"modest"}
+
+
 def test_an_unknown_policy_is_taken_for_the_default() -> None:
     flow = flow_by("one-that-is-not-installed")
     flow.add(queued(1, "first", remaining=1))

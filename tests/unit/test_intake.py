@@ -140,6 +140,16 @@ def test_more_slots_let_more_start_and_none_set_lets_all(full: Gate) -> None:
     assert full.states("third") == ["running"]
 
 
+def test_nobody_waits_twice_however_often_the_mode_is_changed(full: Gate) -> None:
+    for mode in ("refuse", "queue", "refuse", "queue"):
+        assert full.command(ChangeFlow(intake=mode)) is None
+        assert full.controller.memory.limits.waiting() == 2
+
+    full.end("first")
+    assert full.states("second", "third") == ["running", "submitted"]
+    assert full.controller.memory.limits.waiting() == 1
+
+
 def test_going_back_to_accept_starts_all_that_wait(full: Gate) -> None:
     full.command(ChangeFlow(intake="accept"))
 
