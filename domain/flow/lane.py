@@ -29,6 +29,7 @@ _NO_TIME = timedelta(0)
 UNKNOWN_SECONDS = 1.0  # what a step is taken to cost before any was measured
 STAGES_KEPT_MAX = 1_000  # beyond these, stages of which nothing waits or is out are forgotten
 OLD_LOOKED_AT_MAX = 10_000  # entries that are ready no more, dropped in one sample
+ACCRUED_SECONDS_MAX = 60.0  # charged from look to look: more may be a clock that was set
 PRIORITIES_MAX = 50  # that are counted apart; others count with the nearest of them
 
 N = TypeVar("N", int, float)
@@ -221,6 +222,7 @@ class Lane:
         """Charge for those that run for longer than was thought."""
         for out in running:
             over = (now - out.at).total_seconds() - out.charged
+            over = min(over, ACCRUED_SECONDS_MAX)
             if over > 0:
                 out.charged += over
                 self._charge(out.standing, over)

@@ -13,7 +13,7 @@ from support.ready import QUEUE, START, queued, standing
 
 from warrener.domain.flow.backlog import SPARE_ENTRIES
 from warrener.domain.flow.figures import OTHER_KEYS, REASONS_MAX
-from warrener.domain.flow.lane import PRIORITIES_MAX, STAGES_KEPT_MAX
+from warrener.domain.flow.lane import ACCRUED_SECONDS_MAX, PRIORITIES_MAX, STAGES_KEPT_MAX
 from warrener.domain.flow.lanes import Flow
 from warrener.domain.flow.orders import AGEING_SECONDS, AGEING_TURNS, ORDERS
 from warrener.domain.flow.ready import Queued, Ready, Stage
@@ -299,6 +299,38 @@ def test_of_many_priorities_only_some_are_counted_apart() -> None:
     assert sum(sample.served.values()) == sum(sample.worked.values()) == 3 * PRIORITIES_MAX
     assert sample.served[0] == 1
     assert sample.served[(PRIORITIES_MAX - 1) * 1_000] == 2 * PRIORITIES_MAX + 1
+
+
+def test_a_clock_that_jumps_ahead_puts_nobody_into_debt_for_that_time() -> None:
+    flow = flow_by("finish-first")
+    stands = standing(fair="hit")
+    flow.add_items(queued(1).ready.job, "a", stands, START, items=range(1_000))
+    step, taken = uuid4(), flow.take(START)
+    assert taken is not None
+    flow.released(step, taken, START)
+
+    flow.sample(seconds(86_400), lambda _: True)
+    flow.completed(step, seconds(86_400))  # it timed out
+
+    (sample,) = flow.sample(START, lambda _: True).queues
+    assert sample.stages[0].busy_seconds <= 1.0 + ACCRUED_SECONDS_MAX
+    others = standing(root=2, fair="other")
+    flow.add_items(queued(2).ready.job, "a", others, START, items=range(1_000))
+    assert "hit" in served(flow, 100)
+
+
+def test_who_runs_for_long_is_charged_for_it_by_and_by() -> None:
+    flow = flow_by("finish-first")
+    flow.add_items(queued(1).ready.job, "a", standing(fair="long"), START, items=range(1_000))
+    taken = flow.take(START)
+    assert taken is not None
+    flow.released(uuid4(), taken, START)
+    for minute in range(1, 11):
+        flow.sample(seconds(60 * minute), lambda _: True)
+
+    stands = standing(root=2, fair="other")
+    flow.add_items(queued(2).ready.job, "a", stands, START, items=range(1_000))
+    assert set(served(flow, 500)) == {"other"}
 
 
 def test_no_wait_is_shorter_than_nothing_when_the_clock_was_set_back() -> None:
