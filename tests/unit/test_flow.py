@@ -14,6 +14,7 @@ from support.ready import QUEUE, START, queued, standing
 from warrener.domain.flow.backlog import SPARE_ENTRIES
 from warrener.domain.flow.lane import PRIORITIES_MAX, STAGES_KEPT_MAX
 from warrener.domain.flow.lanes import Flow
+from warrener.domain.flow.line import REASONS_TOLD_MAX
 from warrener.domain.flow.orders import AGEING_SECONDS, AGEING_TURNS, ORDERS
 from warrener.domain.flow.ready import Queued, Ready, Stage
 from warrener.domain.flow.settings import FlowSettings
@@ -420,3 +421,15 @@ def test_stages_of_which_nothing_is_left_are_forgotten_beyond_some() -> None:
     stages = flow.sample(START, lambda _: True).queues[0].stages
     assert len(stages) <= STAGES_KEPT_MAX
     assert sum(stage.ready for stage in stages) == 1
+
+
+def test_of_too_many_keys_of_a_limit_a_sample_has_the_sum() -> None:
+    flow = flow_by("fifo")
+    for number in range(REASONS_TOLD_MAX + 1):
+        flow.hold(queued(number), f"slots api/{number}")
+    flow.hold(queued(99), "paused")
+
+    assert flow.sample(START, lambda _: True).queues[0].stages[0].held == {
+        "slots api": REASONS_TOLD_MAX + 1,
+        "paused": 1,
+    }
