@@ -37,7 +37,8 @@ class LiveFlow:
     def look(self, reactors: Mapping[int, Reactor]) -> None:
         """Take figures if it is time. Belongs to the thread of the reactors, and never stops it."""
         now = self._clock.now()
-        if self._due is not None and now < self._due:
+        waits = timedelta(0) if self._due is None else self._due - now
+        if timedelta(0) < waits <= timedelta(seconds=SAMPLE_SECONDS):  # else the clock was set back
             return
         self._due = now + timedelta(seconds=SAMPLE_SECONDS)
         try:

@@ -56,6 +56,8 @@ class Backlog:
         self._tiers: dict[int, _Tier] = {}
         self._tops: list[int] = []  # the tiers, negated, the highest first
         self._by_age: list[Aged] = []
+        self._place: Place | None = None  # the last one found: mostly it still is
+        self._key = ""  # of the step that it is of
 
     def add(self, entry: Entry) -> None:
         """Add a step, or a range of items."""
@@ -63,6 +65,7 @@ class Backlog:
         tier = 0 if order.tier is None else order.tier(standing)
         key = "" if order.key is None else order.key(standing)
         number = next(self._numbers)
+        self._place = None
         self.count += entry.left
         if order.key is not None:
             self._usage.arrive(key)
@@ -78,10 +81,18 @@ class Backlog:
 
     def place(self) -> Place | None:
         """Return the place of the step that goes next, to compare with other stages."""
+        known = self._place
+        charged = self.order.key is not None
+        if known is None or (charged and self._usage.time(self._key) != known[1]):
+            known = self._place = self._find_place()
+        return known
+
+    def _find_place(self) -> Place | None:
         while self._tops:
             top = self._tops[0]
             found = self._tiers[-top].first()
             if found is not None:
+                self._key = self._tiers[-top].key()
                 return top, *found
             del self._tiers[-top]
             heapq.heappop(self._tops)
@@ -118,6 +129,7 @@ class Backlog:
 
     def _take(self, entry: Entry) -> Queued:
         self.count -= 1
+        self._place = None
         if self.order.key is not None and entry.left == 1:
             self._usage.leave(self.order.key(entry.standing))
         return entry.take()
@@ -168,6 +180,10 @@ class _Tier:
     def entry(self) -> Entry:
         """Return what goes next; `first` has found it."""
         return self._keys[self._turns[0][1]][0][3]
+
+    def key(self) -> str:
+        """Return the key of what goes next; `first` has found it."""
+        return self._turns[0][1]
 
     def _tidy(self) -> None:
         """Leave out what was taken for its age, once there may be as much of it as of the rest."""

@@ -235,6 +235,29 @@ def test_each_step_with_a_priority_of_its_own_goes_in_its_turn() -> None:
     assert [each.standing.priority for each in drain(flow)] == sorted(given, reverse=True)
 
 
+@pytest.mark.parametrize("policy", ORDERS)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4), st.integers(0, 2)), max_size=60))
+def test_places_that_are_remembered_are_those_that_would_be_found(
+    policy: str, ops: list[tuple[int, int, int]]
+) -> None:
+    flow = flow_by(policy)
+    lines = flow._lane(QUEUE)._lines
+    for number, (stage, key, kind) in enumerate(ops):
+        new = queued(number + 1, f"s{stage}", fair=f"key{key}", priority=kind == 2)
+        flow.add(new)
+        if kind:
+            taken, step = flow.take(seconds(number)), uuid4()
+            assert taken is not None
+            flow.released(step, taken, START)
+            if key:  # less than was thought, or more
+                flow.measured(step, key / 2, succeeded=True)
+                flow.completed(step, START)
+        for line in lines.values():
+            known = line.backlog.place()
+            line.backlog._place = None
+            assert line.backlog.place() == known
+
+
 def test_other_settings_order_anew_what_waits() -> None:
     flow = flow_by("fifo")
     flow.add(queued(1, "old", submitted_at=seconds(9)))

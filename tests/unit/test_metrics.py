@@ -271,6 +271,21 @@ def test_what_is_ready_no_more_is_not_told() -> None:
     assert all(each.oldest_wait == 0 for each in found.queues[0].stages)
 
 
+def test_figures_go_on_when_the_clock_was_set_back() -> None:
+    clock = VirtualClock(START)
+    live, driver = LiveFlow(clock), Estate(fleet=True)
+    live.look({0: Played(driver)})  # type: ignore[dict-item]
+    early = VirtualClock(START - timedelta(hours=1))
+    live._clock = early
+
+    driver.begin({"a": CALL})
+    live.look({0: Played(driver)})  # type: ignore[dict-item]
+
+    found = live.read()
+    assert found is not None
+    assert found.queues
+
+
 def test_a_fault_in_the_figures_does_not_stop_the_reactor() -> None:
     clock = VirtualClock(START)
     live = LiveFlow(clock)
