@@ -113,6 +113,7 @@ def _served(sample: QueueSample, fleet: Fleet) -> QueueSample:
     return replace(
         sample,
         workers=len(states),
+        all_slots=sum(state.slots for state in states),
         busy=sum(state.busy for state in states),
         unknown=tuple(sorted(asked - known - {""})) if states else (),
     )

@@ -6,9 +6,8 @@ Counters only grow; rates come from the difference of two samples.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from heapq import nlargest
 from typing import Final
 
 import msgspec
@@ -18,8 +17,6 @@ from warrener.domain.flow.ready import Stage
 WAITS_KEPT: Final = 256  # of each stage, the latest
 SMOOTHING: Final = 0.1  # weight of the newest in a moving mean
 PAUSED: Final = "paused"  # why steps of paused jobs are held back
-REASONS_MAX: Final = 50  # of one stage that a sample names
-OTHER_KEYS: Final = "(others)"  # the keys of a limit beyond those
 
 
 class StageCounts(msgspec.Struct):
@@ -122,20 +119,6 @@ class FlowSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     commit_seconds: float = 0.0
     confirm_seconds: float = 0.0
     unconfirmed: float = 0.0
-
-
-def few_reasons(held: Mapping[str, int]) -> dict[str, int]:
-    """Return for which reasons steps are held back: of very many keys of a limit most as one."""
-    kept = set(nlargest(REASONS_MAX, held, key=lambda reason: (held[reason], reason)))
-    found: dict[str, int] = {}
-    for reason, count in held.items():
-        name = reason if reason in kept or reason == PAUSED else _of_others(reason)
-        found[name] = found.get(name, 0) + count
-    return found
-
-
-def _of_others(reason: str) -> str:
-    return f"{reason.partition('/')[0]}/{OTHER_KEYS}"
 
 
 def percentile(values: Sequence[float], share: float) -> float:

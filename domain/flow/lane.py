@@ -4,28 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import count, islice
 from typing import TypeVar
 
 import msgspec
 
 from warrener.domain.flow.backlog import Backlog, Entry
-from warrener.domain.flow.figures import (
-    PAUSED,
-    QueueSample,
-    StageCounts,
-    StageSample,
-    few_reasons,
-    percentile,
-)
+from warrener.domain.flow.figures import QueueSample
+from warrener.domain.flow.line import StageLine, seconds_of
 from warrener.domain.flow.orders import AGEING_SECONDS, AGEING_TURNS, Order
 from warrener.domain.flow.ready import Queued, Ready, Stage, Standing
 from warrener.domain.flow.settings import Measures
 from warrener.domain.flow.usage import Usage
 from warrener.domain.flow.window import ReleaseWindow
 
-_NO_TIME = timedelta(0)
 UNKNOWN_SECONDS = 1.0  # what a step is taken to cost before any was measured
 STAGES_KEPT_MAX = 1_000  # beyond these, stages of which nothing waits or is out are forgotten
 OLD_LOOKED_AT_MAX = 10_000  # entries that are ready no more, dropped in one sample
@@ -33,17 +26,6 @@ ACCRUED_SECONDS_MAX = 60.0  # charged from look to look: more may be a clock tha
 PRIORITIES_MAX = 50  # that are counted apart; others count with the nearest of them
 
 N = TypeVar("N", int, float)
-
-
-class StageLine(msgspec.Struct, eq=False):
-    """A stage in its lane. `held` counts what waits elsewhere, by reason and by since when."""
-
-    backlog: Backlog
-    remaining: int
-    counts: StageCounts = msgspec.field(default_factory=StageCounts)
-    out: int = 0
-    held: dict[str, dict[datetime, int]] = {}
-    endpoint: str = ""
 
 
 class Out(msgspec.Struct, eq=False):
@@ -102,18 +84,11 @@ class Lane:
 
     def hold(self, queued: Queued, reason: str) -> None:
         """A step that was taken waits elsewhere."""
-        held = self._line(queued.standing).held.setdefault(reason, {})
-        held[queued.since] = held.get(queued.since, 0) + 1
+        self._line(queued.standing).hold(queued.since, reason)
 
     def let_go(self, queued: Queued, reason: str) -> None:
         """A step waits elsewhere no more."""
-        held = self._line(queued.standing).held
-        since = held.get(reason, {})
-        left = since.pop(queued.since, 0) - 1
-        if left > 0:
-            since[queued.since] = left
-        elif not since:
-            held.pop(reason, None)
+        self._line(queued.standing).let_go(queued.since, reason)
 
     def may_take(self, measures: Measures) -> bool:
         """Say whether a step waits whose stage may have more orders out."""
@@ -188,7 +163,7 @@ class Lane:
         if again:
             return
         line.counts.released += 1
-        line.counts.waits.append(_seconds(at - queued.since))
+        line.counts.waits.append(seconds_of(at - queued.since))
         _count(self._served, standing.priority, 1)
 
     def measure(self, step: int, seconds: float, *, succeeded: bool) -> None:
@@ -252,7 +227,7 @@ class Lane:
         self._accrue(running, now)
         busy = Counter(id(out.line) for out in running)
         stages = tuple(
-            self._sample_stage(stage, line, busy[id(line)], now, is_ready)
+            line.sample(stage, busy[id(line)], now, self._oldest_ready(line, is_ready))
             for stage, line in self._lines.items()
         )
         return QueueSample(
@@ -263,45 +238,6 @@ class Lane:
             stages=stages,
             served=dict(self._served),
             worked=dict(self._worked),
-        )
-
-    def _sample_stage(
-        self,
-        stage: Stage,
-        line: StageLine,
-        running: int,
-        now: datetime,
-        is_ready: Callable[[Ready], bool],
-    ) -> StageSample:
-        oldest = self._oldest_ready(line, is_ready)
-        counts, waits = line.counts, sorted(line.counts.waits)
-        return StageSample(
-            job=stage.job,
-            step=stage.step,
-            ready=line.backlog.count,
-            held=few_reasons({why: sum(since.values()) for why, since in line.held.items()}),
-            held_wait=_seconds(
-                max(
-                    (now - min(since) for why, since in line.held.items() if why != PAUSED),
-                    default=_NO_TIME,
-                )
-            ),
-            endpoint=line.endpoint,
-            out=line.out,
-            running=running,
-            oldest_wait=_seconds(now - oldest.since) if oldest else 0.0,
-            oldest_priority=oldest.standing.priority if oldest else 0,
-            wait_p50=percentile(waits, 0.5),
-            wait_p95=percentile(waits, 0.95),
-            wait_p99=percentile(waits, 0.99),
-            service_seconds=counts.service_seconds,
-            arrived=counts.arrived,
-            released=counts.released,
-            ended=counts.ended,
-            failed=counts.failed,
-            busy_seconds=counts.busy_seconds,
-            failed_seconds=counts.failed_seconds,
-            remaining=line.remaining,
         )
 
     def _oldest_ready(self, line: StageLine, is_ready: Callable[[Ready], bool]) -> Entry | None:
@@ -326,11 +262,6 @@ class Lane:
     def _forget_idle(self) -> None:
         lines = self._lines.items()
         self._lines = {s: each for s, each in lines if each.backlog.count or each.out or each.held}
-
-
-def _seconds(wait: timedelta) -> float:
-    """Return a wait in seconds: none, if the clock was set back since it began."""
-    return max(0.0, wait.total_seconds())
 
 
 def _count(counts: dict[int, N], priority: int, more: N) -> None:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from support.ready import QUEUE, START, queued, standing
 
 from warrener.domain.flow.backlog import SPARE_ENTRIES
-from warrener.domain.flow.figures import OTHER_KEYS, REASONS_MAX
 from warrener.domain.flow.lane import ACCRUED_SECONDS_MAX, PRIORITIES_MAX, STAGES_KEPT_MAX
 from warrener.domain.flow.lanes import Flow
+from warrener.domain.flow.line import REASONS_TOLD_MAX
 from warrener.domain.flow.orders import AGEING_SECONDS, AGEING_TURNS, ORDERS
 from warrener.domain.flow.ready import Queued, Ready, Stage
 from warrener.domain.flow.settings import FlowSettings
@@ -474,21 +474,6 @@ def test_a_sample_has_what_waits_what_is_held_and_what_is_out() -> None:
     assert (again.arrived, again.ready, again.held) == (5, 3, {})
 
 
-def test_a_sample_names_few_reasons_however_many_keys_limits_have() -> None:
-    flow = flow_by("finish-first")
-    for number in range(10_000):
-        flow.add(queued(number + 1))
-        taken = flow.take(START)
-        assert taken is not None
-        flow.hold(taken, f"slots api/{number % 9_000}" if number else "paused")
-
-    (stage,) = flow.sample(START, lambda _: True).queues[0].stages
-    assert len(stage.held) == REASONS_MAX + 2
-    assert sum(stage.held.values()) == 10_000
-    assert (stage.held["paused"], stage.held["slots api/999"]) == (1, 2)
-    assert stage.held[f"slots api/{OTHER_KEYS}"] == 9_999 - 2 * REASONS_MAX
-
-
 def test_what_is_let_go_at_once_waits_no_more() -> None:
     flow = flow_by("finish-first")
     flow.add(queued(1))
@@ -516,3 +501,15 @@ def test_stages_of_which_nothing_is_left_are_forgotten_beyond_some() -> None:
     stages = flow.sample(START, lambda _: True).queues[0].stages
     assert len(stages) <= STAGES_KEPT_MAX
     assert sum(stage.ready for stage in stages) == 1
+
+
+def test_of_too_many_keys_of_a_limit_a_sample_has_the_sum() -> None:
+    flow = flow_by("fifo")
+    for number in range(REASONS_TOLD_MAX + 1):
+        flow.hold(queued(number), f"slots api/{number}")
+    flow.hold(queued(99), "paused")
+
+    assert flow.sample(START, lambda _: True).queues[0].stages[0].held == {
+        "slots api": REASONS_TOLD_MAX + 1,
+        "paused": 1,
+    }
