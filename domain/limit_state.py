@@ -230,6 +230,9 @@ class LimitState(msgspec.Struct):
             elif quiet_since is not None:
                 self.bucket = Bucket(0.0, min(quiet_since, now))
         bucket = self.bucket
+        if bucket.at == now:  # as for most of those that go out in one turn
+            bucket.tokens = min(size, bucket.tokens)
+            return bucket
         passed = max(0.0, (now - bucket.at).total_seconds())
         tokens = bucket.tokens + passed * rate.count / rate.seconds * (size / self.burst)
         bucket.tokens, bucket.at = min(size, tokens), max(now, bucket.at)

@@ -86,26 +86,30 @@ class Limits:
     def take(self, step: UUID, claims: Sequence[Claim], now: datetime) -> tuple[Held, ...]:
         """Let a step through; what it holds is given back by `give_back`."""
         for claim in claims:
-            state = self._state(claim, now)
+            state = self._states.get(claim.held) or self._state(claim, now)
             state.used = True
             state.fresh.clear()
+            state.holders[step] = None
             if state.limit.rate is not None:
                 state.refill(now, self._quiet_since).tokens -= 1
-        helds = tuple(claim.held for claim in claims)
-        self.hold(step, helds)
+        helds = tuple([claim.held for claim in claims])
+        self._note(step, helds)
         return helds
 
     def hold(self, step: UUID, helds: tuple[Held, ...], defined: Iterable[Limit] = ()) -> None:
         """Note that a step is out and holds slots of these limits, too, which were defined so."""
-        if helds:
-            known = self._held_by.get(step)
-            self._held_by[step] = tuple(dict.fromkeys((*known, *helds))) if known else helds
+        self._note(step, helds)
         limits = {limit.name: limit for limit in defined}
         for held in helds:
             state = self._states.get(held)
             if state is None:
                 state = self._add(held, limits.get(held.name, Limit(name=held.name)))
             state.holders[step] = None
+
+    def _note(self, step: UUID, helds: tuple[Held, ...]) -> None:
+        if helds:
+            known = self._held_by.get(step)
+            self._held_by[step] = tuple(dict.fromkeys((*known, *helds))) if known else helds
 
     def give_back(self, step: UUID) -> None:
         """The attempt of a step has ended."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,11 +13,12 @@ from warrener.domain.events import Error, JobSubmitted
 from warrener.domain.flow.ready import Stage, Standing
 from warrener.domain.graph import render
 from warrener.domain.job_state import Job
+from warrener.domain.limit_state import Claim
 from warrener.domain.payloads import Payload, encode_json
 from warrener.domain.plan import Plan
 from warrener.domain.ports import EventStore
 from warrener.domain.scope import StepsView, job_variable
-from warrener.domain.step_events import StepFailed, StepOpened, StepReleased, StepSucceeded
+from warrener.domain.step_events import Held, StepFailed, StepOpened, StepReleased, StepSucceeded
 
 KEY_CHARACTERS_MAX = 200
 OF_ITEMS = frozenset({"item", "index"})  # variables that differ from item to item
@@ -60,7 +61,7 @@ class ActiveJob:
         self._store = store
         self._params: Any = msgspec.UNSET
         self._item_scopes: dict[str, dict[str, Any]] = {}
-        self._keys_of_items: dict[str, list[str]] = {}  # of fan-outs, where all items have the same
+        self._claims_of_items: dict[str, list[Claim]] = {}  # of fan-outs with one key for all
         self._standings: dict[str, Standing] = {}
 
     def standing(self, name: str) -> Standing:
@@ -135,14 +136,25 @@ class ActiveJob:
         templates = self.plan.steps[name].limit_keys
         if not templates:
             return []
-        known = self._keys_of_items.get(name)
+        scope = self.scope_of(name, index)
+        return [key_text(template.render(scope)) for template in templates]
+
+    def claims(self, name: str, index: int | None) -> Sequence[Claim]:
+        """Return the limits that a step or an item comes under by its definition."""
+        planned = self.plan.steps[name]
+        limits = planned.definition.limits
+        if not limits:
+            return ()
+        known = self._claims_of_items.get(name)
         if known is not None:
             return known
-        scope = self.scope_of(name, index)
-        keys = [key_text(template.render(scope)) for template in templates]
-        if index is not None and not any(each.variables & OF_ITEMS for each in templates):
-            self._keys_of_items[name] = keys
-        return keys
+        keys = self.limit_keys(name, index)
+        claims = [
+            Claim(limit, Held(limit.name, key)) for limit, key in zip(limits, keys, strict=True)
+        ]
+        if index is not None and not any(t.variables & OF_ITEMS for t in planned.limit_keys):
+            self._claims_of_items[name] = claims
+        return claims
 
     def scope_of(self, name: str, index: int | None) -> dict[str, Any]:
         """Return what the expressions of a step, or of an item of it, see."""
@@ -152,7 +164,7 @@ class ActiveJob:
         """Let go of what an ended fan-out needed."""
         self.items.pop(name, None)
         self.collected.pop(name, None)
-        self._keys_of_items.pop(name, None)
+        self._claims_of_items.pop(name, None)
         self._item_scopes.pop(name, None)
 
     def result(self, name: str) -> Any:

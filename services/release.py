@@ -14,7 +14,7 @@ from warrener.domain.flow.ready import Queued, Ready
 from warrener.domain.graph import value_error
 from warrener.domain.limit_state import Claim, Waiter
 from warrener.domain.step import Step
-from warrener.domain.step_events import Held, StepReleased
+from warrener.domain.step_events import StepReleased
 from warrener.services import intake
 from warrener.services.active_job import ActiveJob
 
@@ -110,13 +110,9 @@ def _may_go(step: Step, now: datetime) -> bool:
 
 
 def _claims(turn: Turn, active: ActiveJob, queued: Queued) -> Sequence[Claim]:
-    ready, caps = queued.ready, turn.memory.caps.of_step(queued.standing)
-    limits = active.plan.steps[ready.step].definition.limits
-    if not limits:
-        return caps
-    keys = active.limit_keys(ready.step, ready.index)
-    own = [Claim(limit, Held(limit.name, key)) for limit, key in zip(limits, keys, strict=True)]
-    return [*own, *caps]
+    own = active.claims(queued.ready.step, queued.ready.index)
+    caps = turn.memory.caps.of_step(queued.standing)
+    return [*own, *caps] if caps else own
 
 
 def _begin(turn: Turn, active: ActiveJob, ready: Ready, step: Step | None) -> Step:
