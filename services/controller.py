@@ -41,6 +41,7 @@ from warrener.services import (
     endings,
     flow_watch,
     intake,
+    policies,
     user_actions,
 )
 from warrener.services.batch import Batch, Refusal
@@ -108,6 +109,7 @@ class Controller:
         self.memory = WorkingSet(self._store, flow_settings=self.flow.settings, **self._bounds)
         if self.memory.flow_settings != self.flow.settings:
             self.flow.use(self.memory.flow_settings)
+        policies.tell_if_unknown(self.flow.settings.policy, self.flow.orders)
         self.control = FlowControl(
             self.flow, self._reply_to, movable=self.fleet.movable, samples=self._samples
         )

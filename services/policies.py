@@ -17,7 +17,7 @@ from uuid import UUID
 import structlog
 
 from warrener.domain.errors import UsageError
-from warrener.domain.flow.orders import ORDERS, Order
+from warrener.domain.flow.orders import DEFAULT_ORDER, ORDERS, Order
 from warrener.domain.flow.ready import Stage, Standing
 from warrener.services.policy_guard import guarded
 
@@ -65,6 +65,12 @@ def check_known(name: str, known: Mapping[str, Order]) -> None:
     hint = f"did you mean {near[0]!r}? " if near else ""
     listed = "; ".join(f"{each.name}: {each.summary}" for each in known.values())
     raise UsageError(f"there is no policy {name!r}: {hint}Known are {listed}")
+
+
+def tell_if_unknown(name: str, known: Mapping[str, Order]) -> None:
+    """Tell in the log that a policy is not installed here, so that the default one holds."""
+    if name not in known:
+        log.warning("policy.unknown", policy=name, instead=DEFAULT_ORDER)
 
 
 def _loaded(entry: EntryPoint) -> Order:

@@ -14,7 +14,8 @@ from support.driving import Driver
 
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import UsageError
-from warrener.domain.flow.orders import ORDERS, Order
+from warrener.domain.flow.orders import DEFAULT_ORDER, ORDERS, Order
+from warrener.domain.flow.settings import FlowSettings
 from warrener.domain.ids import job_id
 from warrener.domain.messages import ChangeFlow, RerunJob
 from warrener.services import policies
@@ -105,6 +106,16 @@ def test_an_unknown_policy_is_refused_with_the_nearest_one_and_all_there_are() -
     assert driver.controller.flow.settings.policy == "fair"
     with pytest.raises(UsageError, match="no policy 'own'"):
         policies.check_known("own", ORDERS)
+
+
+def test_a_policy_that_is_set_but_not_installed_is_told_and_the_default_holds() -> None:
+    with capture_logs() as logs:
+        driver = Driver(settings=FlowSettings(policy="of-another-host"))
+
+    assert [(each["event"], each["policy"], each["instead"]) for each in logs] == [
+        ("policy.unknown", "of-another-host", DEFAULT_ORDER)
+    ]
+    assert driver.controller.flow._order() is ORDERS[DEFAULT_ORDER]
 
 
 def test_steps_of_child_jobs_are_due_with_their_root_as_it_is_now() -> None:
