@@ -22,6 +22,11 @@ STORE = ("--store", "sqlite:///jobs.db")
 HOSTILE = "load\x1b[2J[bold]"
 
 
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # or words are broken
+
+
 def told(store: EventStore, history: History) -> None:
     """Write a history into the store of the desk."""
     for each in history.store.log:
