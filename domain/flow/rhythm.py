@@ -11,7 +11,9 @@ from warrener.domain.flow.figures import PAUSED, FlowSample
 from warrener.domain.flow.lanes import Flow
 
 LOOK_SECONDS: Final = 1.0  # between two looks while somebody waits
-SAMPLE_SECONDS: Final = 5.0  # between two samples that are recorded
+SAMPLE_SECONDS: Final = 5.0  # between two samples that are recorded, at least
+STAGE_SECONDS: Final = 0.25  # longer for each stage: samples of many are large
+SAMPLE_SECONDS_MAX: Final = 30.0
 _LOOK: Final = timedelta(seconds=LOOK_SECONDS)
 _SAMPLE: Final = timedelta(seconds=SAMPLE_SECONDS)
 _CAUSE: Final = "flow"
@@ -61,7 +63,7 @@ class Rhythm:
             worth = last is not None or bool(incidents) or _moves(sample)
         else:
             since = now - last.at
-            due = not timedelta(0) <= since < _SAMPLE or rests(sample)
+            due = not timedelta(0) <= since < _between(sample) or rests(sample)
             worth = due and _signature(sample) != _signature(last.sample)
         if not worth:
             return None
@@ -70,6 +72,13 @@ class Rhythm:
     def recorded(self, event: FlowSampled) -> None:
         """A sample is in the log."""
         self._last = event
+
+
+def _between(sample: FlowSample) -> timedelta:
+    """Return how long there is between samples of this size."""
+    stages = sum(len(queue.stages) for queue in sample.queues)
+    seconds = min(SAMPLE_SECONDS_MAX, max(SAMPLE_SECONDS, STAGE_SECONDS * stages))
+    return timedelta(seconds=seconds)
 
 
 def rests(sample: FlowSample) -> bool:
