@@ -20,14 +20,6 @@ from warrener.domain.stored import PRUNED_TOPIC
 SEEDS = 1_000
 CHUNK = 50
 TWICE_EVERY = 10
-STARVATION = (
-    "FlowSampled:1",
-    "StarvationDetected:1",
-    "StarvationEnded:1",
-    "MeasureProposed:1",
-    "MeasureTaken:1",
-    "MeasureEnded:1",
-)
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -55,9 +47,8 @@ def test_the_worlds_see_every_event_and_every_end_of_a_step() -> None:
                 kind = world.promises.folded.plan(job).steps[name].phase
                 states.add(f"{kind} {state}")
 
-    # A store is pruned from outside, one with one partition shares no limits, and nobody looks for
-    # starvation here.
-    assert TOPICS.keys() - events == {PRUNED_TOPIC, "LogTaken:1", *STARVATION}
+    # A store is pruned from outside, and one with one partition shares no limits.
+    assert TOPICS.keys() - events == {PRUNED_TOPIC, "LogTaken:1"}
     ends = {f"main {state}" for state in STEP_ENDED}
     assert ends <= states
     assert {"compensate succeeded", "compensate failed", "compensate not_needed"} <= states
