@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
@@ -24,7 +24,7 @@ from warrener.projections.control_views import (
     FleetView,
     LimitView,
 )
-from warrener.projections.ports import Documents, Wanted
+from warrener.projections.ports import Documents, Wanted, current
 from warrener.projections.views import View
 
 KINDS = (UserActionEvent, LimitChanged, FleetChanged)
@@ -47,7 +47,7 @@ def fold(batch: Sequence[Positioned], loaded: Documents) -> Documents:
         place = _place(positioned)
         if place is None:
             continue
-        view = _current(place, changed, loaded)
+        view = current(place, changed, loaded)
         if view is not None and view.position >= positioned.position:
             continue
         fresh = _applied(view, positioned)
@@ -65,14 +65,6 @@ def _place(positioned: Positioned) -> tuple[str, Any] | None:
     if isinstance(event, LimitChanged):
         return LIMITS, (event.name, positioned.partition)
     return (FLEET, positioned.partition) if isinstance(event, FleetChanged) else None
-
-
-def _current(
-    place: tuple[str, Any], changed: Mapping[str, Mapping[Any, View]], loaded: Documents
-) -> View | None:
-    table, key = place
-    found: View | None = changed[table].get(key) or loaded.get(table, {}).get(key)
-    return found
 
 
 def _applied(view: View | None, positioned: Positioned) -> View | None:

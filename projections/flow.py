@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from typing import Any
 
@@ -41,7 +41,7 @@ from warrener.projections.flow_views import (
     MeasureView,
     StagePoint,
 )
-from warrener.projections.ports import Documents, Wanted
+from warrener.projections.ports import Documents, Wanted, current
 from warrener.projections.views import View
 
 KINDS = (FlowChanged, FlowSampled, StarvationEvent)
@@ -63,7 +63,7 @@ def fold(batch: Sequence[Positioned], loaded: Documents) -> Documents:
     changed: dict[str, dict[Any, View]] = {table: {} for table in _TABLES}
     for positioned in batch:
         for table, key in _places(positioned):
-            view = _current((table, key), changed, loaded)
+            view = current((table, key), changed, loaded)
             if view is not None and view.position >= positioned.position:
                 continue
             fresh = _APPLIED[table](view, positioned)
@@ -82,14 +82,6 @@ def _places(positioned: Positioned) -> Iterator[tuple[str, Any]]:
         yield FLOW, partition
     elif isinstance(recorded.event, StarvationEvent):
         yield INCIDENTS, recorded.originator_id
-
-
-def _current(
-    place: tuple[str, Any], changed: Mapping[str, Mapping[Any, View]], loaded: Documents
-) -> View | None:
-    table, key = place
-    found: View | None = changed[table].get(key) or loaded.get(table, {}).get(key)
-    return found
 
 
 # --- settings and samples ------------------------------------------------------------------------

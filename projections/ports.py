@@ -12,11 +12,18 @@ import msgspec
 from warrener.projections.attempt_views import AttemptView
 from warrener.projections.control_views import ActionView, LimitView
 from warrener.projections.flow_views import IncidentView
-from warrener.projections.views import HistoryView, JobView, StepView
+from warrener.projections.views import HistoryView, JobView, StepView, View
 
 Key = Hashable
 Documents = Mapping[str, Mapping[Any, Any]]  # table -> key -> document
 Wanted = Mapping[str, Iterable[Any]]  # table -> keys
+
+
+def current(place: tuple[str, Any], changed: Documents, loaded: Documents) -> View | None:
+    """Return a document as a batch has changed it so far, else as it was loaded."""
+    table, key = place
+    found: View | None = changed[table].get(key) or loaded.get(table, {}).get(key)
+    return found
 
 
 class JobCursor(msgspec.Struct, frozen=True):
