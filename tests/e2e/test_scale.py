@@ -9,6 +9,7 @@ import msgspec
 
 from warrener import endpoint
 from warrener.domain.definition.model import JobDefinition
+from warrener.domain.flow.window import WINDOW_MAX
 from warrener.domain.payloads import INLINE_BYTES_MAX
 from warrener.services.embedded import Embedded
 from warrener.services.submission import Source, submission
@@ -59,7 +60,7 @@ def test_a_fan_out_of_100_000_items_grows_neither_events_nor_the_working_set(
 
     assert outcome.result == 2 * sum(numbers)
     assert outcome.steps == {"succeeded": ITEMS + 2}
-    assert 0 < active_max <= 2 * 1_000 + 2 * INLINE_ORDERS
+    assert 0 < active_max <= WINDOW_MAX + 2 * INLINE_ORDERS
     largest = max(len(msgspec.json.encode(each.recorded.event)) for each in all_events(store))
     assert largest < INLINE_BYTES_MAX
     embedded.close()
