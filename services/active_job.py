@@ -22,6 +22,7 @@ from warrener.domain.step_events import Held, StepFailed, StepOpened, StepReleas
 
 KEY_CHARACTERS_MAX = 200
 OF_ITEMS = frozenset({"item", "index"})  # variables that differ from item to item
+OF_JOBS = frozenset({"params"})  # variables that stay the same in all steps of a job
 
 
 class Tree:
@@ -61,6 +62,7 @@ class ActiveJob:
         self._store = store
         self._params: Any = msgspec.UNSET
         self._item_scopes: dict[str, dict[str, Any]] = {}
+        self._keys: dict[str | None, str] = {}  # of limits by their text, where all steps have one
         self._claims_of_items: dict[str, list[Claim]] = {}  # of fan-outs with one key for all
         self._standings: dict[str, Standing] = {}
 
@@ -133,11 +135,16 @@ class ActiveJob:
 
     def limit_keys(self, name: str, index: int | None) -> list[str]:
         """Return the evaluated keys of the limits of a step or of an item."""
-        templates = self.plan.steps[name].limit_keys
-        if not templates:
-            return []
+        planned = self.plan.steps[name]
+        limits, known = planned.definition.limits, self._keys
+        if all(limit.key in known for limit in limits):
+            return [known[limit.key] for limit in limits]
         scope = self.scope_of(name, index)
-        return [key_text(template.render(scope)) for template in templates]
+        keys = [key_text(template.render(scope)) for template in planned.limit_keys]
+        for limit, template, key in zip(limits, planned.limit_keys, keys, strict=True):
+            if template.variables <= OF_JOBS:
+                known[limit.key] = key
+        return keys
 
     def claims(self, name: str, index: int | None) -> Sequence[Claim]:
         """Return the limits that a step or an item comes under by its definition."""
