@@ -1,7 +1,7 @@
 """The hypothesis profiles: `ci` tries the same examples every time, `dev` new ones.
 
-And the fixtures of RabbitMQ and MongoDB, which start a server when a test asks for them, and
-`desk`, the command line before a fleet that is played by hand.
+And the fixtures of RabbitMQ and MongoDB, which start a server when a test asks for them, those of
+worker daemons on it, and `desk`, the command line before a fleet that is played by hand.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from support.rabbit_fixtures import (
     rabbit,
 )
 from support.scale import scaled
+from support.worker_fixtures import daemons, side
 
 __all__ = [
     "broker_url",
+    "daemons",
     "desk",
     "fleet_broker",
     "fleet_store",
@@ -34,6 +36,7 @@ __all__ = [
     "pytest_configure",
     "pytest_unconfigure",
     "rabbit",
+    "side",
 ]
 
 

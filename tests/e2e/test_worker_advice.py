@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +11,11 @@ from support.daemons import Daemon, Daemons
 from support.endpoints_waiting import content, wait_until
 from support.relay import Relay
 
-from warrener.adapters.rabbitmq import RabbitBroker
 from warrener.domain.messages import WorkerBeat, WorkerHello
 
 TESTS = Path(__file__).parents[1]
 MODES = pytest.mark.parametrize("mode", ["--processes", "--threads", "--asyncio"])
 OWN, OTHER = "default", "work"  # where the steps of either module go
-
-
-@pytest.fixture
-def side(broker_url: str) -> Iterator[ControllerSide]:
-    with ControllerSide(RabbitBroker(broker_url)) as side:
-        yield side
-
-
-@pytest.fixture
-def daemons(tmp_path: Path, broker_url: str) -> Iterator[Daemons]:
-    variables = {"WARRENER_BROKER_URL": broker_url, "PYTHONPATH": str(TESTS)}
-    with Daemons(tmp_path, variables) as daemons:
-        yield daemons
 
 
 def start(daemons: Daemons, *more: object) -> Daemon:

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -17,25 +16,11 @@ from support.endpoints_waiting import alive, content, wait_until
 from support.log_checks import eventually
 from support.relay import Relay
 
-from warrener.adapters.rabbitmq import RabbitBroker
 from warrener.domain.messages import RunStep, WorkerBeat, WorkerBye, WorkerHello
 from warrener.domain.topology import QUARANTINE
 
 TESTS = Path(__file__).parents[1]
 MODES = pytest.mark.parametrize("mode", ["--processes", "--threads", "--asyncio"])
-
-
-@pytest.fixture
-def side(broker_url: str) -> Iterator[ControllerSide]:
-    with ControllerSide(RabbitBroker(broker_url)) as side:
-        yield side
-
-
-@pytest.fixture
-def daemons(tmp_path: Path, broker_url: str) -> Iterator[Daemons]:
-    variables = {"WARRENER_BROKER_URL": broker_url, "PYTHONPATH": str(TESTS)}
-    with Daemons(tmp_path, variables) as daemons:
-        yield daemons
 
 
 def start(daemons: Daemons, *more: object) -> Daemon:
