@@ -15,8 +15,13 @@ import msgspec
 from warrener.domain.flow.ready import Stage
 
 WAITS_KEPT: Final = 256  # of each stage, the latest
-SMOOTHING: Final = 0.1  # weight of the newest in a moving mean
+SMOOTHING: Final = 0.1  # weight of the newest in the moving mean of a stage
 PAUSED: Final = "paused"  # why steps of paused jobs are held back
+
+
+def smoothed(mean: float | None, newest: float, weight: float) -> float:
+    """Return a moving mean, in which the newest figure has a weight; None: it is the first."""
+    return newest if mean is None else mean + weight * (newest - mean)
 
 
 class StageCounts(msgspec.Struct):
@@ -37,9 +42,7 @@ class StageCounts(msgspec.Struct):
         if not succeeded:
             self.failed += 1
             self.failed_seconds += seconds
-        known = self.service_seconds
-        mean = seconds if known is None else known + SMOOTHING * (seconds - known)
-        self.service_seconds = mean
+        self.service_seconds = smoothed(self.service_seconds, seconds, SMOOTHING)
 
     def lose(self, seconds: float) -> None:
         """Nobody will answer an attempt; it is thought to have taken so many seconds."""

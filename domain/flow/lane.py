@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from warrener.domain.flow.backlog import Backlog, Entry
-from warrener.domain.flow.figures import QueueSample
+from warrener.domain.flow.figures import QueueSample, smoothed
 from warrener.domain.flow.line import StageLine, seconds_of
 from warrener.domain.flow.orders import AGEING_SECONDS, AGEING_TURNS, Order
 from warrener.domain.flow.ready import Queued, Ready, Stage, Standing
@@ -19,6 +19,7 @@ from warrener.domain.flow.settings import Measures
 from warrener.domain.flow.usage import Usage
 from warrener.domain.flow.window import ReleaseWindow
 
+SMOOTHING = 0.05  # weight of the newest in the moving mean of all stages
 UNKNOWN_SECONDS = 1.0  # what a step is taken to cost before any was measured
 STAGES_KEPT_MAX = 1_000  # beyond these, stages of which nothing waits or is out are forgotten
 OLD_LOOKED_AT_MAX = 10_000  # entries that are ready no more, dropped in one sample
@@ -172,8 +173,7 @@ class Lane:
         out.seconds = seconds
         out.line.counts.measure(seconds, succeeded=succeeded)
         _count(self._worked, out.standing.priority, seconds)
-        known = self._service_seconds
-        self._service_seconds = seconds if known is None else known + 0.05 * (seconds - known)
+        self._service_seconds = smoothed(self._service_seconds, seconds, SMOOTHING)
 
     def complete(self, step: int, now: datetime) -> tuple[float, float | None]:
         """The order for a step was answered, or will never be.
