@@ -8,7 +8,9 @@ bound the root jobs that are open, see `FlowSettings.intake`.
 from __future__ import annotations
 
 from typing import Final
+from uuid import UUID
 
+from warrener.domain.control_events import LimitChanged
 from warrener.domain.definition.model import Limit
 from warrener.domain.definition.names import is_reserved
 from warrener.domain.flow.ready import Stage
@@ -46,6 +48,16 @@ def names_for_job(name: str) -> tuple[str, ...]:
     return JOBS, f"{JOBS}:{name}"
 
 
-def claim(name: str, key: str = NO_KEY) -> Claim:
+def is_set(change: LimitChanged | None) -> bool:
+    """Say whether a limit bounds something by what people have set."""
+    return change is not None and not (change.slots is None and change.rate is None)
+
+
+def held_of(name: str, root: UUID | None = None) -> Held:
+    """Return what is held of a limit by what is in a tree of jobs; only `@root` asks in which."""
+    return Held(name, str(root) if name == ROOT else NO_KEY)
+
+
+def claim(name: str, root: UUID | None = None) -> Claim:
     """Return the claim of a limit that bounds nothing but by what people have set."""
-    return Claim(Limit(name=name), Held(name, key))
+    return Claim(Limit(name=name), held_of(name, root))

@@ -8,10 +8,10 @@ from uuid import UUID
 import msgspec
 
 from warrener.domain.definition.model import Rate
-from warrener.domain.events import Event
+from warrener.domain.events import Event, Recorded, event_of
 from warrener.domain.flow.figures import FlowSample
 from warrener.domain.flow.incidents import Diagnosis, Measure, MeasureEnd, Victim
-from warrener.domain.flow.settings import FlowSettings
+from warrener.domain.flow.settings import DEFAULT_SETTINGS, FlowSettings
 from warrener.domain.payloads import Payload
 
 # --- user actions: one stream for each request ---------------------------------------------------
@@ -89,6 +89,12 @@ class FlowChanged(Event, frozen=True, kw_only=True, omit_defaults=True):
     by: str = ""
     reason: str = ""
     settings: FlowSettings
+
+
+def flow_settings(last: Recorded | None) -> FlowSettings:
+    """Return what holds after the last event of the stream; without one, what holds by itself."""
+    change = event_of(last, FlowChanged)
+    return DEFAULT_SETTINGS if change is None else change.settings
 
 
 class FlowSampled(Event, frozen=True, kw_only=True, omit_defaults=True):

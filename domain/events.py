@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -73,6 +73,15 @@ class Recorded(msgspec.Struct, frozen=True):
     originator_id: UUID
     originator_version: int
     event: Event
+
+
+E = TypeVar("E", bound=Event)
+
+
+def event_of(recorded: Recorded | None, kind: type[E]) -> E | None:
+    """Return an event, None if there is none or it is of another kind."""
+    event = None if recorded is None else recorded.event
+    return event if isinstance(event, kind) else None
 
 
 # --- definitions: one stream each, one event -------------------------------------------------

@@ -25,10 +25,7 @@ class Caps:
         names = self._known.get(standing.stage)
         if names is None:
             names = self._look_up(standing.stage, caps.names_for_step(standing.stage))
-        if not names:
-            return ()
-        root = str(standing.root)
-        return [caps.claim(each, root) if each == caps.ROOT else caps.claim(each) for each in names]
+        return [caps.claim(each, standing.root) for each in names] if names else ()
 
     def of_job(self, name: str) -> Sequence[Claim]:
         """Return the claims of a root job, by the name of its definition."""
@@ -44,9 +41,6 @@ class Caps:
     def _look_up(self, about: Stage | str, names: Sequence[str]) -> tuple[str, ...]:
         if len(self._known) >= KNOWN_MAX:
             self._known.clear()
-        found = self._known[about] = tuple(name for name in names if self._is_set(name))
+        found = tuple(name for name in names if caps.is_set(self._change(name)))
+        self._known[about] = found
         return found
-
-    def _is_set(self, name: str) -> bool:
-        change = self._change(name)
-        return change is not None and not (change.slots is None and change.rate is None)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import msgspec
+
 from warrener.domain import caps, ids
 from warrener.domain import job as jobs
 from warrener.domain.control_events import FlowChanged, LimitChanged
@@ -199,18 +201,12 @@ def _change_limit(turn: Turn, message: ChangeLimit, _: str) -> None:
 
 
 def _change_flow(turn: Turn, message: ChangeFlow, _: str) -> None:
-    known = turn.memory.flow_settings
+    known = turn.flow.settings
     if message.policy is not None:
         policies.check_known(message.policy, turn.flow.orders)
-    wanted = FlowSettings(
-        policy=known.policy if message.policy is None else message.policy,
-        weights=known.weights if message.weights is None else message.weights,
-        mode=known.mode if message.mode is None else message.mode,
-        bound_seconds=known.bound_seconds
-        if message.bound_seconds is None
-        else message.bound_seconds,
-        intake=known.intake if message.intake is None else message.intake,
-    )
+    asked = {name: getattr(message, name) for name in FlowSettings.__struct_fields__}
+    changes = {name: value for name, value in asked.items() if value is not None}
+    wanted = msgspec.structs.replace(known, **changes)
     if wanted == known:
         return
     event = FlowChanged(
@@ -220,7 +216,7 @@ def _change_flow(turn: Turn, message: ChangeFlow, _: str) -> None:
         reason=message.reason,
         settings=wanted,
     )
-    turn.batch.append(ids.FLOW_ID, turn.memory.set_flow(event), event)
+    turn.batch.append(ids.FLOW_ID, turn.memory.next_version(ids.FLOW_ID), event)
     turn.flow.use(wanted)
     intake.reserve(turn.memory, turn.flow, turn.batch.now)
     if wanted.intake != known.intake:

@@ -14,9 +14,9 @@ import msgspec
 
 from warrener.domain import ids
 from warrener.domain.caps import JOBS
-from warrener.domain.control_events import FleetChanged
+from warrener.domain.control_events import FleetChanged, FlowChanged
 from warrener.domain.errors import Busy, StoredDataError, UnknownJob, WarrenerError
-from warrener.domain.events import Error
+from warrener.domain.events import Error, event_of
 from warrener.domain.fleet import Fleet
 from warrener.domain.flow.control import FlowControl
 from warrener.domain.flow.incident_state import Incidents
@@ -106,9 +106,10 @@ class Controller:
     def forget(self) -> None:
         """Throw away everything in memory, as after a conflict; `recover` loads it again."""
         self.flow = self._new_flow()
-        self.memory = WorkingSet(self._store, flow_settings=self.flow.settings, **self._bounds)
-        if self.memory.flow_settings != self.flow.settings:
-            self.flow.use(self.memory.flow_settings)
+        self.memory = WorkingSet(self._store, **self._bounds)
+        change = event_of(self._store.last(ids.FLOW_ID), FlowChanged)
+        if change is not None:
+            self.flow.use(change.settings)
         policies.tell_if_unknown(self.flow.settings.policy, self.flow.orders)
         self.control = FlowControl(
             self.flow, self._reply_to, movable=self.fleet.movable, samples=self._samples

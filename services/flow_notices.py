@@ -13,7 +13,7 @@ from warrener.domain.control_events import (
     StarvationDetected,
     StarvationEnded,
 )
-from warrener.domain.events import Event
+from warrener.domain.events import Event, event_of
 from warrener.domain.messages import AdviseWorker, StarvationNotice
 from warrener.domain.ports import EventStore, Notice, Positioned
 from warrener.domain.topology import CONTROL, EVENTS
@@ -48,9 +48,8 @@ def advice(positioned: Positioned) -> Sequence[Notice]:
 def starvation_notice(positioned: Positioned, store: EventStore) -> Notice | None:
     """Return what others are told of an incident that begins or ends."""
     incident, event = positioned.recorded.originator_id, positioned.recorded.event
-    first = next(iter(store.stream(incident)), None)
-    detected = first.event if first is not None else None
-    if not isinstance(detected, StarvationDetected):
+    detected = event_of(next(iter(store.stream(incident)), None), StarvationDetected)
+    if detected is None:
         return None
     key = KEYS[type(event)]
     message = StarvationNotice(

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from warrener.domain import ids
 from warrener.domain.control_events import FlowSampled, MeasureProposed
+from warrener.domain.events import event_of
 from warrener.domain.fleet import Fleet
 from warrener.domain.flow.alleviation import REMEDIES
 from warrener.domain.flow.control import FlowControl, Recording
@@ -31,11 +32,11 @@ _NO_MORE = "nothing needs to be done about it any more"
 
 def load(control: FlowControl, memory: WorkingSet) -> None:
     """Take the incidents that are open, with their measures and requests, from the log."""
-    last = memory.store.last(ids.FLOW_SAMPLES_ID)
-    if last is None or not isinstance(last.event, FlowSampled):
+    sampled = event_of(memory.store.last(ids.FLOW_SAMPLES_ID), FlowSampled)
+    if sampled is None:
         return
-    take_in(control, memory, last.event.incidents)
-    control.evolve(ids.FLOW_SAMPLES_ID, last.event)
+    take_in(control, memory, sampled.incidents)
+    control.evolve(ids.FLOW_SAMPLES_ID, sampled)
     for request_id, incident in control.incidents.requests().items():
         request = load_request(memory.store, request_id)
         if request is not None:

@@ -78,7 +78,7 @@ def _bounding(out: Out, job: JobView | None, reserved: Collection[str]) -> Itera
     stage = Stage(out.queue, job.name, split_path(out.path)[0])
     for name in caps.names_for_step(stage):
         if name in reserved:
-            yield Held(name, str(job.root) if name == caps.ROOT else caps.NO_KEY)
+            yield caps.held_of(name, job.root)
 
 
 def _count_roots(
@@ -89,7 +89,7 @@ def _count_roots(
         counts = found.waiting if view.started_at is None else found.counts
         for name in caps.names_for_job(view.name):
             if name in reserved:
-                counts[Held(name, caps.NO_KEY)] += 1
+                counts[caps.held_of(name)] += 1
 
 
 def _jobs(views: ViewStore, jobs: Iterable[UUID]) -> Mapping[UUID, JobView]:

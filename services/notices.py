@@ -16,7 +16,7 @@ from warrener.domain.control_events import (
     UserActionRequested,
     UserActionWithdrawn,
 )
-from warrener.domain.events import Event, JobFailed, JobSubmitted, Recorded
+from warrener.domain.events import Event, JobFailed, JobSubmitted, Recorded, event_of
 from warrener.domain.notices import FAILED, REMINDED, REQUESTED, Notification
 from warrener.domain.payloads import Payload
 from warrener.domain.ports import EventStore
@@ -111,9 +111,7 @@ class Notices:
         if job not in self._jobs:
             if len(self._jobs) >= JOBS_REMEMBERED_MAX:
                 self._jobs.clear()
-            first = next(iter(self._store.stream(job)), None)
-            found = first.event if first is not None else None
-            self._jobs[job] = found if isinstance(found, JobSubmitted) else None
+            self._jobs[job] = event_of(next(iter(self._store.stream(job)), None), JobSubmitted)
         return self._jobs[job]
 
 

@@ -29,6 +29,7 @@ from warrener.domain.events import (
     JobResumed,
     JobSucceeded,
     Recorded,
+    event_of,
 )
 from warrener.domain.job import project
 from warrener.domain.job_state import Job
@@ -194,9 +195,7 @@ class Outbox:
         return root.job.deadline
 
     def _asked(self, request: UUID) -> UserActionRequested | None:
-        first = next(iter(self._store.stream(request)), None)
-        event = first.event if first is not None else None
-        return event if isinstance(event, UserActionRequested) else None
+        return event_of(next(iter(self._store.stream(request)), None), UserActionRequested)
 
     def _order(
         self, step: UUID, event: StepReleased, fresh: Mapping[str, bytes] | None

@@ -9,6 +9,7 @@ import msgspec
 
 from warrener.domain import ids
 from warrener.domain.control_events import UserActionRequested
+from warrener.domain.events import event_of
 from warrener.domain.messages import (
     AnswerUserAction,
     ChangeFlow,
@@ -91,5 +92,5 @@ class Router:
 def shared_cause(logs: Logs, partition: int, request: UUID) -> str | None:
     """Return what a request is about, if steps of other partitions may wait for the same."""
     first = next(iter(logs.log(partition).stream(request)), None)
-    asked = first.event if first is not None else None
-    return asked.subject if isinstance(asked, UserActionRequested) and asked.shared else None
+    asked = event_of(first, UserActionRequested)
+    return asked.subject if asked is not None and asked.shared else None

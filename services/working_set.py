@@ -15,12 +15,11 @@ import msgspec
 from warrener.domain import ids
 from warrener.domain import step as steps
 from warrener.domain.caps import bounds_jobs
-from warrener.domain.control_events import FleetChanged, FlowChanged, LimitChanged
+from warrener.domain.control_events import FleetChanged, LimitChanged
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.definition.names import is_reserved
 from warrener.domain.errors import StoredDataError
-from warrener.domain.events import DefinitionStored
-from warrener.domain.flow.settings import DEFAULT_SETTINGS, FlowSettings
+from warrener.domain.events import DefinitionStored, event_of
 from warrener.domain.job_state import Job
 from warrener.domain.limit_state import Waiter
 from warrener.domain.limits import Limits
@@ -42,17 +41,11 @@ class WorkingSet:
     """Jobs, steps and timers in memory."""
 
     def __init__(
-        self,
-        store: EventStore,
-        *,
-        shares_limits: bool = False,
-        bounds_intake: bool = True,
-        flow_settings: FlowSettings = DEFAULT_SETTINGS,
+        self, store: EventStore, *, shares_limits: bool = False, bounds_intake: bool = True
     ) -> None:
         """Begin empty; `shares_limits` says that other partitions come under the same limits.
 
-        Without `bounds_intake` every job starts as soon as it is submitted. `flow_settings` hold as
-        long as people have set nothing.
+        Without `bounds_intake` every job starts as soon as it is submitted.
         """
         self.store = store
         self.jobs: dict[UUID, ActiveJob] = {}
@@ -71,7 +64,6 @@ class WorkingSet:
         self._versions: dict[UUID, int] = {}  # of streams that only we write
         self._timers: list[tuple[datetime, UUID]] = []
         self._scheduled: dict[UUID, datetime] = {}  # the earliest timer of each
-        self.flow_settings = _flow_settings(store) or flow_settings
         self.fleet_served = _fleet_served(store)  # slots and endpoints, as the log has them
 
     def plan(self, definition: str) -> Plan:
@@ -161,9 +153,7 @@ class WorkingSet:
         if name not in self._limit_changes:
             if len(self._limit_changes) >= LIMITS_KNOWN_MAX:
                 self._limit_changes.clear()  # the log still has them
-            last = self.store.last(ids.limit_id(name))
-            event = last.event if last is not None else None
-            self._limit_changes[name] = event if isinstance(event, LimitChanged) else None
+            self._limit_changes[name] = event_of(self.store.last(ids.limit_id(name)), LimitChanged)
         return self._limit_changes[name]
 
     def set_limit(self, change: LimitChanged) -> int:
@@ -193,11 +183,6 @@ class WorkingSet:
         claims = self.caps.of_step(self.jobs[step.job].standing(name))
         if claims:
             self.limits.hold(step.id, tuple(claim.held for claim in claims))
-
-    def set_flow(self, change: FlowChanged) -> int:
-        """People have set the flow; return the version of the event in its stream."""
-        self.flow_settings = change.settings
-        return self.next_version(ids.FLOW_ID)
 
     def next_version(self, stream: UUID) -> int:
         """Return the version of the next event of a stream that has no aggregate in memory."""
@@ -261,17 +246,9 @@ class WorkingSet:
                 self.set_timer(next_at, about)
 
 
-def _flow_settings(store: EventStore) -> FlowSettings | None:
-    """Return what people have set, None if they never did."""
-    last = store.last(ids.FLOW_ID)
-    event = last.event if last is not None else None
-    return event.settings if isinstance(event, FlowChanged) else None
-
-
 def _fleet_served(store: EventStore) -> tuple[dict[str, int], tuple[str, ...]]:
-    last = store.last(ids.FLEET_ID)
-    event = last.event if last is not None else None
-    return (event.slots, event.endpoints) if isinstance(event, FleetChanged) else ({}, ())
+    event = event_of(store.last(ids.FLEET_ID), FleetChanged)
+    return ({}, ()) if event is None else (event.slots, event.endpoints)
 
 
 def _last_time(store: EventStore) -> datetime | None:

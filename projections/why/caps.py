@@ -10,7 +10,7 @@ from uuid import UUID
 from warrener.domain import caps, ids
 from warrener.domain.control_events import LimitChanged
 from warrener.domain.definition.names import is_reserved
-from warrener.domain.events import JobSubmitted
+from warrener.domain.events import JobSubmitted, event_of
 from warrener.domain.flow.ready import Stage
 from warrener.domain.limit_state import Claim
 from warrener.domain.step_events import Held, StepReleased
@@ -20,31 +20,21 @@ from warrener.projections.why.tales import JobTale
 
 def change_of(past: Past, name: str) -> LimitChanged | None:
     """Return what people have set for a limit, if anything."""
-    last = past.last(ids.limit_id(name))
-    return last.event if last and isinstance(last.event, LimitChanged) else None
-
-
-def is_set(change: LimitChanged | None) -> bool:
-    """Say whether a limit bounds something by what people have set."""
-    return change is not None and not (change.slots is None and change.rate is None)
+    return event_of(past.last(ids.limit_id(name)), LimitChanged)
 
 
 def claims_of_step(past: Past, tale: JobTale, path: str) -> list[Claim]:
     """Return the claims of a step beside those of its definition."""
     name, _ = ids.split_path(path)
     names = caps.names_for_step(Stage(tale.planned(path).queue, tale.job.name, name))
-    root = str(tale.job.root or tale.job.id)
-    return [
-        caps.claim(each, root) if each == caps.ROOT else caps.claim(each)
-        for each in names
-        if is_set(change_of(past, each))
-    ]
+    root = tale.job.root or tale.job.id
+    return [caps.claim(each, root) for each in names if caps.is_set(change_of(past, each))]
 
 
 def claims_of_job(past: Past, name: str) -> list[Claim]:
     """Return the claims of a root job by the name of its definition."""
     names = caps.names_for_job(name)
-    return [caps.claim(each) for each in names if is_set(change_of(past, each))]
+    return [caps.claim(each) for each in names if caps.is_set(change_of(past, each))]
 
 
 class Orders:
@@ -62,14 +52,11 @@ class Orders:
         job = self._submitted(order.job) if is_reserved(held.name) else None
         if job is None:
             return False
-        if held.name == caps.ROOT:
-            return held.key == str(job.root)
         name, _ = ids.split_path(order.path)
-        return held.name in caps.names_for_step(Stage(order.queue, job.name, name))
+        names = caps.names_for_step(Stage(order.queue, job.name, name))
+        return held.name in names and held == caps.held_of(held.name, job.root)
 
     def _submitted(self, job: UUID) -> JobSubmitted | None:
         if job not in self._jobs:
-            first = next(iter(self._past.stream(job)), None)
-            found = first.event if first is not None else None
-            self._jobs[job] = found if isinstance(found, JobSubmitted) else None
+            self._jobs[job] = event_of(next(iter(self._past.stream(job)), None), JobSubmitted)
         return self._jobs[job]

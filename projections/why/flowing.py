@@ -15,10 +15,10 @@ from uuid import UUID
 import msgspec
 
 from warrener.domain import ids
-from warrener.domain.control_events import FlowChanged, FlowSampled
-from warrener.domain.events import JobSubmitted
+from warrener.domain.control_events import FlowSampled, flow_settings
+from warrener.domain.events import JobSubmitted, event_of
 from warrener.domain.flow.orders import AGEING_SECONDS, ORDERS, Order
-from warrener.domain.flow.settings import DEFAULT_SETTINGS, FlowSettings
+from warrener.domain.flow.settings import FlowSettings
 from warrener.projections.flow import told_incident
 from warrener.projections.flow_views import IncidentView, MeasureView
 from warrener.projections.why.model import NEXT_MAX, lasting, moment
@@ -48,9 +48,7 @@ class Flowing:
     @cached_property
     def settings(self) -> FlowSettings:
         """Return what people have set."""
-        last = self._past.last(ids.FLOW_ID)
-        known = last is not None and isinstance(last.event, FlowChanged)
-        return last.event.settings if known else DEFAULT_SETTINGS  # type: ignore[union-attr]
+        return flow_settings(self._past.last(ids.FLOW_ID))
 
     @property
     def order(self) -> Order | None:
@@ -89,10 +87,9 @@ class Flowing:
 
         They are open, or something is still done about them, or both are over since.
         """
-        last = self._past.last(ids.FLOW_SAMPLES_ID)
-        if last is None or not isinstance(last.event, FlowSampled):
-            return []
-        told = (told_incident(self._past.stream(each)) for each in last.event.incidents)
+        sampled = event_of(self._past.last(ids.FLOW_SAMPLES_ID), FlowSampled)
+        incidents = () if sampled is None else sampled.incidents
+        told = (told_incident(self._past.stream(each)) for each in incidents)
         return [
             view
             for view, _ in zip(told, range(INCIDENTS_MAX), strict=False)
@@ -141,9 +138,8 @@ class Flowing:
 
     def _submitted(self, job: UUID) -> tuple[str, int]:
         """Return name and priority of a job."""
-        first = next(iter(self._past.stream(job)), None)
-        event = None if first is None else first.event
-        return (event.name, event.priority) if isinstance(event, JobSubmitted) else ("", 0)
+        event = event_of(next(iter(self._past.stream(job)), None), JobSubmitted)
+        return ("", 0) if event is None else (event.name, event.priority)
 
 
 def _told(view: MeasureView) -> str:

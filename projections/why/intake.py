@@ -12,14 +12,20 @@ from msgspec.structs import replace
 from warrener.domain import ids
 from warrener.domain.caps import names_for_job
 from warrener.domain.control_events import (
-    FlowChanged,
     FlowSampled,
     LimitChanged,
     MeasureEnded,
     MeasureTaken,
+    flow_settings,
 )
-from warrener.domain.events import JobEnded, JobRerun, JobStarted, JobSubmitted, Recorded
-from warrener.domain.flow.settings import DEFAULT_SETTINGS, FlowSettings
+from warrener.domain.events import (
+    JobEnded,
+    JobRerun,
+    JobStarted,
+    JobSubmitted,
+    Recorded,
+    event_of,
+)
 from warrener.domain.limit_state import Claim
 from warrener.domain.limits import Limits
 from warrener.domain.step_events import Held
@@ -41,7 +47,8 @@ from warrener.projections.why.tales import JobTale, Tales
 
 def look(tales: Tales, tale: JobTale) -> Look:
     """Look at a root job that waits for its start, without a pass over the log."""
-    if _settings(tales.past).intake == "accept" and _measure(tales.past) is None:
+    settings = flow_settings(tales.past.last(ids.FLOW_ID))
+    if settings.intake == "accept" and _measure(tales.past) is None:
         return decides(tales, tale, None, "waits for the reactor to start it", tale.job.state)
     return Look(
         state=tale.job.state,
@@ -67,7 +74,7 @@ def look_closer(tales: Tales, tale: JobTale, seen: Look) -> Look:
             release=f"the end of that, or the time {moment(measure.until)}",
             until=measure.until,
         )
-    intake = _settings(past).intake
+    intake = flow_settings(past.last(ids.FLOW_ID)).intake
     claims = claims_of_job(past, tale.job.name) if intake != "accept" else []
     full = _Open(past, claims).full() if claims else None
     if full is not None:
@@ -90,19 +97,11 @@ def _of_its_share(past: Past, claim: Claim, seen: Look) -> Look:
     )
 
 
-def _settings(past: Past) -> FlowSettings:
-    last = past.last(ids.FLOW_ID)
-    event = last.event if last is not None else None
-    return event.settings if isinstance(event, FlowChanged) else DEFAULT_SETTINGS
-
-
 def _measure(past: Past) -> MeasureTaken | None:
     """Return the measure by which intake is held back, None if there is none."""
-    last = past.last(ids.FLOW_SAMPLES_ID)
-    sampled = last.event if last is not None else None
-    if not isinstance(sampled, FlowSampled):
-        return None
-    found = (_taken(past.stream(incident)) for incident in sampled.incidents)
+    sampled = event_of(past.last(ids.FLOW_SAMPLES_ID), FlowSampled)
+    incidents = () if sampled is None else sampled.incidents
+    found = (_taken(past.stream(incident)) for incident in incidents)
     return next((taken for taken in found if taken is not None and taken.until > past.now), None)
 
 
@@ -179,10 +178,8 @@ class _Open:
     def _names_of(self, job: UUID) -> Sequence[str]:
         """Return the limits that a job is under, none if it is no root."""
         if job not in self._names:
-            first = next(iter(self._past.stream(job)), None)
-            event = first.event if first is not None else None
-            root = isinstance(event, JobSubmitted) and event.parent is None
-            self._names[job] = event.name if root and isinstance(event, JobSubmitted) else None
+            event = event_of(next(iter(self._past.stream(job)), None), JobSubmitted)
+            self._names[job] = None if event is None or event.parent is not None else event.name
         name = self._names[job]
         return () if name is None else names_for_job(name)
 

@@ -31,6 +31,7 @@ from warrener.domain.events import (
     JobStarted,
     JobSubmitted,
     Recorded,
+    event_of,
 )
 from warrener.domain.job_state import Job
 from warrener.domain.plan import Plan, PlannedStep, build_plan
@@ -172,8 +173,7 @@ class Tales:
 
     def fleet(self) -> FleetChanged | None:
         """Return who serves which queue, None if no reactor has told that yet."""
-        last = self.past.last(ids.FLEET_ID)
-        return last.event if last and isinstance(last.event, FleetChanged) else None
+        return event_of(self.past.last(ids.FLEET_ID), FleetChanged)
 
     def above(self, tale: JobTale) -> Iterator[JobTale]:
         """Yield the job and those above it, nearest first."""

@@ -162,13 +162,10 @@ def _seconds(bound: str) -> float:
 def _present(session: Session) -> FlowSettings:
     """Return what is set now, by the log."""
     from warrener.domain import ids
-    from warrener.domain.control_events import FlowChanged
-    from warrener.domain.flow.settings import DEFAULT_SETTINGS
+    from warrener.domain.control_events import flow_settings
 
     with session.logs() as logs:
-        last = logs.log(0).last(ids.FLOW_ID)
-    event = None if last is None else last.event
-    return event.settings if isinstance(event, FlowChanged) else DEFAULT_SETTINGS
+        return flow_settings(logs.log(0).last(ids.FLOW_ID))
 
 
 def _weights(present: Mapping[str, float], pairs: Sequence[str]) -> dict[str, float]:

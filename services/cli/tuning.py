@@ -207,11 +207,11 @@ def _present(session: Session, name: str) -> dict[str, Any]:
     """Return the parts of a limit that were changed before, by the log."""
     from warrener.domain import ids
     from warrener.domain.control_events import LimitChanged
+    from warrener.domain.events import event_of
 
     with session.logs() as logs:
-        last = logs.log(0).last(ids.limit_id(name))
-    event = last.event if last is not None else None
-    if not isinstance(event, LimitChanged):
+        event = event_of(logs.log(0).last(ids.limit_id(name)), LimitChanged)
+    if event is None:
         return dict.fromkeys(_PARTS)
     rate = None if event.rate is None else _rate_text(event.rate)
     return {"slots": event.slots, "rate": rate, "burst": event.burst}
