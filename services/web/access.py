@@ -28,7 +28,7 @@ SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 PUBLIC: Final = "public"
 CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="warrener"'}
 _SALT: Final = "warrener.session"
-_HOW: Final = "Send `Authorization: Bearer TOKEN`; `warrener web token add NAME` makes one."
+HOW: Final = "Send `Authorization: Bearer TOKEN`; `warrener web token add NAME` makes one."
 
 Needed = Literal["public", "viewer", "submitter", "operator"]
 
@@ -39,6 +39,7 @@ class Who(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     role: Role
     csrf: str = ""
+    by_token: bool = True  # and not because everybody is let in
 
     @property
     def by(self) -> str:
@@ -89,10 +90,6 @@ class Access:
             return None if found is None else Who(name=found.name, role=found.role)
         return self._of_session(kept, _cookie(headers.get("cookie", "")))
 
-    async def needs_token(self) -> bool:
-        """Say whether there are tokens, without one of which nobody gets in."""
-        return bool(await asyncio.to_thread(self._tokens.all))
-
     async def log_in(self, text: str) -> tuple[Who, str] | None:
         """Return who a token belongs to and the cookie of a new session; None if there is none."""
         kept = await asyncio.to_thread(self._tokens.all)
@@ -110,7 +107,8 @@ class Access:
         if host not in self._open_to:
             hint = "`warrener web --host-name NAME` names one more."
             raise Denied(421, "the service is not known under this name", hint)
-        return Who(name=self._nobody_named, role="operator", csrf=self._csrf("open"))
+        csrf = self._csrf("open")
+        return Who(name=self._nobody_named, role="operator", csrf=csrf, by_token=False)
 
     def _of_session(self, kept: Any, cookie: str) -> Who | None:
         try:
@@ -134,7 +132,8 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     access: Access = connection.app.state.access
     who = await access.who(connection)
     if who is None:
-        raise Denied(401, "this needs a token, or a session", _HOW, CHALLENGE)
+        raise Denied(401, "this needs a token, or a session", HOW, CHALLENGE)
+    connection.scope["user"] = who
     if not who.may(needed):
         raise Denied(403, f"this needs the role {needed}, and {who.name} is a {who.role}")
     if who.csrf and connection.scope.get("method") not in SAFE:
@@ -146,7 +145,6 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
                 f"the header {CSRF_HEADER} is missing or not that of the session",
                 "GET /api/v1/session tells it.",
             )
-    connection.scope["user"] = who
 
 
 def needed_by(handler: BaseRouteHandler) -> Needed:

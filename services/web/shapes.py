@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from warrener.domain.messages import Time as At
 from warrener.domain.tokens import Role
 from warrener.projections.ports import JobCursor
 from warrener.services.attempt_queries import Attempt
-from warrener.services.control_shapes import ActionLine
+from warrener.services.control_shapes import ActionLine, LimitLine
 from warrener.services.flow_shapes import StarvationLine
 from warrener.services.shapes import HistoryLine, JobLine, Shape, SlowStep, Step
 
@@ -22,17 +23,16 @@ Reason = Annotated[str, Meta(max_length=2_000)]
 Key = Annotated[str, Meta(min_length=1, max_length=200)]
 StepPath = Annotated[str, Meta(min_length=1, max_length=300)]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
-Whole = Annotated[int, Meta(ge=1, le=10**9)]
 
 
 class SessionNow(Shape, frozen=True, kw_only=True):
-    """Who you are; `role` is null if you are nobody yet. `login` says that there are tokens.
+    """Who you are. `login` says that there are tokens, one of which is needed to get in.
 
     `csrf` goes into the header X-Warrener-CSRF of whatever changes something.
     """
 
     name: str
-    role: Role | None
+    role: Role
     csrf: str
     login: bool
     version: str
@@ -84,6 +84,24 @@ class ActionsPage(Shape, frozen=True, kw_only=True):
 
     items: tuple[ActionLine, ...]
     more: bool
+
+
+class LimitsList(Shape, frozen=True, kw_only=True):
+    """Limits that were changed or are in use, by name."""
+
+    items: tuple[LimitLine, ...]
+
+
+class FleetNow(Shape, frozen=True, kw_only=True):
+    """What workers offer, since a time, null if none has come yet.
+
+    `workers` are those that were heard; null where there is no broker to hear them at.
+    """
+
+    slots: Mapping[str, int]
+    endpoints: tuple[str, ...]
+    since: str | None
+    workers: tuple[Any, ...] | None = None
 
 
 class StarvationPage(Shape, frozen=True, kw_only=True):
@@ -257,12 +275,23 @@ class AnswerBody(Why, frozen=True, kw_only=True):
     data: Any = None
 
 
-class LimitBody(Why, frozen=True, kw_only=True):
-    """All parts of a limit; null is what definitions say. `rate` is such as 20/min."""
+class RateBody(Body, frozen=True, kw_only=True):
+    """So many orders in so many seconds."""
 
-    slots: Whole | None = None
-    rate: Annotated[str, Meta(max_length=50)] | None = None
-    burst: Whole | None = None
+    count: Annotated[float, Meta(gt=0, le=10**9)]
+    seconds: Annotated[float, Meta(ge=0.001, le=10**8)]
+
+    def text(self) -> str:
+        """Return it as it is written elsewhere, such as 20/60s."""
+        return f"{Decimal(repr(self.count)):f}/{Decimal(repr(self.seconds)):f}s"
+
+
+class LimitBody(Why, frozen=True, kw_only=True):
+    """All parts of a limit; null is what definitions say. `rate` may be text such as 20/min."""
+
+    slots: Annotated[int, Meta(ge=0, le=10**9)] | None = None
+    rate: RateBody | Annotated[str, Meta(max_length=50)] | None = None
+    burst: Annotated[int, Meta(ge=1, le=10**9)] | None = None
 
 
 class FlowBody(Why, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from litestar import Request, patch, put
 from litestar.params import FromPath, QueryParameter, RequestBody
 
 from warrener.domain.errors import UnknownJob, UsageError
-from warrener.services.control_shapes import Fleet, LimitLine
+from warrener.services.control_shapes import LimitLine
 from warrener.services.flow_shapes import FlowNow, StarvationLine
 from warrener.services.policies import check_known, orders
 from warrener.services.web import shapes
@@ -42,12 +42,12 @@ async def list_actions(
 
 
 @reads("/limits")
-async def list_limits(parts: Given, held: bool = False) -> list[LimitLine]:
+async def list_limits(parts: Given, held: bool = False) -> shapes.LimitsList:
     """List limits that were changed or are in use; with `held` who holds them is counted, too."""
-    if not held:
-        return await parts.reader.ask(lambda opened: opened.queries.limits())
-    now = parts.now()
-    return await parts.slow.ask(lambda opened: opened.queries.limits(holders_at=now))
+    at = parts.now() if held else None
+    asked = parts.slow if held else parts.reader
+    found = await asked.ask(lambda opened: opened.queries.limits(holders_at=at))
+    return shapes.LimitsList(items=tuple(found))
 
 
 @reads("/limits/{name:str}")
@@ -70,7 +70,8 @@ async def change_limit(
 ) -> Answer:
     """Change a limit for everybody, all parts of it."""
     who = {"by": request.user.by, "reason": data.reason}
-    wanted: dict[str, Any] = {"slots": data.slots, "rate": data.rate, "burst": data.burst}
+    rate = data.rate.text() if isinstance(data.rate, shapes.RateBody) else data.rate
+    wanted: dict[str, Any] = {"slots": data.slots, "rate": rate, "burst": data.burst}
     return await ask(
         parts, "limits", lambda calls: calls.change_limit(segment(name), **wanted, **who)
     )
@@ -130,9 +131,12 @@ async def show_incident(parts: Given, incident: FromPath[str]) -> StarvationLine
 
 
 @reads("/fleet")
-async def show_fleet(parts: Given) -> Fleet | None:
-    """Show what workers offer; null if none has come yet."""
-    return await parts.reader.ask(lambda opened: opened.queries.fleet())
+async def show_fleet(parts: Given) -> shapes.FleetNow:
+    """Show what workers offer."""
+    found = await parts.reader.ask(lambda opened: opened.queries.fleet())
+    if found is None:
+        return shapes.FleetNow(slots={}, endpoints=(), since=None)
+    return shapes.FleetNow(slots=found.slots, endpoints=found.endpoints, since=found.since)
 
 
 HANDLERS = (

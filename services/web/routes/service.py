@@ -66,7 +66,7 @@ async def index(request: Request[Any, Any, Any], parts: Given) -> Response[bytes
     return _file(parts, INDEX, request)
 
 
-@get("/{path:path}", opt={"role": "public"}, include_in_schema=False)
+@get("/static/{path:path}", opt={"role": "public"}, include_in_schema=False)
 async def static_file(
     request: Request[Any, Any, Any], parts: Given, path: FromPath[Path]
 ) -> Response[bytes]:

@@ -8,7 +8,7 @@ from litestar import Request, Response, delete, post
 from litestar.params import RequestBody
 
 from warrener.services.web import shapes
-from warrener.services.web.access import CHALLENGE, COOKIE, SESSION_SECONDS, Who, check_own
+from warrener.services.web.access import CHALLENGE, COOKIE, HOW, SESSION_SECONDS, Who, check_own
 from warrener.services.web.parts import Given
 from warrener.services.web.problems import Denied
 from warrener.services.web.routes.common import changes, reads
@@ -20,10 +20,9 @@ Asked = Request[Any, Any, Any]
 async def session_now(request: Asked, parts: Given) -> shapes.SessionNow:
     """Tell who asks, and what is needed of a page that changes something."""
     who = await parts.access.who(request)
-    needed = await parts.access.needs_token()
     if who is None:
-        return shapes.SessionNow(name="", role=None, csrf="", login=needed, version=parts.version)
-    return _now(who, parts.version, login=needed)
+        raise Denied(401, "this needs a token, or a session", HOW, CHALLENGE)
+    return _now(who, parts.version, login=who.by_token)
 
 
 @changes(post, "/session", "public", status_code=200)
