@@ -77,10 +77,8 @@ def needed(method: str, path: str) -> str | None:
 def call(web: Served, method: str, path: str, headers: dict[str, str]) -> httpx.Response:
     url = re.sub(r"{\w+:(\w+)}", lambda found: VALUES[found[1]], path)
     body = None if method in ("GET", "DELETE") else {}
-    with (
-        httpx.Client(base_url=web.url, timeout=20.0) as client,
-        client.stream(method, url, json=body, headers=headers) as answer,
-    ):
+    with web.client.stream(method, url, json=body, headers=headers) as answer:
+        web.client.cookies.clear()
         return answer
 
 
