@@ -166,6 +166,7 @@ class Controller:
         turn = Turn(self.memory, self.control, batch, self._chance)
         turn.cause = "recovery"
         user_actions.take_in_orphans(turn)
+        turn.cause = "time"
         for message_id, message in messages:
             self._take(turn, message_id, message)
             turn.drain()
@@ -173,10 +174,10 @@ class Controller:
         for about in self.memory.take_due(now):
             self._take_due(turn, about)
             turn.drain()
-        turn.cause = "release"
+        turn.begin_release()
         release_all(turn)
         if self._watches and flow_watch.look(turn, self.fleet, self.pace):
-            turn.cause = "release"
+            turn.begin_release()
             release_all(turn)
         turn.finish()
         self._record_fleet(batch)
