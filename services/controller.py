@@ -62,6 +62,8 @@ def _nothing() -> None:
 class Controller:
     """Decides for the jobs it has been given."""
 
+    turns: type[Turn] = Turn
+
     def __init__(
         self,
         store: EventStore,
@@ -163,7 +165,7 @@ class Controller:
     def handle(self, messages: Sequence[tuple[str, InboxMessage]], now: datetime) -> Batch:
         """Decide all that follows from messages, each with its id, and from due timers."""
         batch = Batch(now)
-        turn = Turn(self.memory, self.control, batch, self._chance)
+        turn = self.turns(self.memory, self.control, batch, self._chance)
         turn.cause = "recovery"
         user_actions.take_in_orphans(turn)
         turn.cause = "time"
