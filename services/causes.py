@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -28,6 +29,8 @@ from warrener.domain.step_events import (
 )
 from warrener.projections.history import job_of
 from warrener.services.partial_log import PartialLog
+from warrener.services.shapes import HistoryLine
+from warrener.services.tree_queries import history_line
 
 _UUID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _REPORT = re.compile(rf"report:({_UUID})/(\d+)/\w+")
@@ -40,9 +43,10 @@ _OWN: Final = {
     "fleet": "what workers announced, or their silence",
     "take-over": "a reactor took the log over",
 }
+PATHS_KEPT_MAX: Final = 1_000
 _READIED = (StepReadied, StepRenewed, StepRetryScheduled)
 
-Lookup = Callable[[UUID], Recorded | None]  # the last event of a stream
+Paths = Callable[[UUID], str | None]  # the path of a step in its own job
 Wanted = Callable[[Event], bool]
 
 
@@ -82,14 +86,28 @@ def cause_of(text: str) -> Cause:
     return Cause("unknown", None, text)
 
 
-def in_words(text: str, data: dict[str, Any], lookup: Lookup) -> str:
-    """Return a cause for people; `data` are those of its event, `lookup` finds paths of steps."""
+def paths_of(last: Callable[[UUID], Recorded | None]) -> Paths:
+    """Return what finds the path of a step by the last event of its stream; it keeps some."""
+
+    @lru_cache(PATHS_KEPT_MAX)
+    def path(step: UUID) -> str | None:
+        found = last(step)
+        event = None if found is None else found.event
+        return event.path if isinstance(event, StepEvent) else None
+
+    return path
+
+
+def in_words(text: str, data: dict[str, Any], paths: Paths) -> str:
+    """Return a cause for people; `data` are those of its event."""
     cause = cause_of(text)
-    told = _told(cause, data, lookup)
+    if cause.released and cause.kind == "time":
+        return "goes out once there was room"
+    told = _told(cause, data, paths)
     return f"goes out after {told}" if cause.released else told
 
 
-def _told(cause: Cause, data: dict[str, Any], lookup: Lookup) -> str:
+def _told(cause: Cause, data: dict[str, Any], paths: Paths) -> str:
     if cause.kind in _OWN:
         return _OWN[cause.kind]
     if cause.kind == "command":
@@ -97,7 +115,7 @@ def _told(cause: Cause, data: dict[str, Any], lookup: Lookup) -> str:
         return f"command {cause.what}" + (f" by {by}" if by and not cause.released else "")
     if cause.about is None:
         return cause.what if cause.kind == "unknown" else f"{cause.kind} {cause.what}"
-    path = _path(cause.about, lookup)
+    path = paths(cause.about) or str(cause.about)
     if cause.kind == "timer":
         return f"timer: {_due(cause, path)}"
     by = data.get("worker")
@@ -114,12 +132,6 @@ def _due(cause: Cause, path: str) -> str:
     return f"attempt {cause.what} of {path} was due" if cause.attempt else f"{path} was due"
 
 
-def _path(about: UUID, lookup: Lookup) -> str:
-    found = lookup(about)
-    event = None if found is None else found.event
-    return event.path if isinstance(event, StepEvent) else str(about)
-
-
 # --- what led to an event ------------------------------------------------------------------------
 
 
@@ -133,6 +145,24 @@ def chain(log: PartialLog, event: Positioned) -> Iterator[Positioned]:
     while current is not None:
         yield current
         current = _Before(log, current).led()
+
+
+def told_chain(log: PartialLog, event: Positioned) -> Iterator[HistoryLine]:
+    """Yield such a chain as users see it, with paths from the root of the tree."""
+    for each in chain(log, event):
+        yield history_line(each, _above(log, job_of(each)))
+
+
+def _above(log: PartialLog, job: UUID | None) -> str:
+    """Return where a job is below its root."""
+    parts: list[str] = []
+    while job is not None:
+        first = next(iter(log.stream(job)), None)
+        event = None if first is None else first.event
+        parent = event.parent if isinstance(event, JobSubmitted) else None
+        job = None if parent is None else parent.job
+        parts += [] if parent is None else [parent.path]
+    return "/".join(reversed(parts))
 
 
 class _Before:

@@ -62,7 +62,7 @@ def _nothing() -> None:
 class Controller:
     """Decides for the jobs it has been given."""
 
-    turns: type[Turn] = Turn
+    turns: type[Turn] = Turn  # what a batch is decided in
 
     def __init__(
         self,

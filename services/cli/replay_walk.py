@@ -11,6 +11,7 @@ import msgspec
 from warrener.domain.errors import UsageError, WarrenerError
 from warrener.domain.events import JobFailed
 from warrener.domain.step_events import StepFailed, StepRetryScheduled
+from warrener.services.causes import paths_of
 from warrener.services.cli.keys import Keys
 from warrener.services.cli.output import Output
 from warrener.services.cli.replay_screen import Page, Scene, Screen
@@ -88,6 +89,7 @@ class _Tour:
         self._log = log
         self._screen = screen
         self._keys = keys
+        self._paths = paths_of(walk.log.last)
         self._number = 0
         self._note = ""
 
@@ -130,7 +132,7 @@ class _Tour:
             number=self._number + 1,
             count=len(self._walk.events),
             line=line,
-            cause=in_words(line.cause, line.data, self._walk.log.last),
+            cause=in_words(line.cause, line.data, self._paths),
             above=self._walk.places.path(own, self._walk.job),
             show=self._walk.queries().show(own, whole=False),
             changes=changes,

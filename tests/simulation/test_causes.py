@@ -99,8 +99,8 @@ def test_causes_in_words() -> None:
         f"timer:{STEP}/reminder": "timer: people were to be reminded",
         "command:answer/7": "command answer/7 by ann",
         f"release:report:{STEP}/1/report": f"goes out after report of attempt 1 of {STEP}",
-        "release:time": "goes out after time gave room, or a start",
-        "release": "goes out after time gave room, or a start",
+        "release:time": "goes out once there was room",
+        "release": "goes out once there was room",
         "flow": "a look at the flow",
         "who knows": "who knows",
     }
