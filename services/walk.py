@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
+
 from warrener.domain.ports import Positioned
 from warrener.projections.history import job_of
 from warrener.projections.ports import Documents, ViewStore
@@ -30,6 +32,11 @@ _OF_STEP: Final = (
     *("count", "begun", "window", "tolerated", "caught_by", "reason"),
 )
 _TIMES: Final = ("due", "until")
+_DEFAULTS: Final = {  # what a new document need not tell
+    (kind, field.name): field.default
+    for kind in (JobView, StepView)
+    for field in msgspec.structs.fields(kind)
+}
 
 
 class Change(Shape, frozen=True, kw_only=True):
@@ -133,7 +140,8 @@ def _difference(
     fields: dict[str, tuple[Any, Any]] = {}
     for name in names:
         old, new = getattr(before, name, None), getattr(after, name)
-        if old != new:
+        is_told = before is not None or new != _DEFAULTS.get((type(after), name))
+        if old != new and is_told:
             fields[name] = (old, new)
     if isinstance(after, StepView):
         for name in _TIMES:
