@@ -32,7 +32,7 @@ _OF_STEP: Final = (
     *("count", "begun", "window", "tolerated", "caught_by", "reason"),
 )
 _TIMES: Final = ("due", "until")
-_DEFAULTS: Final = {  # what a new document need not tell
+_DEFAULTS: Final[dict[tuple[type, str], Any]] = {  # what a new document need not tell
     (kind, field.name): field.default
     for kind in (JobView, StepView)
     for field in msgspec.structs.fields(kind)
