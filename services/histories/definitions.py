@@ -69,6 +69,8 @@ def schema(value: Any, values: Values, rule: str | None = None) -> Any:
             }
         elif key in ("required", "pattern", "$ref", "type"):
             found[key] = inner
+        elif not isinstance(inner, dict) and values.rule(key, ()):
+            found[key] = values.json(inner, (), values.rule(key, ()))  # no word of a schema
         else:
             found[key] = schema(inner, values, rule)
     return found

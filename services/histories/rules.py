@@ -79,7 +79,8 @@ SHAPES: Final = (
     _shape(
         "authorization headers",
         "bearer|basic",
-        r"(?i)(?<![a-z])(?:bearer|basic)\s{1,4}(?P<secret>[a-z0-9._~+/=-]{8,8192})",
+        r"(?<![A-Za-z])(?i:bearer|basic)\s{1,4}"
+        r"(?P<secret>(?![a-z]{8,19}(?![\w.~+/=-]))[\w.~+/=-]{8,8192})",  # no word of a language
     ),
     _shape(
         "JSON web tokens",
