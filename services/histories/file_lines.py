@@ -6,6 +6,7 @@ What is read may come from anywhere: lines, their number and all bytes together 
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,22 +53,28 @@ class FileLines:
         return UsageError(f"{self.path}:{self.number}: {what}")
 
     def _lines(self, file: IO[bytes], stream: Any, size: int) -> Iterator[bytes]:
-        rest, done = b"", 0
+        parts: list[bytes] = []  # of a line that has not ended yet
+        done = held = 0
         while chunk := self._chunk(stream):
             done += len(chunk)
             if done > BYTES_MAX:
                 raise self.wrong(f"the file has over {BYTES_MAX} bytes")
-            *whole, rest = (rest + chunk).split(b"\n") if b"\n" in chunk else (rest + chunk,)
-            for line in whole:
-                yield self._next(line)
-                self._sha.update(line)
-                self._sha.update(b"\n")
-            if len(rest) > LINE_BYTES_MAX:
+            if b"\n" in chunk:
+                *whole, rest = b"".join((*parts, chunk)).split(b"\n")
+                for line in whole:
+                    yield self._next(line)
+                    self._sha.update(line)
+                    self._sha.update(b"\n")
+                parts, held = [rest], len(rest)
+            else:
+                parts.append(chunk)
+                held += len(chunk)
+            if held > LINE_BYTES_MAX:
                 self.number += 1
                 raise self.wrong(f"the line has over {LINE_BYTES_MAX} bytes")
             if self._on_progress is not None:
                 self._on_progress(file.tell(), size)
-        if rest:
+        if held:
             self.number += 1
             raise self.wrong("the file ends in the middle of a line: it was cut off")
 
@@ -86,16 +93,10 @@ class FileLines:
 
     def _regular(self, file: IO[bytes]) -> int:
         """Return the size of the file; raises `UsageError` for what is none, such as a pipe."""
-        info = _stat(file)
+        info = os.fstat(file.fileno())
         if not stat.S_ISREG(info.st_mode):
             raise UsageError(f"{self.path} is no regular file: copy it into one first")
-        return int(info.st_size)
-
-
-def _stat(file: IO[bytes]) -> Any:
-    import os
-
-    return os.fstat(file.fileno())
+        return info.st_size
 
 
 def _unpacked(file: IO[bytes]) -> Any:
