@@ -56,7 +56,7 @@ def open_logs(url: str, *, create: bool = True, whole: bool = True) -> Logs:
 
     kind = store_kind(url)
     if kind == HISTORY:
-        return LogSet([read_history(url).log])
+        return LogSet([read_history(Path(history_path(url))).log])
     if kind == "mongodb":
         from warrener.adapters.mongo_logs import open_logs as open_mongo
         from warrener.services.event_log import EventLog
@@ -71,11 +71,11 @@ def open_logs(url: str, *, create: bool = True, whole: bool = True) -> Logs:
     return logs
 
 
-def read_history(url: str, on_progress: Progress | None = None) -> History:
-    """Read the history file that a `history:` URL names; raises `UsageError`."""
+def read_history(path: Path, on_progress: Progress | None = None) -> History:
+    """Read a history file, of which so many bytes are done; raises `UsageError`."""
     from warrener.services.histories.read import read_history
 
-    return read_history(Path(history_path(url)), open_codec(), on_progress)
+    return read_history(path, open_codec(), on_progress)
 
 
 def open_codec() -> Codec:

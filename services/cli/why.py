@@ -74,6 +74,7 @@ def why(
         session.output.json(found)
     else:
         _show(session.output, found, what, past=at is not None)
+        _note_others(session)
 
 
 def _answer(session: Session, logs: Logs, what: str, when: tuple[str | None, datetime]) -> Why:
@@ -153,6 +154,14 @@ def _show(output: Output, found: Why, what: str, *, past: bool) -> None:
     output.show(head, facts)
     if waiting.blockers:
         output.show(_tree(head, found))
+
+
+def _note_others(session: Session) -> None:
+    """Say of a history that it does not have what others held of limits and workers."""
+    from warrener.services import settings
+
+    if settings.is_history(session.settings.store_url):
+        session.output.note("of a history: what other jobs held of limits and workers is not in it")
 
 
 def _tree(head: Text, found: Why) -> Tree:

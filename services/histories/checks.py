@@ -14,6 +14,8 @@ from uuid import UUID
 import msgspec
 
 from warrener.domain import ids
+from warrener.domain import job as jobs
+from warrener.domain import step as steps
 from warrener.domain.control_events import (
     FleetChanged,
     FlowChanged,
@@ -23,7 +25,18 @@ from warrener.domain.control_events import (
 )
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import PayloadError, UsageError
-from warrener.domain.events import DefinitionStored, Event, JobEvent, JobSubmitted, Recorded
+from warrener.domain.events import (
+    DefinitionStored,
+    Event,
+    FanOut,
+    JobAdjusted,
+    JobAdvanced,
+    JobEvent,
+    JobRerun,
+    JobSignalled,
+    JobSubmitted,
+    Recorded,
+)
 from warrener.domain.ids import content_hash
 from warrener.domain.payloads import Payload, decode_json
 from warrener.domain.plan import build_plan
@@ -34,6 +47,7 @@ from warrener.services.histories.file_format import Header
 POSITION_MAX: Final = 2**62
 YEARS: Final = range(1900, 9_000)
 INTEGER_MAX: Final = 2**62
+ITEMS_MAX: Final = 10_000_000  # of one fan-out
 DEPTH_MAX: Final = 200
 _BEGINS_LATER: Final = (LimitChanged, FlowChanged, FleetChanged)  # earlier events are left out
 
@@ -47,8 +61,9 @@ class Checks:
         self._blobs = blobs
         self._positions: set[int] = set()
         self._streams: dict[UUID, tuple[int, int, type[Event]]] = {}  # version, position, kind
-        self._definitions: set[str] = set()
-        self._jobs: dict[UUID, int] = {}  # job -> depth
+        self._steps: dict[str, frozenset[str]] = {}  # definition -> its steps
+        self._jobs: dict[UUID, JobSubmitted] = {}
+        self._states: dict[UUID, Any] = {}  # of jobs and steps
 
     def take(self, each: Positioned) -> None:
         """Take the next event; raises `ValueError`."""
@@ -59,9 +74,9 @@ class Checks:
             self._definition(event)
         elif isinstance(event, JobSubmitted):
             self._job(each.recorded, event)
-        elif isinstance(event, StepEvent) and event.job not in self._jobs:
-            raise ValueError(f"job {event.job} was not submitted before")
         self._content(event)
+        self._known(each.recorded)
+        self._evolve(each.recorded)
 
     def end(self) -> None:
         """Compare the header with what there was; raises `ValueError`."""
@@ -105,22 +120,48 @@ class Checks:
         if not changed and content_hash(event.json.encode()) != event.hash:
             raise ValueError(f"the definition of {event.name!r} does not fit its hash")
         try:
-            build_plan(msgspec.json.decode(event.json, type=JobDefinition))
+            plan = build_plan(msgspec.json.decode(event.json, type=JobDefinition))
         except (msgspec.MsgspecError, UsageError, RecursionError) as error:
             raise ValueError(f"the definition of {event.name!r} is not valid: {error}") from error
-        self._definitions.add(event.hash)
+        self._steps[event.hash] = frozenset(plan.steps)
 
     def _job(self, recorded: Recorded, event: JobSubmitted) -> None:
         job, parent = recorded.originator_id, event.parent
-        missing = {event.definition, *event.library.values()} - self._definitions
+        missing = {event.definition, *event.library.values()} - self._steps.keys()
         if missing:
             raise ValueError(f"the definition {min(missing)} of job {job} was not there before")
-        above = -1 if parent is None else self._jobs.get(parent.job, POSITION_MAX)
+        above = None if parent is None else self._jobs.get(parent.job)
         if event.root != self._header.root or (parent is None) is not (job == event.root):
             raise ValueError(f"job {job} is not of the tree of {self._header.root}")
-        if event.depth != above + 1 or event.depth > DEPTH_MAX:
+        depth = 0 if above is None else above.depth + 1
+        if (parent is None) is not (above is None) or not depth == event.depth <= DEPTH_MAX:
             raise ValueError(f"job {job} has no job above it, or is not at its depth")
-        self._jobs[job] = event.depth
+        self._jobs[job] = event
+
+    def _known(self, recorded: Recorded) -> None:
+        """Of a job's steps only those are named that its definition has."""
+        event = recorded.event
+        if not isinstance(event, JobEvent | StepEvent):
+            return
+        job = event.job if isinstance(event, StepEvent) else recorded.originator_id
+        submitted = self._jobs.get(job)
+        if submitted is None:
+            raise ValueError(f"job {job} was not submitted before")
+        unknown = set(_steps_named(event)) - self._steps[submitted.definition]
+        if unknown:
+            raise ValueError(f"the definition of job {job} has no step {min(unknown)!r}")
+
+    def _evolve(self, recorded: Recorded) -> None:
+        """What an event says must be possible after those before it."""
+        event, stream = recorded.event, recorded.originator_id
+        if not isinstance(event, JobEvent | StepEvent):
+            return
+        project = jobs.project if isinstance(event, JobEvent) else steps.project
+        try:
+            self._states[stream] = project(self._states.get(stream), [recorded])
+        except Exception as error:  # whatever an impossible event does to a state
+            text = f"{type(error).__name__}: {error}"
+            raise ValueError(f"{type(event).__name__} cannot be at this place: {text}") from error
 
     def _content(self, event: Event) -> None:
         """Times, numbers and values are such as stores hold."""
@@ -130,6 +171,8 @@ class Checks:
                     raise ValueError(f"{value.isoformat()} has no time zone, or is too far away")
             elif isinstance(value, Payload):
                 self._payload(value)
+            elif isinstance(value, FanOut) and not 0 <= value.count <= ITEMS_MAX:
+                raise ValueError(f"a fan-out over {value.count} items")
             elif isinstance(value, int) and abs(value) > INTEGER_MAX:
                 raise ValueError("a number is too large")
 
@@ -174,11 +217,28 @@ def _stream_of(recorded: Recorded) -> UUID | None:
     return None
 
 
+def _steps_named(event: Event) -> Iterator[str]:
+    """Yield the names of the steps that an event of a job or step is about."""
+    if isinstance(event, StepEvent):
+        yield ids.split_path(event.path)[0]
+    elif isinstance(event, JobAdvanced):
+        for step, edges in event.edges.items():
+            yield from (step, *edges)
+        for step, blind in event.readied.items():
+            yield from (step, *blind)
+        yield from (*event.fan_outs, *event.children, *event.begun, *event.settled, *event.items)
+        yield from (*event.caught, *event.caught.values())
+    elif isinstance(event, JobRerun):
+        yield from (event.step, *event.steps)
+    elif isinstance(event, JobAdjusted | JobSignalled) and event.step is not None:
+        yield event.step
+
+
 def _inside(value: Any) -> Iterator[Any]:
     """Yield the times, numbers and payloads that an event has, at whatever depth."""
-    if isinstance(value, datetime | int | Payload):
+    if isinstance(value, datetime | int | Payload | FanOut):
         yield value
-    elif isinstance(value, msgspec.Struct):
+    if isinstance(value, msgspec.Struct):
         for name in _looked_at(type(value)):
             yield from _inside(getattr(value, name))
     elif isinstance(value, Mapping):

@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
 from random import Random
@@ -401,7 +402,8 @@ def spoil(chance: Random, lines: Lines, value: Any) -> None:
             for where, name in inside(line)
             if isinstance(inner := where[name], type(old))
         ]
-        holder[key] = chance.choice(found) if kind > 4 and found else chance.choice(others)
+        chosen = chance.choice(found) if kind > 4 and found else chance.choice(others)
+        holder[key] = deepcopy(chosen)  # never a part of itself
 
 
 def inside(value: Any) -> Iterator[tuple[Any, Any]]:
