@@ -17,7 +17,8 @@ from warrener.projections.ports import JobCursor
 from warrener.services.attempt_queries import Attempt
 from warrener.services.control_shapes import ActionLine, LimitLine
 from warrener.services.flow_shapes import StarvationLine
-from warrener.services.shapes import HistoryLine, JobLine, Shape, SlowStep, Step
+from warrener.services.past import Point
+from warrener.services.shapes import HistoryLine, JobLine, Shape, Show, SlowStep, Step
 from warrener.services.web.problems import Fault
 
 Reason = Annotated[str, Meta(max_length=2_000)]
@@ -37,6 +38,12 @@ class SessionNow(Shape, frozen=True, kw_only=True):
     csrf: str
     login: bool
     version: str
+
+
+class ShowThen(Show, frozen=True, kw_only=True):
+    """A job as it was at a point of its past."""
+
+    point: Point
 
 
 class JobsPage(Shape, frozen=True, kw_only=True):
@@ -112,7 +119,7 @@ class StarvationPage(Shape, frozen=True, kw_only=True):
     more: bool
 
 
-class Point(Shape, frozen=True, kw_only=True):
+class Spot(Shape, frozen=True, kw_only=True):
     """A place in a drawing; x goes to the right and y down."""
 
     x: float
@@ -148,8 +155,8 @@ class GraphEdge(Shape, frozen=True, kw_only=True):
     target: str
     condition: str | None
     catch: str | None
-    points: tuple[Point, ...]
-    label: Point | None
+    points: tuple[Spot, ...]
+    label: Spot | None
 
 
 class GraphNow(Shape, frozen=True, kw_only=True):

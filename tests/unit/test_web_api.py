@@ -144,6 +144,25 @@ def test_why_tells_the_reason_now_and_in_the_past(web: Served, jobs: dict[str, U
     assert (step["step"], step["waiting"]["kind"]) == ("groups", "dependency")
 
 
+def test_a_job_is_shown_as_it_was(web: Served, jobs: dict[str, UUID]) -> None:
+    job = f"/jobs/{jobs['ran']}"
+    events = web.get(f"{job}/history")["items"]
+    opened = next(each for each in events if each["type"] == "StepOpened")
+
+    then = web.get(f"{job}/replay", params={"at": opened["position"]})
+    last = web.get(f"{job}/replay", params={"at": events[-1]["position"]})
+
+    assert (then["state"], then["steps"]["load"]["state"]) == ("running", "succeeded")
+    assert (then["point"]["position"], then["point"]["event"]["type"]) == (
+        opened["position"],
+        "StepOpened",
+    )
+    now = web.get(job)
+    assert {name: last[name] for name in now} == now
+    problem(web.send("GET", f"{job}/replay"), 400)
+    problem(web.send("GET", f"{job}/replay?at=1"), 400)
+
+
 def test_what_jobs_share_is_shown(web: Served, jobs: dict[str, UUID]) -> None:
     (action,) = web.get("/actions")["items"]
 

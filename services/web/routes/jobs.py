@@ -11,6 +11,8 @@ import msgspec
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from warrener.services.attempt_queries import AttemptPlace
+from warrener.services.past import replay
+from warrener.services.places import Place
 from warrener.services.shapes import JobLine, Show, Step, TreeNode, Why, own_labels
 from warrener.services.web import shapes
 from warrener.services.web.cursors import cursor_of, place_in
@@ -24,6 +26,7 @@ from warrener.services.web.routes.common import (
     Limit,
     Text,
     labels_in,
+    moment_in,
     reads,
     segment,
     step_at,
@@ -225,6 +228,26 @@ async def show_why(parts: Given, job: FromPath[UUID], step: Text = None, at: Tex
     return await parts.slow.ask(lambda opened: why_now(opened, parts.leases, (job, path), at, now))
 
 
+@reads("/jobs/{job:uuid}/replay")
+async def show_then(
+    parts: Given,
+    job: FromPath[UUID],
+    at: Annotated[str, QueryParameter(max_length=300)],
+    whole: FromQuery[bool] = False,
+) -> shapes.ShowThen:
+    """Show a job as it was at a position of the log or at a time, from its events alone."""
+    moment, now = moment_in(at), parts.now()
+
+    def ask(opened: Opened) -> shapes.ShowThen:
+        place, queries = Place(opened.queries.show(job, whole=False).job), opened.queries
+        past = replay(opened.logs, queries, place, moment, now=now, open_views=parts.past)
+        shown = msgspec.structs.asdict(past.show(whole=whole))
+        shown["labels"] = own_labels(shown["labels"])
+        return shapes.ShowThen(**shown, point=past.point)
+
+    return await parts.slow.ask(ask)
+
+
 def index_of(path: str) -> int:
     """Return the index of an item, by its path."""
     return int(path.rpartition("[")[2].rstrip("]"))
@@ -247,4 +270,5 @@ HANDLERS = (
     list_slowest,
     show_graph,
     show_why,
+    show_then,
 )
