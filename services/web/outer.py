@@ -118,6 +118,7 @@ class _Exchange:
         self._began = time.monotonic()
         self._read = 0
         self._ended = False
+        self._is_late = False
         self._status = 0
         self._start: Any = None
         self._is_api = scope["path"].startswith(_API)
@@ -139,6 +140,7 @@ class _Exchange:
             async with asyncio.timeout(READ_SECONDS):
                 message = await self._receive()
         except TimeoutError:
+            self._is_late = True
             raise Denied(408, f"nothing came for {READ_SECONDS:.0f} s") from None
         self._read += len(message.get("body", b""))
         if self._read > BODY_BYTES_MAX:
@@ -204,6 +206,8 @@ class _Exchange:
         given = {name.lower() for name, _ in message["headers"]}
         if b"cache-control" not in given:
             more.append((b"cache-control", b"no-store"))
+        if self._is_late:
+            more.append((b"connection", b"close"))
         return more
 
     def _tagged(self, start: Any, message: Any) -> Any:

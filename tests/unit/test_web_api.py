@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -25,6 +26,7 @@ from warrener.domain.messages import (
     SignalJob,
     SubmitJob,
 )
+from warrener.services.web import outer, protocol
 
 
 @pytest.fixture(scope="module")
@@ -254,6 +256,32 @@ def test_bodies_urls_and_headers_are_bounded(web: Served) -> None:
     problem(web.client.post(f"{API}/jobs", content=parts(), headers=headers), 413)
     problem(web.client.get(f"{API}/jobs?name={'x' * 9_000}"), 414)
     problem(web.client.get(f"{API}/jobs", headers={"X-Much": "x" * 33_000}), 431)
+
+
+def test_a_client_that_sends_nothing_is_not_waited_for(
+    web: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(outer, "READ_SECONDS", 0.2)
+    body = b"content-type: application/json\r\ncontent-length: 5\r\n\r\n{"
+    csrf = web.get("/session")["csrf"].encode()
+    head = b"PATCH /api/v1/flow HTTP/1.1\r\nhost: localhost\r\nx-warrener-csrf: " + csrf + b"\r\n"
+
+    assert answered(web.port, b"") == b""
+    assert answered(web.port, b"GET /healthz HTTP/1.1\r\nhost: loc") == b""
+    assert answered(web.port, head + body).startswith(b"HTTP/1.1 408")
+    assert answered(web.port, b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400")
+    assert web.client.get("/healthz").status_code == 200
+
+
+def answered(port: int, sent: bytes) -> bytes:
+    """Return all that comes for what was sent, until the other side has closed."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20.0) as connection:
+        connection.sendall(sent)
+        parts = []
+        while part := connection.recv(65_536):
+            parts.append(part)
+    return b"".join(parts)
 
 
 def test_a_fault_of_ours_tells_nothing_of_its_inside(
