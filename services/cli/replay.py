@@ -12,6 +12,7 @@ import typer
 
 from warrener.domain.errors import UsageError
 from warrener.services.cli import options
+from warrener.services.cli.replay_source import named, opened
 from warrener.services.cli.session import Session
 
 if TYPE_CHECKING:
@@ -110,10 +111,13 @@ def replay(
     store: options.Store = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show a job as it was at any point of its past, computed from its events alone."""
+    """Show a job as it was at any point of its past, computed from its events alone.
+
+    A pruned job is read back from its archive.
+    """
     session = Session(as_json=as_json, store=_store(store, imported))
     if export is not None:
-        _export(session, _named(session, what), export, redact or (), no_redact=no_redact)
+        _export(session, named(session, what), export, redact or (), no_redact=no_redact)
         return
     if redact or no_redact:
         raise UsageError("--redact and --no-redact are about --export FILE")
@@ -122,8 +126,7 @@ def replay(
         from warrener.services.cli.replay_walk import step_through as walk_through
 
         check(session.output)
-    with session.logs() as logs, session.queries(logs) as queries:
-        place = queries.locate(what or _only_job(queries))
+    with opened(session, what) as (logs, queries, place):
         if step_through:
             when = None if at is None else point(at, datetime.now(UTC))
             walk_through(session, logs, queries, place, at=when, tree=tree)
@@ -146,21 +149,6 @@ def _store(store: str | None, imported: Path | None) -> str | None:
     if store is not None:
         raise UsageError("--import reads a file and no store: leave --store away")
     return f"history:{imported}"
-
-
-def _named(session: Session, what: str | None) -> str:
-    if what is not None:
-        return what
-    with session.queries() as queries:
-        return _only_job(queries)
-
-
-def _only_job(queries: Queries) -> str:
-    """Return the one tree of jobs that a file has."""
-    found = queries.jobs(limit=2)
-    if len(found) != 1:
-        raise UsageError("name a job: warrener replay JOB; `warrener jobs` lists them")
-    return str(found[0].job)
 
 
 def _past(logs: Logs, queries: Queries, place: Place, at: str | None) -> Past:
