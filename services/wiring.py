@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from warrener.domain.notices import Positions
     from warrener.domain.partitions import Logs
     from warrener.domain.ports import Broker, Clock, EventStore, Leases
-    from warrener.projections.ports import ViewStore
+    from warrener.projections.ports import Documents, ViewStore
     from warrener.services.histories.file_format import Codec
     from warrener.services.histories.read import History
     from warrener.services.projector import Progress
@@ -107,6 +107,13 @@ def open_views(url: str, *, create: bool = True) -> ViewStore:
     from warrener.adapters.sqlite_views import SqliteViewStore
 
     return SqliteViewStore(_prepared(sqlite_path(url, "views"), create))
+
+
+def open_past_views(documents: Documents) -> ViewStore:
+    """Return what answers about documents that were folded in memory, such as those of the past."""
+    from warrener.adapters.document_views import DocumentViews
+
+    return DocumentViews(documents)
 
 
 def open_broker(url: str, heartbeat_seconds: float | None = None) -> Broker:
