@@ -1,13 +1,11 @@
-"""What `replay` does with history files: writes one, and takes one in the place of a store."""
+"""What `replay --export` does: writes a history file, and tells what is in it."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
-from uuid import UUID
+from typing import TYPE_CHECKING
 
 from warrener.domain.errors import UsageError
 from warrener.services import settings
@@ -19,21 +17,6 @@ if TYPE_CHECKING:
     from warrener.services.histories.rules import Rules
 
 RULES_SHOWN = 6
-
-
-class Imported(NamedTuple):
-    """A history file as a store, and the job that is meant where none is named."""
-
-    store: str
-    root: UUID
-
-
-def import_history(file: str) -> Imported:
-    """Return what to use in the place of `--store` and of the job; raises `UsageError`."""
-    from warrener.services.histories.read import read_header
-
-    path = settings.history_path(f"{settings.HISTORY}:{file}")
-    return Imported(f"{settings.HISTORY}:{file}", read_header(Path(path)).root)
 
 
 def export_history(

@@ -7,7 +7,6 @@ import json
 import stat
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 from support.cli import ENDPOINTS, SUM_JOB, Cli, Done
@@ -17,7 +16,7 @@ from support.histories import definition
 from warrener.adapters.sqlite_events import open_sqlite
 from warrener.domain.errors import UsageError
 from warrener.services.cli.app import run
-from warrener.services.cli.replay_files import export_history, import_history
+from warrener.services.cli.replay_files import export_history
 from warrener.services.cli.session import Session
 from warrener.services.event_log import EventLog
 
@@ -260,12 +259,22 @@ def test_a_file_is_a_load_to_simulate(there: Here, root: str) -> None:
     assert "give one kind" in mixed.err
 
 
-def test_an_import_names_the_store_and_the_root(there: Here, root: str) -> None:
-    found = import_history(str(there.folder / "job.jsonl"))
+def test_replay_writes_a_file_and_takes_it_in_the_place_of_a_store(
+    live: Cli, empty: Cli, root: str
+) -> None:
+    told = live("replay", root, "--export", "new.jsonl.zst", "--store", "sqlite:///jobs.db")
+    (empty.folder / "new.jsonl.zst").write_bytes((live.folder / "new.jsonl.zst").read_bytes())
 
-    assert found == (f"history:{there.folder}/job.jsonl", UUID(root))
-    with pytest.raises(UsageError, match="cannot be read"):
-        import_history(str(there.folder / "missing"))
+    then = live("replay", root, "--at", "v3", "--json", "--store", "sqlite:///jobs.db").out
+    again = empty("replay", "--import", "new.jsonl.zst", "--at", "v3", "--json")
+
+    assert (told.code, again.code, again.err) == (0, 0, "")
+    assert f"job {root} with 2 jobs" in told.out
+    assert "were taken out" in told.err
+    assert plain(again.out) == plain(then)
+    out = live("replay", root, "--export", "-", "--redact", "team", "--store", "sqlite:///jobs.db")
+    assert '"team":"[redacted]"' in out.out
+    assert out.lines[-1]["type"] == "end"
 
 
 def test_a_job_that_is_not_in_the_file_is_said_to_be_unknown(there: Here) -> None:
