@@ -34,7 +34,12 @@ class Because:
                     if other not in seen:
                         seen.add(other)
                         todo.append(other)
-        return self.of_job()
+        return self.of_job() or self._of_sub_job(name)
+
+    def _of_sub_job(self, name: str) -> str | None:
+        step = self._new.plan.steps.get(name)
+        sub_job = None if step is None else step.definition.job
+        return None if sub_job is None else f"the definition of job {sub_job}"
 
     def of_job(self, first: str | None = None) -> str | None:
         """Return what changed about a job beside its steps; `first` is the field to look at."""

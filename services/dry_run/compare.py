@@ -14,17 +14,20 @@ from uuid import UUID
 
 import msgspec
 
+from warrener.domain.definition.params import complete
 from warrener.domain.ids import split_path
 from warrener.domain.payloads import Payload
 from warrener.domain.states import JOB_ENDED, STEP_ENDED
 from warrener.services.active_job import read_payload
 from warrener.services.dry_run.because import Because
-from warrener.services.dry_run.differences import first_difference
+from warrener.services.dry_run.differences import MISSING, first_difference
+from warrener.services.dry_run.ends import StepDiff
 from warrener.services.dry_run.play import Refused
 from warrener.services.dry_run.shapes import Finding
-from warrener.services.dry_run.steps import StepComparison, StepDiff
+from warrener.services.dry_run.steps import StepComparison
 from warrener.services.dry_run.story import JobStory, Stories
 
+TURNS, LATE = 3, 2  # of the steps of a job; undoing and cleaning up come late
 _INDEX = re.compile(r"\[\d+\]")
 
 
@@ -119,11 +122,22 @@ class OneJob:
         """Return the first finding that changes how the job ends, if it ends otherwise."""
         self._cause = self._cause or self._child_differs() or self._deadline()
         diffs = {name: self._steps.compare(name) for name in self._steps.names()}
-        cancelled = [name for name, found in diffs.items() if any(d.cancelled for d in found)]
-        for name in [*(name for name in diffs if name not in cancelled), *cancelled]:
-            self._step(name, diffs[name], anything=name in cancelled)
+        turns: dict[int, list[str]] = {}
+        for name, found in diffs.items():
+            turns.setdefault(self._turn(name, found), []).append(name)
+        for turn in range(TURNS):
+            if turn == LATE and not self._affected:
+                self._fails_otherwise()  # what undoes it follows from that
+            for name in turns.get(turn, ()):
+                self._step(name, diffs[name])
         self._commands()
         return self._end()
+
+    def _turn(self, name: str, diffs: list[StepDiff]) -> int:
+        """Return when a step has its turn: what anything may lead to comes after all that may."""
+        step = self._new.plan.steps.get(name) or self._old.plan.steps[name]
+        late = 0 if step.phase == "main" else LATE
+        return late or int(any(diff.cancelled for diff in diffs))
 
     def _tell(self, diff: StepDiff, because: str | None) -> Told:
         parts = (self._path, diff.path)
@@ -132,8 +146,8 @@ class OneJob:
             path="/".join(part for part in parts if part),
             kind=diff.kind,
             sentence=diff.sentence,
-            old=diff.old,
-            new=diff.new,
+            old=None if diff.old is MISSING else diff.old,
+            new=None if diff.new is MISSING else diff.new,
             at=diff.at,
             because=because,
             unknown=diff.unknown,
@@ -142,8 +156,8 @@ class OneJob:
 
     # --- steps -----------------------------------------------------------------------------------
 
-    def _step(self, name: str, diffs: list[StepDiff], *, anything: bool) -> None:
-        leading = self._cause or self._leading(name, anything=anything)
+    def _step(self, name: str, diffs: list[StepDiff]) -> None:
+        leading = self._cause or self._leading(name, anything=self._turn(name, diffs) > 0)
         inner = [diff for diff in diffs if diff.inner]
         outer = [diff for diff in diffs if not diff.inner]
         changed = any(diff.changed for diff in diffs)
@@ -178,9 +192,7 @@ class OneJob:
         found = next((e for e in self._steps.depends(name) if e in self._affected), None)
         if found is not None:
             return self._affected[found]
-        step = self._new.plan.steps.get(name) or self._old.plan.steps.get(name)
-        late = step is not None and step.phase != "main"
-        return next(iter(self._affected.values())) if late or anything else None
+        return next(iter(self._affected.values())) if anything else None
 
     # --- the job itself --------------------------------------------------------------------------
 
@@ -195,7 +207,7 @@ class OneJob:
                 path="", kind="child-differs", sentence=sentence, old=old.name, new=new.name
             )
         else:
-            found = first_difference(*self._whole.values(self._old, self._new, "params"))
+            found = first_difference(*self._params())
             if found is None:
                 return None
             sentence = f"the parameters of job {old.name} would differ at {found.at}"
@@ -209,6 +221,21 @@ class OneJob:
             )
         because = Because(*self._whole.one(old.parent.job))
         return self._tell(diff, because.of_step(split_path(old.parent.path)[0]))
+
+    def _params(self) -> tuple[Any, Any]:
+        """Return the parameters of a sub-job on both sides.
+
+        Defaults of parameters that one side does not know are left out.
+        """
+        one, other = self._whole.values(self._old, self._new, "params")
+        if not isinstance(one, dict) or not isinstance(other, dict):
+            return one, other
+        sides = (self._old, one, other), (self._new, other, one)
+        known = [complete(side.plan.definition, {}) for side, _, _ in sides]
+        return tuple(
+            {k: v for k, v in mine.items() if k in theirs or defaults.get(k, MISSING) != v}
+            for defaults, (_, mine, theirs) in zip(known, sides, strict=True)
+        )  # type: ignore[return-value]
 
     def _deadline(self) -> Told | None:
         old, new = self._old.job, self._new.job
@@ -237,6 +264,21 @@ class OneJob:
             name, _ = split_path(path)
             self._tell(diff, self._because.of_step(name) if path else None)
 
+    def _fails_otherwise(self) -> None:
+        """Tell if the job would fail or succeed though no step of it ends otherwise."""
+        old, new = self._old.job.state, self._new.job.state
+        if self._cause is None and old != new and {old, new} <= JOB_ENDED:
+            diff = self._other_state()
+            self._affected[""] = self._tell(diff, self._why(diff))
+
+    def _why(self, diff: StepDiff) -> str | None:
+        """Return what led to the job ending otherwise."""
+        error = self._new.job.error
+        if diff.kind == "job-state-differs" and error is not None and error.path is not None:
+            name, _ = split_path(error.path.partition("/")[0])
+            return self._because.of_step(name)
+        return self._because.of_job("result")
+
     def _end(self) -> Told | None:
         """Tell if the job would end otherwise; return what led to that."""
         old, new = self._old.job, self._new.job
@@ -246,11 +288,11 @@ class OneJob:
         diff = self._ended()
         if diff is None:
             return first if new.state not in JOB_ENDED else None
-        because = self._because.of_job("result") if diff.path == "" else None
-        is_root = self._old.submitted.parent is None
         if first is None:
-            return self._tell(diff, because)
-        if is_root and diff.kind == "job-state-differs" and new.state in JOB_ENDED:
+            return self._tell(diff, self._why(diff))
+        told_here = first.finding.job == self._job and first.finding.path == self._path
+        is_root = self._old.submitted.parent is None
+        if is_root and not told_here and new.state in JOB_ENDED and old.state != new.state:
             self._tell(diff, first.finding.because)
         return first
 

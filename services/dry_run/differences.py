@@ -10,7 +10,7 @@ import msgspec
 from warrener.domain.definition.model import JobDefinition, StepDefinition
 
 SHOWN_CHARACTERS_MAX = 500
-MISSING = "(nothing)"
+MISSING = msgspec.UNSET  # in place of what only one side has
 HARMLESS = frozenset({"queue", "limits", "window"})  # that only say when, or where
 OF_JOBS = ("params", "budget", "on_failure", "deadline", "result")
 
@@ -52,6 +52,8 @@ def _is_number(value: Any) -> bool:
 
 def shown(value: Any) -> Any:
     """Return a value, or the beginning of its text if it is long."""
+    if value is MISSING:
+        return value
     text = msgspec.json.encode(value).decode()
     if len(text) <= SHOWN_CHARACTERS_MAX:
         return value
@@ -94,5 +96,7 @@ def told(place: str, found: Difference) -> str:
 
 
 def _short(value: Any) -> str:
+    if value is MISSING:
+        return "(nothing)"
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     return text if len(text) <= 120 else f"{text[:117]}..."

@@ -46,7 +46,7 @@ from warrener.domain.messages import (
     SubmitJob,
 )
 from warrener.domain.ports import Positioned
-from warrener.domain.step import Rules, Step
+from warrener.domain.step import OUT, Rules, Step
 from warrener.domain.step_events import (
     StepEvent,
     StepOpened,
@@ -56,7 +56,7 @@ from warrener.domain.step_events import (
 )
 from warrener.services.controller import Controller
 from warrener.services.dry_run.apply import Apply
-from warrener.services.dry_run.inputs import Input, input_of, release_of
+from warrener.services.dry_run.inputs import Input, done, input_of, release_of
 from warrener.services.dry_run.record import Record
 from warrener.services.dry_run.stage import HeldFlow, Scratch, StillMemory
 from warrener.services.turn import Chance
@@ -328,6 +328,18 @@ class Play:
                 self._wake(heapq.heappop(self._sleeps))
             self.turn()
             self._settle()
+            self._clean_up()
+
+    def _clean_up(self) -> None:
+        """Take what only cleans up or undoes for done, so that the end of the job can be told."""
+        for step in list(self.memory.steps.values()):
+            active = self.memory.jobs.get(step.job)
+            if active is None or step.state not in OUT or not self.record.ended:
+                continue
+            name, index = ids.split_path(step.path)
+            if active.plan.steps[name].phase != "main" and index is None:
+                self.turn(done(step, self.now))
+                self._settle()
 
     def _is_beyond(self, job: UUID, path: str) -> bool:
         """Say whether a step is further than the record: not just waiting there, too."""

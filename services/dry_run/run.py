@@ -50,20 +50,11 @@ class DryRun:
 
         Raises `UnknownJob` and errors of the store.
         """
-        view = queries.show(job, whole=False)
         try:
             events = queries.tree_events(job)
-            record = Record(events, lambda name: blob_of(logs, name))
-            report = self.record(record)
+            report = self.record(Record(events, lambda name: blob_of(logs, name)))
         except (StoredDataError, UnknownJob, DefinitionError) as error:
-            report = JobReport(
-                job=view.root,
-                name=view.name,
-                version=view.version,
-                state=view.state,
-                verdict="unknown",
-                problem=str(error),
-            )
+            report = _unreadable(queries, job, error)
         self._count(report)
         return report
 
@@ -146,9 +137,22 @@ class DryRun:
         )
 
 
-def roots(queries: Queries, jobs: Iterable[UUID]) -> list[UUID]:
-    """Return the roots above jobs, each once; raises `UnknownJob`."""
-    return list(dict.fromkeys(queries.show(job, whole=False).root for job in jobs))
+def roots(queries: Queries, jobs: Iterable[UUID]) -> dict[UUID, str]:
+    """Return the roots above jobs, each once, with their names; raises `UnknownJob`."""
+    found = dict.fromkeys(queries.show(job, whole=False).root for job in jobs)
+    return {root: queries.show(root, whole=False).name for root in found}
+
+
+def _unreadable(queries: Queries, job: UUID, error: Exception) -> JobReport:
+    view = queries.show(job, whole=False)
+    return JobReport(
+        job=view.root,
+        name=view.name,
+        version=view.version,
+        state=view.state,
+        verdict="unknown",
+        problem=str(error),
+    )
 
 
 def check_names(source: Source, names: Mapping[UUID, str]) -> None:

@@ -5,49 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import msgspec
-
-from warrener.domain.events import Error
 from warrener.domain.ids import item_path
 from warrener.domain.payloads import Payload
 from warrener.domain.plan import PlannedStep
-from warrener.domain.states import JOB_ENDED, STEP_ENDED, STEP_FAILED
+from warrener.domain.states import JOB_ENDED, STEP_ENDED
 from warrener.domain.step_events import StepFailed, StepReleased
-from warrener.domain.timers import TIMEOUT_CODES
 from warrener.services.dry_run.differences import first_difference
-from warrener.services.dry_run.inputs import PATIENCE_CODES
-from warrener.services.dry_run.shapes import Kind
+from warrener.services.dry_run.ends import Ends, StepDiff, in_words
 from warrener.services.dry_run.story import JobStory, StepStory
 
+_FAILED = frozenset({"failed", "upstream_failed"})
 Read = Callable[[Payload | None], Any]
-
-_WORDS = {
-    "skipped": "would be skipped",
-    "not_needed": "would not be needed",
-    "cancelled": "would be cancelled",
-    "upstream_failed": "would not run: a step that it needs would not succeed",
-    "pending": "would not be reached",
-    "ready": "would not go out",
-}
-
-
-class StepDiff(msgspec.Struct, kw_only=True):
-    """One difference. `changed` says that the outcome is another one, or unknown.
-
-    `inner` says that a child job of the step may have led to it.
-    """
-
-    path: str
-    kind: Kind
-    sentence: str
-    old: Any = None
-    new: Any = None
-    at: str | None = None
-    unknown: bool = False
-    changed: bool = True
-    cancelled: bool = False
-    inner: bool = False
-    alike: int = 1
 
 
 class StepComparison:
@@ -66,8 +34,8 @@ class StepComparison:
         """
         self.old, self.new = old, new
         self._read_old, self._read_new = read
-        self._refused = refused
         self._is_open = old.job.state not in JOB_ENDED
+        self._ends = Ends(refused, is_open=self._is_open)
 
     def names(self) -> list[str]:
         """Return all steps: in the order of the new plan, then those that it lacks."""
@@ -140,7 +108,7 @@ class StepComparison:
     def _added(self, name: str, step: PlannedStep) -> Iterator[StepDiff]:
         state, story = self.new.state(name), self.new.named.get(name)
         if state == "failed" and story is not None and isinstance(story.end, StepFailed):
-            yield self._failed(name, step, story.end.error, None)
+            yield self._ends.failed(name, step, story.end.error, None)
         elif state not in STEP_ENDED and (state != "pending" or _begun(self.new, name)):
             sentence = f"a new step would run ({_what(step)}): nothing is recorded of it"
             old = next(
@@ -180,14 +148,14 @@ class StepComparison:
         state, story = self.new.state(name), self.new.named.get(name)
         was = self.old.state(name)
         if story is not None and isinstance(story.end, StepFailed):
-            yield self._failed(name, self.new.plan.steps[name], story.end.error, was)
+            yield self._ends.failed(name, self.new.plan.steps[name], story.end.error, was)
             return
         if self.old.plan.steps[name].kind == "set":
             return  # nothing ran anywhere; who reads it is compared for itself
         yield StepDiff(
             path=name,
             kind="not-run",
-            sentence=f"the step ran; it {_WORDS.get(state, f'would be {state}')}",
+            sentence=f"the step ran; it {in_words(state)}",
             old=was,
             new=state,
             cancelled=state == "cancelled",
@@ -197,7 +165,7 @@ class StepComparison:
         was, state = self.old.state(name), self.new.state(name)
         if step.kind == "set":
             if state == "failed":
-                yield from self._end(name, step, None, self.new.named[name])
+                yield from self._ends.of(name, step, None, self.new.named[name])
             return
         yield StepDiff(
             path=name,
@@ -212,16 +180,16 @@ class StepComparison:
         was, state = self.old.state(name), self.new.state(name)
         if was == state or was not in STEP_ENDED:
             if state == "failed":
-                yield from self._end(name, step, self.old.named.get(name), self.new.named[name])
+                yield from self._ends.of(name, step, self.old.named.get(name), self.new.named[name])
             return
         story = self.new.named.get(name)
         if story is not None and isinstance(story.end, StepFailed):
-            yield self._failed(name, step, story.end.error, was)
-        elif state not in STEP_ENDED or (was in STEP_FAILED) != (state in STEP_FAILED):
+            yield self._ends.failed(name, step, story.end.error, was)
+        elif state not in STEP_ENDED or _is_other_end({was, state}):
             yield StepDiff(
                 path=name,
                 kind="outcome-differs",
-                sentence=f"the step was {was}; it {_WORDS.get(state, f'would be {state}')}",
+                sentence=f"the step was {was}; it {in_words(state)}",
                 old=was,
                 new=state,
                 cancelled=state == "cancelled",
@@ -240,7 +208,7 @@ class StepComparison:
         if old is None or new is None:
             return
         yield from self._attempts(name, old, new)
-        yield from self._end(name, step, old, new)
+        yield from self._ends.of(name, step, old, new)
 
     def _fanned(self, name: str, old: StepStory, new: StepStory) -> StepDiff | None:
         one, other = old.opened, new.opened
@@ -285,7 +253,7 @@ class StepComparison:
         if old is not None and new is not None:
             yield from self._attempts(path, old, new)
         if new is not None:
-            yield from self._end(path, step, old, new)
+            yield from self._ends.of(path, step, old, new)
         elif old is not None and not self._is_open:
             yield StepDiff(
                 path=path,
@@ -335,97 +303,6 @@ class StepComparison:
             changed=False,
         )
 
-    def _end(
-        self, path: str, step: PlannedStep, old: StepStory | None, new: StepStory
-    ) -> Iterator[StepDiff]:
-        was = "pending" if old is None else old.step.state
-        state = new.step.state
-        if state in STEP_ENDED:
-            if isinstance(new.end, StepFailed):
-                same = old is not None and _is_same_failure(old, new)
-                if not same and (was in STEP_ENDED or old is not None):
-                    yield self._failed(path, step, new.end.error, was, inner=step.kind == "job")
-            elif state != was and old is not None:
-                yield self._ended_otherwise(path, was, state, step)
-        elif was in STEP_ENDED:
-            yield self._still_open(path, step, old, new)
-        elif self._is_open and old is not None and new.step.attempt > old.step.attempt:
-            yield self._one_more(path, new)
-
-    def _ended_otherwise(self, path: str, was: str, state: str, step: PlannedStep) -> StepDiff:
-        words = _WORDS.get(state, f"would have {state}" if state == "succeeded" else state)
-        return StepDiff(
-            path=path,
-            kind="outcome-differs",
-            sentence=f"the step was {was}; it {words}"
-            if was != "failed"
-            else f"it failed; it {words}",
-            old=was,
-            new=state,
-            cancelled=state == "cancelled",
-            inner=step.kind == "job",
-        )
-
-    def _still_open(
-        self, path: str, step: PlannedStep, old: StepStory | None, new: StepStory
-    ) -> StepDiff:
-        was = "" if old is None else old.step.state
-        state, attempt = new.step.state, new.step.attempt
-        ended = None if old is None else old.failures.get(attempt)
-        kind: Kind = "outcome-differs"
-        if path in self._refused:
-            kind, sentence = "command-refused", self._refused[path]
-        elif state == "retrying":
-            sentence = (
-                f"after attempt {attempt} it would be tried again: nothing is recorded of that"
-            )
-        elif state in {"released", "running"} and ended is not None and _by_time(ended.error):
-            kind = "timeout"
-            sentence = (
-                f"attempt {attempt} was over its time ({ended.error.code}), and would have more:"
-                " what it would come to is not recorded"
-            )
-        elif state in {"released", "running"}:
-            return self._one_more(path, new)
-        else:
-            what = "an answer" if state == "waiting_user" else "what it waits for"
-            sentence = f"the step was {was}; it would still wait for {what}"
-        return StepDiff(
-            path=path,
-            kind=kind,
-            sentence=sentence,
-            old=was,
-            new=state,
-            unknown=True,
-            inner=step.kind == "job" or step.fan_out,
-        )
-
-    def _one_more(self, path: str, new: StepStory) -> StepDiff:
-        attempt = new.step.attempt
-        return StepDiff(
-            path=path,
-            kind="outcome-differs",
-            sentence=f"attempt {attempt} would be made: nothing is recorded of it",
-            new=new.step.state,
-            unknown=True,
-        )
-
-    def _failed(
-        self, path: str, step: PlannedStep, error: Error, was: str | None, *, inner: bool = False
-    ) -> StepDiff:
-        """Return that a step would fail now, or fail otherwise."""
-        name = f"would fail with {error.code}: {error.message}"
-        after = f" after attempt {error.attempt}" if error.attempt else ""
-        before = "" if was is None else f"the step was {was}; "
-        return StepDiff(
-            path=path,
-            kind=_kind_of(error, step),
-            sentence=f"{before}it {name}{after}",
-            old=was,
-            new=error.code,
-            inner=inner and error.code not in {"bad-input", "budget-exceeded", "recursion-loop"},
-        )
-
 
 def _begun(side: JobStory, name: str) -> bool:
     story = side.named.get(name)
@@ -446,27 +323,6 @@ def _what(step: PlannedStep) -> str:
     return f"{what} for each item" if step.fan_out else what
 
 
-def _is_same_failure(old: StepStory, new: StepStory) -> bool:
-    one, other = old.end, new.end
-    both = isinstance(one, StepFailed) and isinstance(other, StepFailed)
-    return both and (one.error.code, one.error.attempt) == (other.error.code, other.error.attempt)  # type: ignore[union-attr]
-
-
-def _by_time(error: Error) -> bool:
-    return error.code in TIMEOUT_CODES or error.code in PATIENCE_CODES
-
-
-def _kind_of(error: Error, step: PlannedStep) -> Kind:
-    if error.path is not None and step.kind == "job":
-        return "outcome-differs"
-    if error.code in {"expression-error", "bad-json"}:
-        return "result-does-not-fit"
-    if error.code == "budget-exceeded":
-        return "budget"
-    if _by_time(error):
-        return "timeout"
-    if error.code == "bad-input" and step.kind == "job":
-        return "params-refused"
-    if error.code == "recursion-loop":
-        return "child-differs"
-    return "outcome-differs"
+def _is_other_end(ends: set[str]) -> bool:
+    """Say whether one of two ends without running is a failure, and the other is none."""
+    return bool(ends & _FAILED) and not ends <= {*_FAILED, "cancelled"}
