@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 from warrener.domain.ids import item_path
-from warrener.domain.payloads import Payload
 from warrener.domain.plan import PlannedStep
 from warrener.domain.states import JOB_ENDED, STEP_ENDED
 from warrener.domain.step_events import StepFailed, StepReleased
 from warrener.services.dry_run.differences import first_difference
 from warrener.services.dry_run.ends import Ends, StepDiff, in_words
+from warrener.services.dry_run.renames import Read, renames
 from warrener.services.dry_run.story import JobStory, StepStory
 
 _FAILED = frozenset({"failed", "upstream_failed"})
-Read = Callable[[Payload | None], Any]
 
 
 class StepComparison:
@@ -34,6 +32,7 @@ class StepComparison:
         """
         self.old, self.new = old, new
         self._read_old, self._read_new = read
+        self._renamed = renames(old, new, read)
         self._is_open = old.job.state not in JOB_ENDED
         self._ends = Ends(refused, is_open=self._is_open)
 
@@ -80,30 +79,10 @@ class StepComparison:
             return
         what = _what(self.old.plan.steps[name])
         sentence = f"the step ran ({what}), and there is no such step any more"
-        new = self._same_elsewhere(name)
+        new = self._renamed.get(name)
         if new is not None:
             sentence += f"; renamed to {new}?"
         yield StepDiff(path=name, kind="step-missing", sentence=sentence, old=what, new=new)
-
-    def _same_elsewhere(self, name: str) -> str | None:
-        """Return a step that is new, and calls the same on the same."""
-        call = self.old.plan.steps[name].definition.call
-        if call is None:
-            return None
-        ours = self._sent(self.old, self._read_old, name)
-        for other, step in self.new.plan.steps.items():
-            fits = other not in self.old.plan.steps and step.definition.call == call
-            if fits and self._sent(self.new, self._read_new, other) == ours:
-                return other
-        return None
-
-    def _sent(self, side: JobStory, read: Read, name: str) -> Any:
-        """Return the arguments of the first order of a step or of its first item."""
-        first = side.named.get(name) or side.items.get(name, {}).get(0)
-        orders = [] if first is None else list(first.attempts.values())
-        if not orders and 0 in side.items.get(name, {}):
-            orders = list(side.items[name][0].attempts.values())
-        return read(orders[0].args) if orders else None
 
     def _added(self, name: str, step: PlannedStep) -> Iterator[StepDiff]:
         state, story = self.new.state(name), self.new.named.get(name)
@@ -111,9 +90,7 @@ class StepComparison:
             yield self._ends.failed(name, step, story.end.error, None)
         elif state not in STEP_ENDED and (state != "pending" or _begun(self.new, name)):
             sentence = f"a new step would run ({_what(step)}): nothing is recorded of it"
-            old = next(
-                (each for each in self.old.plan.steps if self._same_elsewhere_is(each, name)), None
-            )
+            old = next((each for each, other in self._renamed.items() if other == name), None)
             if old is not None:
                 sentence += f"; renamed from {old}?"
             yield StepDiff(
@@ -124,10 +101,6 @@ class StepComparison:
                 new=_what(step),
                 unknown=True,
             )
-
-    def _same_elsewhere_is(self, old: str, new: str) -> bool:
-        gone = old not in self.new.plan.steps and _begun(self.old, old)
-        return gone and self._same_elsewhere(old) == new
 
     def _other_kind(self, name: str, before: PlannedStep, after: PlannedStep) -> Iterator[StepDiff]:
         if not _begun(self.old, name) and not _begun(self.new, name):
