@@ -9,12 +9,12 @@ import msgspec
 
 from warrener.domain.events import Error
 from warrener.domain.plan import PlannedStep
-from warrener.domain.states import STEP_ENDED
+from warrener.domain.states import JOB_ENDED, STEP_ENDED
 from warrener.domain.step_events import StepFailed, StepRetryScheduled
 from warrener.domain.timers import TIMEOUT_CODES
 from warrener.services.dry_run.inputs import PATIENCE_CODES
 from warrener.services.dry_run.shapes import Kind
-from warrener.services.dry_run.story import StepStory
+from warrener.services.dry_run.story import JobStory, StepStory
 
 _WORDS = {
     "skipped": "would be skipped",
@@ -49,18 +49,20 @@ class StepDiff(msgspec.Struct, kw_only=True):
 class Ends:
     """Compares how steps of one job end."""
 
-    def __init__(self, refused: Mapping[str, str], *, is_open: bool) -> None:
-        """Take why commands about steps would be refused, by their paths.
-
-        `is_open` says that the job had not ended when the history did.
-        """
+    def __init__(self, old: JobStory, refused: Mapping[str, str]) -> None:
+        """Take the job as it is recorded, and why commands would be refused, by path."""
+        self._old = old
         self._refused = refused
-        self._is_open = is_open
+        self._is_open = old.job.state not in JOB_ENDED
 
     def of(
         self, path: str, step: PlannedStep, old: StepStory | None, new: StepStory
     ) -> Iterator[StepDiff]:
         """Yield how a step that began ends otherwise; None stands for one that never began."""
+        late = None if old is None else self._too_late(path, step, old)
+        if late is not None:
+            yield late
+            return
         was = "pending" if old is None else old.step.state
         state = new.step.state
         if state in STEP_ENDED:
@@ -75,13 +77,30 @@ class Ends:
         elif self._is_open and old is not None and new.step.attempt > old.step.attempt:
             yield self._one_more(path, new)
 
+    def _too_late(self, path: str, step: PlannedStep, old: StepStory) -> StepDiff | None:
+        """Return that a sub-job took longer than it may now: time alone would have ended it."""
+        timeout, known = step.definition.timeout, self._old.plan.at(path).definition.timeout
+        if step.kind != "job" or timeout is None or timeout.total is None:
+            return None
+        if old.opened is None or old.end is None:
+            return None
+        took = (old.end.at - old.opened.at).total_seconds()
+        if took <= timeout.total or (known and known.total is not None and took > known.total):
+            return None
+        return StepDiff(
+            path=path,
+            kind="timeout",
+            sentence=f"the sub-job took {took:g} s, and may take {timeout.total:g} s",
+            old=took,
+            new=timeout.total,
+            unknown=True,
+        )
+
     def _ended_otherwise(self, path: str, was: str, state: str, step: PlannedStep) -> StepDiff:
         return StepDiff(
             path=path,
             kind="outcome-differs",
-            sentence=f"the step was {was}; it {in_words(state)}"
-            if was != "failed"
-            else f"it failed; it {in_words(state)}",
+            sentence=f"the step {_was(was)}; it {in_words(state)}",
             old=was,
             new=state,
             cancelled=state == "cancelled",
@@ -114,7 +133,7 @@ class Ends:
             return self._one_more(path, new)
         else:
             what = "an answer" if state == "waiting_user" else "what it waits for"
-            sentence = f"the step was {was}; it would still wait for {what}"
+            sentence = f"the step {_was(was)}; it would still wait for {what}"
         return StepDiff(
             path=path,
             kind=kind,
@@ -141,7 +160,7 @@ class Ends:
         """Return that a step would fail now, or fail otherwise."""
         name = f"would fail with {error.code}: {error.message}"
         after = f" after attempt {error.attempt}" if error.attempt else ""
-        before = "" if was is None else f"the step was {was}; "
+        before = "" if was is None else f"the step {_was(was)}; "
         return StepDiff(
             path=path,
             kind=_kind_of(error, step),
@@ -150,6 +169,10 @@ class Ends:
             new=error.code,
             inner=inner and error.code not in {"bad-input", "budget-exceeded", "recursion-loop"},
         )
+
+
+def _was(state: str) -> str:
+    return state if state in {"succeeded", "failed"} else f"was {state}"
 
 
 def in_words(state: str) -> str:

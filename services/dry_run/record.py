@@ -54,6 +54,8 @@ class Record:
         root = next((e for e in self.submissions.values() if e.parent is None), None)
         if root is None:
             raise StoredDataError("the history has no root job")
+        if root.key is None or ids.job_id(root.key) != root.root:
+            raise StoredDataError("the history does not tell the key that the job was sent with")
         self.submitted = root
 
     def _take(self, recorded: Recorded, versions: dict[UUID, int]) -> None:

@@ -34,7 +34,7 @@ class StepComparison:
         self._read_old, self._read_new = read
         self._renamed = renames(old, new, read)
         self._is_open = old.job.state not in JOB_ENDED
-        self._ends = Ends(refused, is_open=self._is_open)
+        self._ends = Ends(old, refused)
 
     def names(self) -> list[str]:
         """Return all steps: in the order of the new plan, then those that it lacks."""

@@ -166,6 +166,11 @@ BREAKING: dict[str, tuple[Change, bool, dict[str, str]]] = {
         False,
         {"slow": "timeout", "": "job-state-differs"},
     ),
+    "a sub-job may take less than it took": (
+        _step("pack", timeout={"total": 15.0}),
+        False,
+        {"pack": "timeout"},
+    ),
     "it goes over fewer items": (
         _step("price", for_each="${{ params.items.filter(i, i != 'odd') }}"),
         False,

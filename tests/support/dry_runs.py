@@ -122,12 +122,20 @@ class Shop:
         self.calls[name] = self.calls.get(name, 0) + 1
         return self.calls[name] == 1
 
-    def load(self, account: str) -> dict[str, Any]:
+    def take(self, seconds: float) -> None:
+        """Let time pass while an endpoint is at work."""
         assert self.run is not None
         virtual = self.run._parts.virtual
         assert virtual is not None
-        virtual.set(virtual.now() + timedelta(seconds=30))
+        virtual.set(virtual.now() + timedelta(seconds=seconds))
+
+    def load(self, account: str) -> dict[str, Any]:
+        self.take(30)
         return {"weight": 3, "fee": 5, "owner": None, "groups": ["a", "b"]}
+
+    def box(self, weight: int) -> dict[str, Any]:
+        self.take(20)
+        return {"id": "b-7", "weight": weight}
 
     def price(self, sku: str, place: int) -> int:
         if sku == "odd":
@@ -168,7 +176,7 @@ class Shop:
             "carrier.fast": self.fast,
             "carrier.slow": self.slow,
             "shop.ship": lambda fast: "sent",
-            "pack.box": lambda weight: {"id": "b-7", "weight": weight},
+            "pack.box": self.box,
             "shop.risk": lambda account: 0.2,
             "shop.gift": lambda: "ribbon",
             "shop.charge": self.charge,
