@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from warrener.domain.errors import UsageError
-from warrener.services.cli import options, values
+from warrener.services.cli import values
 from warrener.services.cli.failures import DONE, JOB_FAILED
 from warrener.services.cli.output import duration, one_line, plain, state_text, table
 from warrener.services.cli.session import Session, job_named
@@ -27,17 +27,20 @@ if TYPE_CHECKING:
     from warrener.services.queries import Queries
     from warrener.services.submission import Source
 
-EXAMPLES = """warrener replay 5f2c71e0 --definition report.yaml
+EXAMPLES = """
+
+warrener replay 5f2c71e0 --definition report.yaml
 
 warrener replay --definition report.yaml --since 30d --limit 1000 --json
 
 warrener replay --definition reports:social_report --state failed --label team=web"""
 DIFFERS = JOB_FAILED  # the exit code if anything was found, or could not be judged
+PANEL = "Dry run: with --definition"
 _VERDICTS = {"same": "green", "differs": "bold red", "unknown": "bold yellow"}
 
 
 def _filter(name: str, metavar: str, text: str) -> Any:
-    return typer.Option(name, metavar=metavar, help=text, show_default=False)
+    return typer.Option(name, metavar=metavar, help=text, show_default=False, rich_help_panel=PANEL)
 
 
 Definition = Annotated[
@@ -49,17 +52,23 @@ Definition = Annotated[
         " differ; exit code 1 if anything would.",
     ),
 ]
+Endpoints = Annotated[
+    list[str] | None,
+    _filter(
+        "--endpoints",
+        "MODULE",
+        "Module with endpoints: package.module or a .py file. May be repeated.",
+    ),
+]
 Name = Annotated[
     str | None,
-    _filter("--name", "NAME", "With --definition: jobs of this name; default: the definition's."),
+    _filter("--name", "NAME", "Jobs of this name; default: the definition's."),
 ]
-State = Annotated[str | None, _filter("--state", "STATE", "With --definition: jobs in this state.")]
-Label = Annotated[
-    list[str] | None, _filter("--label", "K=V", "With --definition: jobs with this label.")
-]
+State = Annotated[str | None, _filter("--state", "STATE", "Jobs in this state.")]
+Label = Annotated[list[str] | None, _filter("--label", "K=V", "Jobs with this label.")]
 Since = Annotated[
     str | None,
-    _filter("--since", "TIME", "With --definition: submitted then or later: a time, 90m, 2d."),
+    _filter("--since", "TIME", "Submitted then or later: a time, 90m, 2d."),
 ]
 Limit = Annotated[
     int,
@@ -68,7 +77,8 @@ Limit = Annotated[
         min=1,
         max=100_000,
         metavar="N",
-        help="With --definition: the newest so many jobs.",
+        rich_help_panel=PANEL,
+        help="The newest so many jobs.",
     ),
 ]
 MaxFindings = Annotated[
@@ -78,12 +88,13 @@ MaxFindings = Annotated[
         min=1,
         max=10_000,
         metavar="N",
-        help="With --definition: so many findings of each job at most.",
+        rich_help_panel=PANEL,
+        help="So many findings of each job at most.",
     ),
 ]
 Force = Annotated[
     bool,
-    typer.Option("--force", help="With --definition: compare jobs of another name, too."),
+    typer.Option("--force", rich_help_panel=PANEL, help="Compare jobs of another name, too."),
 ]
 LIMIT = 100
 FINDINGS = 100
@@ -242,44 +253,3 @@ def _summarise(output: Output, summary: Summary) -> None:
         f" {summary.same} the same, {summary.differs} differ, {summary.unknown} cannot be judged"
         f" ({summary.steps} steps in {duration(summary.seconds)})"
     )
-
-
-# --- until it is a part of `replay` --------------------------------------------------------------
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command, hidden."""
-    app.command("dry-run", hidden=True, epilog=f"Examples:\n\n{EXAMPLES}")(command)
-
-
-def command(
-    *,
-    jobs: Annotated[list[str] | None, typer.Argument(metavar="[JOB]...")] = None,
-    definition: Definition = None,
-    endpoints: options.Endpoints = None,
-    name: Name = None,
-    state: State = None,
-    label: Label = None,
-    since: Since = None,
-    limit: Limit = LIMIT,
-    max_findings: MaxFindings = FINDINGS,
-    force: Force = False,
-    store: options.Store = None,
-    as_json: options.AsJson = False,
-) -> None:
-    """Decide recorded jobs anew by another definition, and tell what would differ."""
-    if definition is None:
-        raise UsageError("name a definition with --definition WHAT")
-    question = Question(
-        definition=definition,
-        jobs=tuple(jobs or ()),
-        endpoints=tuple(endpoints or ()),
-        name=name,
-        state=state,
-        labels=tuple(label or ()),
-        since=since,
-        limit=limit,
-        findings_max=max_findings,
-        force=force,
-    )
-    dry_run(question, store=store, as_json=as_json)

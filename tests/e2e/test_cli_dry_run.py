@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.cli import ENDPOINTS, SUM_JOB, Cli
 
-COMMAND = ("dry-run",)
+COMMAND = ("replay",)
 STORE = ("--store", "sqlite:///jobs.db")
 RUNS = 3
 
