@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from warrener.domain.definition.model import JobDefinition, StepDefinition
+from warrener.domain.payloads import Payload
+from warrener.domain.step_events import StepSucceeded
 from warrener.services.dry_run.differences import changed_fields, told
 from warrener.services.dry_run.story import Stories
+from warrener.services.histories.rules import MARK
 
 NOTES_MAX = 50
 _WORDS = {
@@ -19,8 +22,10 @@ _WORDS = {
 
 
 def notes_of(old: Stories, new: Stories) -> tuple[str, ...]:
-    """Return notes on all definitions that jobs on both sides go by, each once."""
+    """Return notes on the record, and on all definitions that jobs on both sides go by."""
     found: dict[str, None] = {}
+    if _is_redacted(old):
+        found[f"values were taken out of the history ({MARK}): what reads them may differ"] = None
     compared: set[tuple[str, str]] = set()
     for job, story in new.jobs.items():
         known = old.jobs.get(job)
@@ -31,6 +36,19 @@ def notes_of(old: Stories, new: Stories) -> tuple[str, ...]:
         if len(found) >= NOTES_MAX:
             break
     return tuple(found)[:NOTES_MAX]
+
+
+def _is_redacted(stories: Stories) -> bool:
+    """Say whether parameters, arguments or results lack what looked secret."""
+    for story in stories.jobs.values():
+        items = [each for group in story.items.values() for each in group.values()]
+        values: list[Payload | None] = [story.submitted.params]
+        for step in (*story.named.values(), *items):
+            values += [order.args for order in step.attempts.values()]
+            values += [step.end.result] if isinstance(step.end, StepSucceeded) else []
+        if any(value is not None and MARK in (value.json or "") for value in values):
+            return True
+    return False
 
 
 def _notes(old: JobDefinition, new: JobDefinition) -> Iterator[str]:

@@ -104,6 +104,29 @@ def test_jobs_of_another_name_are_compared_by_force(cli: Cli):
     assert done.code == 0
 
 
+def test_an_exported_history_needs_no_store(cli: Cli):
+    job = cli("jobs", "--limit", "1", *STORE, "--json").json["job"]
+    assert cli("replay", job, "--export", "job.jsonl", *STORE).code == 0
+
+    same = cli(*COMMAND, "--import", "job.jsonl", "--definition", "same.yaml")
+    other = cli(*COMMAND, "--import", "job.jsonl", "--definition", "other.yaml", "--json")
+
+    assert same.code == 0
+    assert (other.code, other.lines[0]["job"]) == (1, job)
+    assert [each["path"] for each in other.lines[0]["findings"]] == ["first"]
+
+
+def test_views_of_the_past_and_a_dry_run_do_not_go_together(cli: Cli):
+    viewed = cli(*COMMAND, "--definition", "same.yaml", "--at", "v3", *STORE)
+    chosen = cli(*COMMAND, "--state", "failed", *STORE)
+    several = cli(*COMMAND, "abcd", "ef01", *STORE)
+
+    assert (viewed.code, chosen.code, several.code) == (2, 2, 2)
+    assert "--definition" in viewed.err
+    assert "--definition" in chosen.err
+    assert "--definition" in several.err
+
+
 def test_a_store_that_is_away_ends_with_4(cli: Cli, tmp_path: Path):
     away = f"sqlite:///{tmp_path}/none.db"
 
