@@ -14,10 +14,10 @@ from warrener.domain import ids
 from warrener.domain.errors import UsageError
 from warrener.domain.events import Error, JobSubmitted, event_of
 from warrener.domain.messages import RunStep, StepReport
-from warrener.domain.payloads import INLINE_BYTES_MAX
 from warrener.domain.ports import Clock, EventStore
 from warrener.projections.diff.values import ABSENT, Difference, first_difference
 from warrener.services.active_job import payload_bytes
+from warrener.services.bounded import bounded, bounded_json
 from warrener.services.endpoints import Endpoint, Registry
 from warrener.services.perform import Pulse, perform
 from warrener.services.places import Place
@@ -206,7 +206,7 @@ def _debugged(case: Case, report: StepReport, place: str, seconds: float) -> Deb
         attempt=order.attempt,
         endpoint=order.endpoint,
         place=place,
-        args=_shown(order.args),
+        args=bounded_json(order.args),
         outcome=report.outcome,
         result=msgspec.json.decode(report.result),
         error=ErrorShape.of(report.error),
@@ -225,7 +225,7 @@ def recorded_of(case: Case) -> Recorded:
     ended = recording.ended
     return Recorded(
         outcome=recording.outcome,
-        result=_shown(case.result),
+        result=bounded_json(case.result),
         error=ErrorShape.of(recording.error),
         user_action=None if recording.asked is None else recording.asked.subject,
         worker=recording.worker,
@@ -273,17 +273,5 @@ def _named(error: Error | None) -> dict[str, Any]:
 
 def _unlike(difference: Difference) -> Unlike:
     sides = {"recorded": difference.left, "here": difference.right}
-    there = {name: _bounded(value) for name, value in sides.items() if value is not ABSENT}
+    there = {name: bounded(value) for name, value in sides.items() if value is not ABSENT}
     return Unlike(path=difference.path, **there)
-
-
-def _bounded(value: Any) -> Any:
-    return _shown(msgspec.Raw(msgspec.json.encode(value)))
-
-
-def _shown(data: msgspec.Raw) -> Any:
-    """Return a value, or the hash and the size of a large one."""
-    text = bytes(data)
-    if len(text) <= INLINE_BYTES_MAX:
-        return msgspec.json.decode(text)
-    return {"digest": ids.content_hash(text), "size": len(text)}
