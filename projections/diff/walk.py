@@ -57,9 +57,12 @@ class Walk:
         self._tree = tree
         self._values = Values(a, b)
 
-    def jobs(self, a: UUID, b: UUID, path: str = "", *, follows: bool = False) -> Divergence | None:
+    def jobs(self, a: UUID, b: UUID) -> Divergence | None:
         """Compare two jobs and all that is in them; return the first difference."""
-        pair = self.pair(a, b, path)
+        return self._of_pair(self.pair(a, b), follows=False)
+
+    def _of_pair(self, pair: Pair, *, follows: bool) -> Divergence | None:
+        path = pair.path
         begun = compare.of_jobs(pair.a, pair.b, path, self._values)
         others = begun is not None and begun.kind == "params"
         inside = self._of_steps(pair, follows=follows or others)
@@ -68,11 +71,17 @@ class Walk:
         stopped = stopped or pair.a.job.overdue != pair.b.job.overdue
         return begun or (ended if stopped else None) or inside or ended
 
-    def pair(self, a: UUID, b: UUID, path: str = "") -> Pair:
+    def pair(self, a: UUID, b: UUID) -> Pair:
         """Return two jobs; raises `UnknownJob`."""
+        found = self._known(a, b, "")
+        if found is None:
+            raise UnknownJob(f"job {a} or job {b} is not in the store")
+        return found
+
+    def _known(self, a: UUID, b: UUID, path: str) -> Pair | None:
         left, right = job_facts(self._a, a), job_facts(self._b, b)
         if left is None or right is None:
-            raise UnknownJob(f"no job {a if left is None else b} in the store")
+            return None
         return Pair(left, right, path, _levels(left.plan))
 
     def steps(self, pair: Pair, a: str, b: str) -> Divergence | None:
@@ -155,8 +164,9 @@ class Walk:
         if a.count is not None or b.count is not None:
             return self._of_items(step, a.count or 0, b.count or 0, follows=follows)
         if self._tree and a.child is not None and b.child is not None:
-            path = _joined(step.pair.path, step.a)
-            return self.jobs(a.child, b.child, path, follows=follows)
+            children = self._known(a.child, b.child, _joined(step.pair.path, step.a))
+            if children is not None:  # one that was cancelled at once is in no log
+                return self._of_pair(children, follows=follows)
         return None
 
     def _of_items(
