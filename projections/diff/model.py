@@ -50,10 +50,19 @@ class Row(msgspec.Struct, frozen=True):
     follows: bool
 
 
-CANCELLED_RANK = 1
+CAUSE, EFFECT = 0, 1  # ranks of differences
+
+_OWN_DOING = frozenset({"state", "error", "attempts", "result", "order"})
 
 
-def rank(row: Row) -> int:
-    """Return how likely a difference is a cause: what was cancelled, was so for another reason."""
-    states = {facts.state for facts in (row.a, row.b) if facts is not None}
-    return CANCELLED_RANK if row.kind == "state" and "cancelled" in states else 0
+def rank(own: Divergence | None, a: StepFacts, b: StepFacts, *, weak: bool) -> int:
+    """Return whether a difference of a step may be a cause, or is one of another one's effects.
+
+    What was cancelled, or never began, was so for something else. With `weak` an effect is before
+    the step, which explains what it was given, but not what it made of that.
+    """
+    if own is None:
+        return CAUSE
+    if own.kind == "state" and ("cancelled" in (a.state, b.state) or not (a.begun and b.begun)):
+        return EFFECT
+    return EFFECT if weak and own.kind not in _OWN_DOING else CAUSE

@@ -17,7 +17,7 @@ from warrener.domain.plan import Plan, PlannedStep
 from warrener.projections.diff import compare
 from warrener.projections.diff.compare import Values
 from warrener.projections.diff.facts import JobFacts, Run, StepFacts, job_facts, step_facts
-from warrener.projections.diff.model import Divergence, Kind, Row, rank
+from warrener.projections.diff.model import CAUSE, EFFECT, Divergence, Kind, Row, rank
 from warrener.projections.diff.values import first_difference
 
 OnRow = Callable[[Row], None]
@@ -99,11 +99,13 @@ class Walk:
         ranks: dict[str, int] = {}
         causes: list[str] = []
         for name in _names(pair):
-            after_others = _follows(pair, name, ranks)
-            difference, worth = self._step(_Step(pair, name, name, follows or after_others))
+            least_before = _least_before(pair, name, ranks)
+            explained = least_before == CAUSE
+            step = _Step(pair, name, name, follows or explained, least_before is not None)
+            difference, worth = self._step(step)
             if difference is not None:
                 found[name], ranks[name] = difference, worth
-                if not after_others or difference.kind == "order":
+                if not explained or difference.kind == "order":
                     causes.append(name)
         candidates = [self._candidate(pair, name, found, ranks) for name in causes]
         least = min((each for each in candidates if each is not None), default=None)
@@ -122,7 +124,7 @@ class Walk:
             return None  # what the decision was made on differs already
         required = (each.job.edges[reader][dependency] for each in (pair.a, pair.b))
         difference = Divergence("edge", _joined(pair.path, reader), dependency, *required)
-        return self._placed(pair, reader, 0, difference)
+        return self._placed(pair, reader, CAUSE, difference)
 
     def _placed(self, pair: Pair, name: str, worth: int, difference: Divergence) -> Candidate:
         begun = self._a.position(ids.step_id(pair.a.job.id, name), 1)
@@ -143,10 +145,10 @@ class Walk:
         inside = self._inside(step, a, b, follows=step.follows or begun is not None)
         ended = compare.after(a, b, path, self._values)
         own = begun or ended
-        kind = None if own is None else own.kind
-        row = Row(path, a, b, kind, step.follows or (begun is None and inside is not None))
-        self._on_row(row)
-        return begun or inside or ended, 0 if inside is not None else rank(row)
+        worth = CAUSE if inside is not None else rank(own, a, b, weak=step.weak)
+        follows = step.follows or worth == EFFECT or (begun is None and inside is not None)
+        self._on_row(Row(path, a, b, None if own is None else own.kind, follows))
+        return begun or inside or ended, worth
 
     def _only_in_one(self, pair: Pair, step: _Step, path: str) -> tuple[Divergence | None, int]:
         in_a = ids.split_path(step.a)[0] in pair.a.plan.steps
@@ -155,7 +157,7 @@ class Walk:
         a, b = (own, None) if in_a else (None, own)
         kind: Kind = "only-in-a" if in_a else "only-in-b"
         self._on_row(Row(path, a, b, kind, step.follows))
-        return Divergence(kind, path), 0
+        return Divergence(kind, path), CAUSE
 
     def _inside(
         self, step: _Step, a: StepFacts, b: StepFacts, *, follows: bool
@@ -185,12 +187,16 @@ class Walk:
 
 
 class _Step(msgspec.Struct, frozen=True):
-    """A step or an item by its paths in both jobs."""
+    """A step or an item by its paths in both jobs.
+
+    `follows` says that a cause is before it already, `weak` that something before it differs.
+    """
 
     pair: Pair
     a: str
     b: str
     follows: bool = False
+    weak: bool = False
 
 
 def _sides(pair: Pair, step: _Step) -> PlannedStep | None:
@@ -233,12 +239,12 @@ def _undemanded(pair: Pair, found: dict[str, Divergence], name: str) -> tuple[st
     return None
 
 
-def _follows(pair: Pair, name: str, ranks: dict[str, int]) -> bool:
-    """Say whether something differs that a step comes after."""
+def _least_before(pair: Pair, name: str, ranks: dict[str, int]) -> int | None:
+    """Return the least rank of what differs before a step, None if nothing does."""
     planned = pair.a.plan.steps.get(name) or pair.b.plan.steps[name]
-    if planned.phase != "main":
-        return bool(ranks)  # the end of the job begins it
-    return any(before in ranks for before in _before(planned))
+    # What is not of the main part is begun by the end of that.
+    before = _before(planned) if planned.phase == "main" else ranks
+    return min((ranks[each] for each in before if each in ranks), default=None)
 
 
 def _levels(plan: Plan) -> dict[str, int]:
