@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,12 @@ steps:
   merge: {call: merge, with: {parts: "${{ steps.parts.results }}"}}
 """
 STRICT = ITEMS.replace(", tolerate: 3", "")
+MANY = """
+job: many
+params: {type: object}
+steps:
+  parts: {call: part, for_each: "${{ params.numbers }}", with: {number: "${{ item }}"}}
+"""
 TREE = """
 job: tree
 steps:
@@ -463,3 +470,22 @@ def test_the_present_generation_is_compared(tmp_path: Path) -> None:
     a.run.rerun("load")
 
     assert differ(a, b).first is None
+
+
+def peak_bytes(folder: Path, count: int) -> int:
+    """Return the most memory that comparing a run of so many items with itself takes."""
+    side = play(folder, MANY, {"part": give(1)}, numbers=list(range(count))).side()
+    tracemalloc.start()
+    try:
+        found = compare_runs(side, side)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        assert found.same
+        assert found.steps_compared == count + 1
+
+
+def test_memory_does_not_grow_with_the_number_of_steps(tmp_path: Path) -> None:
+    small, large = (peak_bytes(tmp_path, count) for count in (200, 3_000))
+
+    assert large < small + 300_000
