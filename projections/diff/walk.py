@@ -115,12 +115,12 @@ class Walk:
         self, pair: Pair, name: str, found: dict[str, Divergence], ranks: dict[str, int]
     ) -> Candidate | None:
         """Return a difference that nothing else explains; it may be that a decision caused it."""
-        decided = _undemanded(pair, found, name)
+        decided = _undemanded(pair, ranks, name)
         if decided is None:
             return self._placed(pair, name, ranks[name], found[name])
         reader, dependency = decided
         others = [each for each in _before(pair.a.plan.steps[reader]) if each in found]
-        if any(_undemanded(pair, found, each) is None for each in others):
+        if any(_undemanded(pair, ranks, each) is None for each in others):
             return None  # what the decision was made on differs already
         required = (each.job.edges[reader][dependency] for each in (pair.a, pair.b))
         difference = Divergence("edge", _joined(pair.path, reader), dependency, *required)
@@ -219,13 +219,13 @@ def _before(planned: PlannedStep) -> Iterator[str]:
         yield planned.undoes
 
 
-def _undemanded(pair: Pair, found: dict[str, Divergence], name: str) -> tuple[str, str] | None:
+def _undemanded(pair: Pair, ranks: dict[str, int], name: str) -> tuple[str, str] | None:
     """Return the conditional edge for which only one run needed a step, if it is for that.
 
-    It leads from the step itself, or from one before which it was needed, to its reader.
+    It leads to the step itself, or to one before which it was needed, from its reader.
     """
     steps, waiting, seen = pair.a.plan.steps, [name], {name}
-    if found[name].kind != "state" or name not in steps:
+    if ranks[name] == CAUSE or name not in steps:
         return None
     while waiting:
         step = waiting.pop()
@@ -233,7 +233,7 @@ def _undemanded(pair: Pair, found: dict[str, Divergence], name: str) -> tuple[st
             left, right = (each.job.edges.get(reader, {}) for each in (pair.a, pair.b))
             if step in left and step in right and left[step] != right[step]:
                 return reader, step
-            if reader in found and reader not in seen:
+            if reader in ranks and reader not in seen:
                 seen.add(reader)
                 waiting.append(reader)
     return None
