@@ -126,7 +126,7 @@ def step_facts(run: Run, facts: JobFacts, path: str) -> StepFacts:
     begun_items = job.fan_outs[name].begun if name in job.fan_outs else job.items_begun.get(name, 0)
     if index is None or index < begun_items:
         own = _folded(run.stream(ids.step_id(job.id, path)), path)
-        if own is not None and (index is not None or _is_present(run, facts, own[1])):
+        if own is not None and _is_present(run, facts, own[1]):
             found = own[0]
     if index is None:
         found.state = job.step(name) if job.ended(name) or not found.begun else found.state
@@ -141,12 +141,15 @@ def step_facts(run: Run, facts: JobFacts, path: str) -> StepFacts:
 def _not_begun(job: Job, name: str, index: int | None, path: str) -> StepFacts:
     if index is None:
         return StepFacts(path, job.step(name))
-    return StepFacts(path, "cancelled" if job.step(name) in STEP_ENDED else "pending")
+    items = job.fan_outs.get(name)
+    if items is None:
+        return StepFacts(path, "cancelled" if job.step(name) in STEP_ENDED else "pending")
+    return StepFacts(path, "ready" if index < max(items.begun, items.may_begin) else "pending")
 
 
 def _is_present(run: Run, facts: JobFacts, step: Step) -> bool:
-    """Say whether a named step is of the present generation, or had never begun before that."""
-    generation, version = facts.renewed.get(step.path, (1, 0))
+    """Say whether a step is of the present generation, or had never begun before that."""
+    generation, version = facts.renewed.get(ids.split_path(step.path)[0], (1, 0))
     if step.generation >= generation:
         return True
     begun, renewed = run.position(step.id, 1), run.position(facts.job.id, version)
