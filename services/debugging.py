@@ -19,6 +19,7 @@ from warrener.projections.diff.values import ABSENT, Difference, first_differenc
 from warrener.services.active_job import payload_bytes
 from warrener.services.bounded import bounded, bounded_json
 from warrener.services.endpoints import Endpoint, Registry
+from warrener.services.histories.rules import MARK
 from warrener.services.perform import Pulse, perform
 from warrener.services.places import Place
 from warrener.services.recordings import Recording, recordings
@@ -61,7 +62,8 @@ class Debugged(Shape, frozen=True, kw_only=True):
     """An attempt as it went here, beside what was recorded of it.
 
     `place` is file and line of the endpoint. Values over 64 KiB are told by their hash and size,
-    the result excepted. `same` is None where there is nothing to compare with.
+    the result excepted. `redacted` says that secrets were taken out of the input. `same` is None
+    where there is nothing to compare with.
     """
 
     job: UUID
@@ -71,6 +73,7 @@ class Debugged(Shape, frozen=True, kw_only=True):
     endpoint: str
     place: str
     args: Any
+    redacted: bool
     outcome: str
     result: Any
     error: ErrorShape | None
@@ -167,6 +170,11 @@ def endpoint_of(case: Case, registry: Registry) -> Endpoint[..., Any]:
     return found
 
 
+def redacted(case: Case) -> bool:
+    """Say whether secrets were taken out of the input, as they are in a history in a file."""
+    return MARK.encode() in bytes(case.order.args)
+
+
 def comparable(case: Case) -> bool:
     """Say whether there is an outcome to compare with."""
     return case.recording.outcome in ("succeeded", "failed", "retry", "timed_out", "parked")
@@ -207,6 +215,7 @@ def _debugged(case: Case, report: StepReport, place: str, seconds: float) -> Deb
         endpoint=order.endpoint,
         place=place,
         args=bounded_json(order.args),
+        redacted=redacted(case),
         outcome=report.outcome,
         result=msgspec.json.decode(report.result),
         error=ErrorShape.of(report.error),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -146,7 +146,7 @@ def _run(
     from warrener.services.debugging import endpoint_of, run_here
     from warrener.services.endpoints import REGISTRY
 
-    _load(case, endpoints)
+    _load(session, case, endpoints)
     endpoint = endpoint_of(case, REGISTRY)
     _announce(session.output, case, endpoint.place)
     debugger = Debugger(endpoint)
@@ -169,17 +169,23 @@ def _post_mortem(output: Output, debugger: Debugger) -> Callable[[BaseException]
     return hear
 
 
-def _load(case: Case, endpoints: tuple[str, ...]) -> None:
-    """Load the modules that are named, else those that `run` recorded with the job."""
+def _load(session: Session, case: Case, endpoints: tuple[str, ...]) -> None:
+    """Load the modules that are named, else those that `run` recorded with the job.
+
+    Those only from a store that this machine's runs write: what somebody else may have sent, such
+    as a history in a file, does not say what is loaded here.
+    """
     from warrener.services.cli.requests import recorded_modules
+    from warrener.services.settings import store_kind
     from warrener.services.sources import Module, load_modules
 
     modules = tuple(Module.named(name, Path.cwd()) for name in endpoints)
-    modules = modules or recorded_modules(case.labels)
+    recorded = recorded_modules(case.labels)
+    if store_kind(session.settings.store_url) == "sqlite":
+        modules = modules or recorded
     if not modules:
-        raise UsageError(
-            f"name the module that has {case.order.endpoint} with --endpoints{_seen_in(case)}"
-        )
+        seen = _seen_in(case, [module.name for module in recorded])
+        raise UsageError(f"name the module that has {case.order.endpoint} with --endpoints{seen}")
     try:
         load_modules(modules)
     except UsageError as error:
@@ -188,8 +194,10 @@ def _load(case: Case, endpoints: tuple[str, ...]) -> None:
         raise UsageError(f"{error} (recorded with the job: --endpoints names another)") from error
 
 
-def _seen_in(case: Case) -> str:
-    """Return where the recorded failure was, as a hint: nothing is run for having been recorded."""
+def _seen_in(case: Case, modules: Sequence[str]) -> str:
+    """Return where the endpoint was when it ran, as a hint: nothing is loaded for having been."""
+    if modules:
+        return f"; the run had {one_line(', '.join(modules))}"
     error = case.recording.error
     lines = (error.traceback or "").splitlines() if error else []
     line = next((line for line in lines if "File " in line), "")
@@ -200,7 +208,7 @@ def _seen_in(case: Case) -> str:
 
 
 def _announce(output: Output, case: Case, place: tuple[str, int, str]) -> None:
-    from warrener.services.debugging import recorded_of
+    from warrener.services.debugging import recorded_of, redacted
 
     if output.as_json:
         return
@@ -213,6 +221,8 @@ def _announce(output: Output, case: Case, place: tuple[str, int, str]) -> None:
         ),
         _recorded_text(recorded_of(case)),
     )
+    if redacted(case):
+        output.note("values were taken out of the recorded input, so it may go another way here")
     if output.err.is_terminal:
         output.note("nothing is recorded or sent, but what the endpoint does outside is real")
 

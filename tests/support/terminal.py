@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from support.cli import PROGRAM
+
 TIMEOUT_SECONDS = 60.0
 END_OF_INPUT = "\x04"
 INTERRUPT = "\x03"
-_PROGRAM = "from warrener.services.cli import main; main()"
 
 
 class Terminal:
@@ -75,7 +76,7 @@ def terminal(folder: Path, *arguments: object) -> Iterator[Terminal]:
     """Run a command line of ours in a terminal, in a folder with a home of its own."""
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
     environment = {**kept, "HOME": str(folder / "home"), "TERM": "dumb", "COLUMNS": "200"}
-    words = [sys.executable, "-c", _PROGRAM, *map(str, arguments)]
+    words = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
     process, file = pty.fork()
     if process == 0:
         os.chdir(folder)
