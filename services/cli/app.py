@@ -34,6 +34,7 @@ from warrener.services.cli import (
     why,
     worker,
 )
+from warrener.services.cli import report as run_report
 from warrener.services.cli import run as running
 from warrener.services.cli.failures import (
     DONE,
@@ -100,6 +101,7 @@ for _family in (
     jobs,
     history,
     why,
+    run_report,
     submit,
     steer,
     actions,

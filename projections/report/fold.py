@@ -1,0 +1,327 @@
+"""From the events of a tree of jobs to the records of what its jobs and steps did when.
+
+One pass in the order of the log. Memory follows what is open: of the items of a fan-out that have
+ended, those with the lowest indexes are kept, that which ended last, and a summary of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from warrener.domain.definition.model import JobDefinition
+from warrener.domain.events import (
+    DefinitionStored,
+    Event,
+    JobAdvanced,
+    JobCancelled,
+    JobCancelling,
+    JobEnded,
+    JobFailed,
+    JobOverdue,
+    JobPaused,
+    JobRerun,
+    JobResumed,
+    JobStarted,
+    JobSubmitted,
+    JobSucceeded,
+)
+from warrener.domain.ids import item_path, split_path
+from warrener.domain.plan import Plan, build_plan
+from warrener.domain.ports import Positioned
+from warrener.domain.step_events import StepEvent
+from warrener.projections.report import steps
+from warrener.projections.report.model import (
+    CHILDREN,
+    HELD,
+    REACTOR,
+    WINDOW,
+    Items,
+    JobTimes,
+    Pause,
+    StepTimes,
+    Summary,
+    micros,
+)
+from warrener.projections.report.summing import close, summary_of
+
+ITEMS_KEPT: Final = 30  # of a fan-out of the job of the report
+ITEMS_KEPT_BELOW: Final = 5  # of fan-outs of jobs below it
+
+
+class Times:
+    """The records of a job and of everything below it."""
+
+    def __init__(self, top: UUID, above: Sequence[UUID] = ()) -> None:
+        """Take the job of the report, and the jobs above it, whose pauses hold it as well."""
+        self.jobs: dict[UUID, JobTimes] = {}
+        self.now = 0  # the time of the last event; it never goes back
+        self.position = 0
+        self._top = top
+        self._above: dict[UUID, list[Pause]] = {job: [] for job in above}
+        self._definitions: dict[str, str] = {}
+        self._plans: dict[str, Plan] = {}
+
+    @property
+    def top(self) -> JobTimes | None:
+        """Return the job of the report, None if its submission has not been seen."""
+        return self.jobs.get(self._top)
+
+    def fold(self, events: Iterable[Positioned]) -> None:
+        """Take events in the order of the log."""
+        for positioned in events:
+            self.take(positioned)
+
+    def take(self, positioned: Positioned) -> None:
+        """Take one event; those that are not about jobs or steps of the tree change nothing."""
+        event, stream = positioned.recorded.event, positioned.recorded.originator_id
+        if isinstance(event, DefinitionStored):
+            self._definitions[event.hash] = event.json
+        elif isinstance(event, JobSubmitted):
+            self._submitted(stream, event, self._time(positioned))
+        elif isinstance(event, StepEvent):
+            job = self.jobs.get(event.job)
+            if job is not None:
+                self._step(job, event, self._time(positioned))
+        elif stream in self._above:
+            pause(self._above[stream], event, micros(event.at))
+        else:
+            job, handler = self.jobs.get(stream), _HANDLERS.get(type(event))
+            if job is not None and handler is not None:
+                handler(self, job, event, self._time(positioned))
+
+    def _time(self, positioned: Positioned) -> int:
+        """Return the time of an event: clocks may have been set back, this one never is."""
+        self.position = positioned.position
+        self.now = max(self.now, micros(positioned.recorded.event.at))
+        return self.now
+
+    def plan(self, content_hash: str) -> Plan:
+        """Return the plan of a definition; raises `KeyError` if it was not stored before."""
+        if content_hash not in self._plans:
+            text = self._definitions[content_hash]
+            self._plans[content_hash] = build_plan(msgspec.json.decode(text, type=JobDefinition))
+        return self._plans[content_hash]
+
+    # --- jobs ------------------------------------------------------------------------------------
+
+    def _submitted(self, stream: UUID, event: JobSubmitted, at: int) -> None:
+        above = None if event.parent is None else self.jobs.get(event.parent.job)
+        if stream in self.jobs or (stream != self._top and above is None):
+            return
+        is_top = stream == self._top
+        path = above.full(event.parent.path) if above and event.parent and not is_top else ""
+        plan = self.plan(event.definition)
+        job = JobTimes(stream, event.name, path, plan, at, parent=None if is_top else above)
+        job.parent_path = event.parent.path if event.parent and not is_top else ""
+        job.outer = tuple(self._above.values()) if is_top else ()
+        for name, planned in plan.steps.items():
+            if planned.phase != "compensate":
+                job.steps[name] = StepTimes(name, at)
+        for name, given in event.given.items():
+            step = job.steps.setdefault(name, StepTimes(name, at))
+            step.state, step.ended_at, step.kept = given.state, at, True
+        self.jobs[stream] = job
+
+    def _started(self, job: JobTimes, _event: JobStarted, at: int) -> None:
+        job.state = "running"
+        job.started_at = at
+        for step in job.steps.values():
+            if step.state == "pending":
+                step.since = at
+
+    def _advanced(self, job: JobTimes, event: JobAdvanced, at: int) -> None:
+        for name in event.readied:
+            self._ready(job, name, at)
+        for name, child in event.children.items():
+            step = self.named(job, name, at)
+            steps.wait_for(self, job, step, steps.Wait(CHILDREN))
+            step.child = child
+        for name, shape in event.fan_outs.items():
+            self.open_items(job, self.named(job, name, at), shape.count, at)
+        for name, begun in event.begun.items():
+            items = self.named(job, name, at).items
+            if items is not None:
+                items.begun.append(begun)
+                items.begun_at.append(at)
+        for name, ends in event.items.items():
+            for state, indexes in ends.items():
+                for index in indexes:
+                    self.end_item(job, item_path(name, index), state, at)
+        for name, state in event.settled.items():
+            self.end(job, self.named(job, name, at), state, at)
+
+    def _ready(self, job: JobTimes, name: str, at: int) -> None:
+        step = self.named(job, name, at)
+        if step.state == "pending":
+            planned = job.plan.steps[name]
+            step.turn(HELD if planned.kind == "call" and not planned.fan_out else REACTOR, at)
+            step.state, step.before = "ready", self.position
+
+    def named(self, job: JobTimes, name: str, at: int) -> StepTimes:
+        """Return a step; one that undoes another is there from when it is first heard of."""
+        step = job.steps.get(name)
+        if step is None:
+            step = job.steps[name] = StepTimes(name, at)
+        return step
+
+    def _rerun(self, job: JobTimes, event: JobRerun, at: int) -> None:
+        """Begin again; of a job that had ended, what is not done anew belongs to the time before.
+
+        One that runs goes on, and the time of what is done anew was lost.
+        """
+        if job.ended_at is not None:
+            job.begin = job.started_at = at
+            for step in job.steps.values():
+                step.kept = True
+        job.generation, job.rerun_at = event.generation, at
+        job.state, job.ended_at, job.ended_position = "running", None, 0
+        for name in event.steps:
+            self._forget_below(job.steps.get(name))
+            planned = job.plan.steps.get(name)
+            if planned is not None and planned.phase == "compensate":
+                job.steps.pop(name, None)
+            else:
+                number = job.steps[name].attempt if name in job.steps else 0
+                job.steps[name] = StepTimes(name, at, attempt=number)
+
+    def _steered(self, job: JobTimes, event: Event, at: int) -> None:
+        pause(job.pauses, event, at)
+        if isinstance(event, JobPaused):
+            job.state = "paused"
+        elif isinstance(event, JobCancelling):
+            job.state = "cancelling"
+        else:
+            job.state = "running" if job.started_at is not None else "submitted"
+
+    def _ended(self, job: JobTimes, event: Event, at: int) -> None:
+        job.state = _FINAL[type(event)]
+        job.ended_at, job.ended_position = at, self.position
+        pause(job.pauses, event, at)
+        for step in list(job.steps.values()):
+            if not step.ended:
+                self.end(job, step, "cancelled", at)
+
+    # --- steps and items -------------------------------------------------------------------------
+
+    def _step(self, job: JobTimes, event: StepEvent, at: int) -> None:
+        name, index = split_path(event.path)
+        step = job.steps.get(name) if index is None else self._item(job, name, index, event, at)
+        if step is not None and not step.ended:
+            steps.apply(self, job, step, event, at)
+
+    def _item(
+        self, job: JobTimes, name: str, index: int, event: StepEvent, at: int
+    ) -> StepTimes | None:
+        """Return the record of an item, None if it ended or is of an older generation."""
+        fan_out = job.steps.get(name)
+        items = None if fan_out is None or fan_out.ended else fan_out.items
+        if items is None:
+            return None
+        if not isinstance(event, steps.NEVER_FIRST):
+            return self._begun(job, items, index, event.path, at)
+        return items.known.get(index)
+
+    def _begun(
+        self, job: JobTimes, items: Items, index: int, path: str, at: int
+    ) -> StepTimes | None:
+        """Return the record of an item that has begun, None if it has ended."""
+        found = items.known.get(index)
+        if found is None and index < items.count and not items.ended[index]:
+            begun = items.begin_of(index)
+            found = StepTimes(path, items.opened_at, WINDOW, state="ready")
+            found.turn(HELD if job.plan.at(path).kind == "call" else REACTOR, begun or at)
+            items.known[index] = found
+        return found
+
+    def open_items(self, job: JobTimes, step: StepTimes, count: int, at: int) -> None:
+        """Open a fan-out, once."""
+        steps.wait_for(self, job, step, steps.Wait(CHILDREN))
+        if step.items is None:
+            step.items = Items(count, at, Summary(), bytearray(count))
+
+    def end_item(self, job: JobTimes, path: str, state: str, at: int) -> None:
+        """An item has ended, perhaps without ever having begun."""
+        name, index = split_path(path)
+        items = self.named(job, name, at).items
+        if items is None or index is None:
+            return
+        cancelled = state == "cancelled"  # such a one may never have begun
+        step = items.known.get(index) if cancelled else self._begun(job, items, index, path, at)
+        if step is not None:
+            self.end(job, step, state, at)
+
+    def end(self, job: JobTimes, step: StepTimes, state: str, at: int) -> None:
+        """A step or an item has ended, unless it had before."""
+        if step.ended:
+            return
+        close(job, step, at)
+        step.state, step.ended_at, step.ended_position = state, at, self.position
+        name, index = split_path(step.path)
+        if index is not None:
+            self._fold_item(job, job.steps[name], index, step)
+        elif step.items is not None:
+            for item in list(step.items.known.values()):
+                self.end(job, item, "cancelled", at)
+
+    def _fold_item(self, job: JobTimes, fan_out: StepTimes, index: int, item: StepTimes) -> None:
+        """Count an ended item, and forget it unless it is one of those that are kept."""
+        items = fan_out.items
+        if items is None or items.known.get(index) is not item:
+            return
+        items.ended[index] = True
+        items.states[item.state] = items.states.get(item.state, 0) + 1
+        items.past.add(job, item, item.spans)
+        child = None if item.child is None else self.jobs.get(item.child)
+        if child is not None:
+            items.past.merge(summary_of(self.jobs, child, self.now))
+        # What is cut off with its fan-out is not what this has waited for.
+        is_last = item.state != "cancelled" or items.last is None
+        gone = items.last if is_last else item
+        items.last = item if is_last else items.last
+        kept = ITEMS_KEPT if job.parent is None else ITEMS_KEPT_BELOW
+        number = None if gone is None else split_path(gone.path)[1]
+        if number is not None and number >= kept:
+            del items.known[number]
+            self._forget_below(gone)
+
+    def _forget_below(self, step: StepTimes | None) -> None:
+        """Forget the jobs that a step or its items started, and everything below them."""
+        waiting = [] if step is None else [step]
+        while waiting:
+            each = waiting.pop()
+            waiting += each.items.known.values() if each.items is not None else ()
+            job = None if each.child is None else self.jobs.pop(each.child, None)
+            waiting += job.steps.values() if job is not None else ()
+
+
+def pause(pauses: list[Pause], event: Event, at: int) -> None:
+    """Note when a job was paused, and until when."""
+    is_open = bool(pauses) and pauses[-1][1] is None
+    if isinstance(event, JobPaused) and not is_open:
+        pauses.append((at, None))
+    elif is_open and isinstance(event, _PAUSE_ENDS):
+        pauses[-1] = (pauses[-1][0], at)
+
+
+_PAUSE_ENDS: Final = (JobResumed, JobCancelling, JobOverdue, JobEnded, JobRerun)
+_FINAL: Final[dict[type[Event], str]] = {
+    JobSucceeded: "succeeded",
+    JobFailed: "failed",
+    JobCancelled: "cancelled",
+}
+_HANDLERS: Final[dict[type[Event], Callable[[Times, JobTimes, Any, int], None]]] = {
+    JobStarted: Times._started,
+    JobAdvanced: Times._advanced,
+    JobRerun: Times._rerun,
+    JobPaused: Times._steered,
+    JobResumed: Times._steered,
+    JobCancelling: Times._steered,
+    JobOverdue: Times._steered,
+    JobSucceeded: Times._ended,
+    JobFailed: Times._ended,
+    JobCancelled: Times._ended,
+}
