@@ -91,9 +91,8 @@ def _now(session: Session) -> datetime | None:
 
 
 def _write(path: Path, made: Report, queries: Queries, job: UUID) -> None:
-    from warrener.services.report.page import page, write
-
     from warrener.domain.errors import UsageError
+    from warrener.services.report.page import page, write
 
     steps = queries.show(job, whole=False).steps
     states = {name: step.state for name, step in steps.items()}

@@ -1,4 +1,4 @@
-"""A real browser for tests of pages: one headless Chromium a test process, a page a test.
+"""A real browser for tests of pages: one headless Chromium a test module, a page a test.
 
 A page fails its test if anything goes wrong in it that no user may see: an error or a warning on
 its console, an exception of a script, a dialog, and any request that leaves it.
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
-PROGRAM = os.environ.get("WARRENER_TEST_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+PROGRAM = os.environ.get("WARRENER_TEST_CHROMIUM") or shutil.which("chromium")
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -55,9 +55,13 @@ class Watched:
             self.faults.append(f"request: {request.url}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Give a Chromium that has nothing of any user's, and nothing kept from before."""
+    """Give a Chromium that has nothing of any user's, and nothing kept from before.
+
+    It ends with its module: an event loop runs in this thread as long, and tests have their own.
+    """
+    assert PROGRAM, "chromium is missing: apt install chromium"
     home = tmp_path_factory.mktemp("chromium")
     environment = {**os.environ, "HOME": str(home), "XDG_CONFIG_HOME": str(home)}
     with sync_playwright() as playwright:
