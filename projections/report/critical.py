@@ -27,7 +27,8 @@ from warrener.projections.report.model import (
     Span,
     StepTimes,
 )
-from warrener.projections.report.summing import paused, spans_of
+from warrener.projections.report.pauses import paused
+from warrener.projections.report.summing import spans_of
 
 SEGMENTS_MAX: Final = 1_000
 

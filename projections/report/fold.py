@@ -6,20 +6,18 @@ ended, those with the lowest indexes are kept, that which ended last, and a summ
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
-import msgspec
-
-from warrener.domain.definition.model import JobDefinition
 from warrener.domain.events import (
     DefinitionStored,
     Event,
+    JobAdjusted,
     JobAdvanced,
     JobCancelled,
     JobCancelling,
-    JobEnded,
     JobFailed,
     JobOverdue,
     JobPaused,
@@ -30,7 +28,6 @@ from warrener.domain.events import (
     JobSucceeded,
 )
 from warrener.domain.ids import item_path, split_path
-from warrener.domain.plan import Plan, build_plan
 from warrener.domain.ports import Positioned
 from warrener.domain.step_events import StepEvent
 from warrener.projections.report import steps
@@ -46,6 +43,8 @@ from warrener.projections.report.model import (
     Summary,
     micros,
 )
+from warrener.projections.report.pauses import pause
+from warrener.projections.report.plans import Plans
 from warrener.projections.report.summing import close, summary_of
 
 ITEMS_KEPT: Final = 30  # of a fan-out of the job of the report
@@ -62,8 +61,7 @@ class Times:
         self.position = 0
         self._top = top
         self._above: dict[UUID, list[Pause]] = {job: [] for job in above}
-        self._definitions: dict[str, str] = {}
-        self._plans: dict[str, Plan] = {}
+        self._plans = Plans()
 
     @property
     def top(self) -> JobTimes | None:
@@ -79,7 +77,7 @@ class Times:
         """Take one event; those that are not about jobs or steps of the tree change nothing."""
         event, stream = positioned.recorded.event, positioned.recorded.originator_id
         if isinstance(event, DefinitionStored):
-            self._definitions[event.hash] = event.json
+            self._plans.take(event)
         elif isinstance(event, JobSubmitted):
             self._submitted(stream, event, self._time(positioned))
         elif isinstance(event, StepEvent):
@@ -99,13 +97,6 @@ class Times:
         self.now = max(self.now, micros(positioned.recorded.event.at))
         return self.now
 
-    def plan(self, content_hash: str) -> Plan:
-        """Return the plan of a definition; raises `KeyError` if it was not stored before."""
-        if content_hash not in self._plans:
-            text = self._definitions[content_hash]
-            self._plans[content_hash] = build_plan(msgspec.json.decode(text, type=JobDefinition))
-        return self._plans[content_hash]
-
     # --- jobs ------------------------------------------------------------------------------------
 
     def _submitted(self, stream: UUID, event: JobSubmitted, at: int) -> None:
@@ -114,7 +105,7 @@ class Times:
             return
         is_top = stream == self._top
         path = above.full(event.parent.path) if above and event.parent and not is_top else ""
-        plan = self.plan(event.definition)
+        plan = self._plans.plan(event.definition)
         job = JobTimes(stream, event.name, path, plan, at, parent=None if is_top else above)
         job.parent_path = event.parent.path if event.parent and not is_top else ""
         job.outer = tuple(self._above.values()) if is_top else ()
@@ -142,11 +133,9 @@ class Times:
             step.child = child
         for name, shape in event.fan_outs.items():
             self.open_items(job, self.named(job, name, at), shape.count, at)
-        for name, begun in event.begun.items():
-            items = self.named(job, name, at).items
+            items = job.steps[name].items
             if items is not None:
-                items.begun.append(begun)
-                items.begun_at.append(at)
+                items.window = shape.window
         for name, ends in event.items.items():
             for state, indexes in ends.items():
                 for index in indexes:
@@ -187,6 +176,11 @@ class Times:
             else:
                 number = job.steps[name].attempt if name in job.steps else 0
                 job.steps[name] = StepTimes(name, at, attempt=number)
+
+    def _adjusted(self, job: JobTimes, event: JobAdjusted, at: int) -> None:
+        step = job.steps.get(event.step)
+        if step is not None and step.items is not None and event.window is not None:
+            step.items.change(event.window, at)
 
     def _steered(self, job: JobTimes, event: Event, at: int) -> None:
         pause(job.pauses, event, at)
@@ -231,9 +225,9 @@ class Times:
         """Return the record of an item that has begun, None if it has ended."""
         found = items.known.get(index)
         if found is None and index < items.count and not items.ended[index]:
-            begun = items.begin_of(index)
             found = StepTimes(path, items.opened_at, WINDOW, state="ready")
-            found.turn(HELD if job.plan.at(path).kind == "call" else REACTOR, begun or at)
+            kind = HELD if job.plan.at(path).kind == "call" else REACTOR
+            found.turn(kind, min(items.room_for(index), at))
             items.known[index] = found
         return found
 
@@ -241,7 +235,7 @@ class Times:
         """Open a fan-out, once."""
         steps.wait_for(self, job, step, steps.Wait(CHILDREN))
         if step.items is None:
-            step.items = Items(count, at, Summary(), bytearray(count))
+            step.items = Items(count, at, Summary(), bytearray(count), array("q"))
 
     def end_item(self, job: JobTimes, path: str, state: str, at: int) -> None:
         """An item has ended, perhaps without ever having begun."""
@@ -273,6 +267,7 @@ class Times:
         if items is None or items.known.get(index) is not item:
             return
         items.ended[index] = True
+        items.ends.append(self.now)
         items.states[item.state] = items.states.get(item.state, 0) + 1
         items.past.add(job, item, item.spans)
         child = None if item.child is None else self.jobs.get(item.child)
@@ -298,16 +293,6 @@ class Times:
             waiting += job.steps.values() if job is not None else ()
 
 
-def pause(pauses: list[Pause], event: Event, at: int) -> None:
-    """Note when a job was paused, and until when."""
-    is_open = bool(pauses) and pauses[-1][1] is None
-    if isinstance(event, JobPaused) and not is_open:
-        pauses.append((at, None))
-    elif is_open and isinstance(event, _PAUSE_ENDS):
-        pauses[-1] = (pauses[-1][0], at)
-
-
-_PAUSE_ENDS: Final = (JobResumed, JobCancelling, JobOverdue, JobEnded, JobRerun)
 _FINAL: Final[dict[type[Event], str]] = {
     JobSucceeded: "succeeded",
     JobFailed: "failed",
@@ -316,6 +301,7 @@ _FINAL: Final[dict[type[Event], str]] = {
 _HANDLERS: Final[dict[type[Event], Callable[[Times, JobTimes, Any, int], None]]] = {
     JobStarted: Times._started,
     JobAdvanced: Times._advanced,
+    JobAdjusted: Times._adjusted,
     JobRerun: Times._rerun,
     JobPaused: Times._steered,
     JobResumed: Times._steered,

@@ -5,7 +5,7 @@ Times are whole microseconds since 1970 by the controller's clock, so that sums 
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from array import array
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -36,6 +36,7 @@ NOTE_CHARACTERS_MAX: Final = 200
 CODES_MAX: Final = 5
 SPANS_MAX: Final = 400  # of a step; of one that has more, those in the middle are taken together
 
+_NEVER: Final = 1 << 62
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -125,24 +126,38 @@ class StepTimes(msgspec.Struct, eq=False):
 class Items(msgspec.Struct, eq=False):
     """The items of an opened fan-out. `known` has those that are open, and some that ended.
 
-    `begun` and `begun_at` tell when how many had begun. What is not kept of ended ones is in
-    `past`; `last` is the one that ended last.
+    `ends` are the times at which one after the other ended. What is not kept of ended ones is in
+    `past`; `last` is the one that ended last. `before` is the window before it was changed.
     """
 
     count: int
     opened_at: int
     past: Summary
     ended: bytearray  # whether it has, for each item
-    begun: list[int] = []
-    begun_at: list[int] = []
+    ends: array[int]
+    window: int | None = None
+    before: int | None = None
+    changed_at: int = 0
     known: dict[int, StepTimes] = {}
     states: dict[str, int] = {}
     last: StepTimes | None = None
 
-    def begin_of(self, index: int) -> int | None:
-        """Return when an item began, None if it has not."""
-        place = bisect_right(self.begun, index)
-        return self.begun_at[place] if place < len(self.begun) else None
+    def room_for(self, index: int) -> int:
+        """Return since when there has been room for an item in the window of items in flight."""
+        room = self._room(index, self.window)
+        if self.changed_at > room:
+            return min(self.changed_at, max(room, self._room(index, self.before)))
+        return room
+
+    def _room(self, index: int, window: int | None) -> int:
+        place = -1 if window is None else index - window
+        if place < 0:
+            return self.opened_at
+        return self.ends[place] if place < len(self.ends) else _NEVER
+
+    def change(self, window: int, at: int) -> None:
+        """Give the fan-out another window."""
+        self.before, self.window, self.changed_at = self.window, window, at
 
     def by_state(self, *, ended: bool) -> dict[str, int]:
         """Return the number of items by state; those of an ended fan-out that are left, too."""

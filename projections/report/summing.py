@@ -14,6 +14,7 @@ from warrener.projections.report.model import (
     StepTimes,
     Summary,
 )
+from warrener.projections.report.pauses import paused
 
 
 def close(job: JobTimes, step: StepTimes, at: int) -> None:
@@ -42,19 +43,6 @@ def split(job: JobTimes, step: StepTimes, until: int) -> Iterator[Span]:
         begin = high
     if until > begin:
         yield Span(HELD, begin, until, step.attempt)
-
-
-def paused(job: JobTimes, begin: int, end: int) -> list[tuple[int, int]]:
-    """Return when in between a job or one above it was paused, without overlaps, in order."""
-    found: list[tuple[int, int]] = []
-    lists = [pauses for each in job.line() for pauses in (each.pauses, *each.outer) if pauses]
-    for low, high in sorted(
-        (low, end if high is None else high) for each in lists for low, high in each
-    ):
-        first, last = max(low, found[-1][1] if found else begin), min(high, end)
-        if last > first:
-            found.append((first, last))
-    return found
 
 
 def spans_of(job: JobTimes, step: StepTimes, until: int) -> list[Span]:

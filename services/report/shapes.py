@@ -118,7 +118,8 @@ class Report(Shape, frozen=True, kw_only=True):
     """Where the time of a job went, in its present generation.
 
     `begun_at` is its submission, or the rerun that began what is told after it had ended once.
-    With `so_far` the job has not ended, and `ended_at` is the time of the report.
+    With `so_far` the job has not ended, and `ended_at` is the time of the report. Items of fan-outs
+    count as steps; those that never went out, or have not yet, do not.
     """
 
     job: UUID

@@ -19,7 +19,7 @@ from warrener.projections.report.summing import spans_of, summary_of
 from warrener.services.logs import LogSet
 from warrener.services.queries import Queries
 
-SEEDS = 40
+SEEDS = 32
 
 
 def queries_of(world: Everything) -> Queries:
