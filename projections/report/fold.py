@@ -6,7 +6,6 @@ ended, those with the lowest indexes are kept, that which ended last, and a summ
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -35,30 +34,22 @@ from warrener.projections.report.model import (
     CHILDREN,
     HELD,
     REACTOR,
-    WINDOW,
-    Items,
     JobTimes,
     Pause,
     StepTimes,
-    Summary,
     micros,
 )
 from warrener.projections.report.pauses import pause
 from warrener.projections.report.plans import Plans
-from warrener.projections.report.summing import close, summary_of
-
-ITEMS_KEPT: Final = 30  # of a fan-out of the job of the report
-ITEMS_KEPT_BELOW: Final = 5  # of fan-outs of jobs below it
+from warrener.projections.report.records import Records
 
 
-class Times:
+class Times(Records):
     """The records of a job and of everything below it."""
 
     def __init__(self, top: UUID, above: Sequence[UUID] = ()) -> None:
         """Take the job of the report, and the jobs above it, whose pauses hold it as well."""
-        self.jobs: dict[UUID, JobTimes] = {}
-        self.now = 0  # the time of the last event; it never goes back
-        self.position = 0
+        super().__init__()
         self._top = top
         self._above: dict[UUID, list[Pause]] = {job: [] for job in above}
         self._plans = Plans()
@@ -72,6 +63,7 @@ class Times:
         """Take events in the order of the log."""
         for positioned in events:
             self.take(positioned)
+        self.settle()
 
     def take(self, positioned: Positioned) -> None:
         """Take one event; those that are not about jobs or steps of the tree change nothing."""
@@ -93,9 +85,11 @@ class Times:
 
     def _time(self, positioned: Positioned) -> int:
         """Return the time of an event: clocks may have been set back, this one never is."""
-        self.position = positioned.position
-        self.now = max(self.now, micros(positioned.recorded.event.at))
-        return self.now
+        at = max(self.now, micros(positioned.recorded.event.at))
+        if at > self.now:
+            self.settle()
+        self.now, self.position = at, positioned.position
+        return at
 
     # --- jobs ------------------------------------------------------------------------------------
 
@@ -141,7 +135,7 @@ class Times:
                 for index in indexes:
                     self.end_item(job, item_path(name, index), state, at)
         for name, state in event.settled.items():
-            self.end(job, self.named(job, name, at), state, at)
+            self.told(job, self.named(job, name, at), state, at)
 
     def _ready(self, job: JobTimes, name: str, at: int) -> None:
         step = self.named(job, name, at)
@@ -150,18 +144,12 @@ class Times:
             step.turn(HELD if planned.kind == "call" and not planned.fan_out else REACTOR, at)
             step.state, step.before = "ready", self.position
 
-    def named(self, job: JobTimes, name: str, at: int) -> StepTimes:
-        """Return a step; one that undoes another is there from when it is first heard of."""
-        step = job.steps.get(name)
-        if step is None:
-            step = job.steps[name] = StepTimes(name, at)
-        return step
-
     def _rerun(self, job: JobTimes, event: JobRerun, at: int) -> None:
         """Begin again; of a job that had ended, what is not done anew belongs to the time before.
 
         One that runs goes on, and the time of what is done anew was lost.
         """
+        self.settle()
         if job.ended_at is not None:
             job.begin = job.started_at = at
             for step in job.steps.values():
@@ -169,7 +157,7 @@ class Times:
         job.generation, job.rerun_at = event.generation, at
         job.state, job.ended_at, job.ended_position = "running", None, 0
         for name in event.steps:
-            self._forget_below(job.steps.get(name))
+            self.forget_below(job.steps.get(name))
             planned = job.plan.steps.get(name)
             if planned is not None and planned.phase == "compensate":
                 job.steps.pop(name, None)
@@ -196,10 +184,10 @@ class Times:
         job.ended_at, job.ended_position = at, self.position
         pause(job.pauses, event, at)
         for step in list(job.steps.values()):
-            if not step.ended:
+            if not step.ended and not self.is_told(step):
                 self.end(job, step, "cancelled", at)
 
-    # --- steps and items -------------------------------------------------------------------------
+    # --- steps -----------------------------------------------------------------------------------
 
     def _step(self, job: JobTimes, event: StepEvent, at: int) -> None:
         name, index = split_path(event.path)
@@ -216,81 +204,8 @@ class Times:
         if items is None:
             return None
         if not isinstance(event, steps.NEVER_FIRST):
-            return self._begun(job, items, index, event.path, at)
+            return self.begun(job, items, index, event.path, at)
         return items.known.get(index)
-
-    def _begun(
-        self, job: JobTimes, items: Items, index: int, path: str, at: int
-    ) -> StepTimes | None:
-        """Return the record of an item that has begun, None if it has ended."""
-        found = items.known.get(index)
-        if found is None and index < items.count and not items.ended[index]:
-            found = StepTimes(path, items.opened_at, WINDOW, state="ready")
-            kind = HELD if job.plan.at(path).kind == "call" else REACTOR
-            found.turn(kind, min(items.room_for(index), at))
-            items.known[index] = found
-        return found
-
-    def open_items(self, job: JobTimes, step: StepTimes, count: int, at: int) -> None:
-        """Open a fan-out, once."""
-        steps.wait_for(self, job, step, steps.Wait(CHILDREN))
-        if step.items is None:
-            step.items = Items(count, at, Summary(), bytearray(count), array("q"))
-
-    def end_item(self, job: JobTimes, path: str, state: str, at: int) -> None:
-        """An item has ended, perhaps without ever having begun."""
-        name, index = split_path(path)
-        items = self.named(job, name, at).items
-        if items is None or index is None:
-            return
-        cancelled = state == "cancelled"  # such a one may never have begun
-        step = items.known.get(index) if cancelled else self._begun(job, items, index, path, at)
-        if step is not None:
-            self.end(job, step, state, at)
-
-    def end(self, job: JobTimes, step: StepTimes, state: str, at: int) -> None:
-        """A step or an item has ended, unless it had before."""
-        if step.ended:
-            return
-        close(job, step, at)
-        step.state, step.ended_at, step.ended_position = state, at, self.position
-        name, index = split_path(step.path)
-        if index is not None:
-            self._fold_item(job, job.steps[name], index, step)
-        elif step.items is not None:
-            for item in list(step.items.known.values()):
-                self.end(job, item, "cancelled", at)
-
-    def _fold_item(self, job: JobTimes, fan_out: StepTimes, index: int, item: StepTimes) -> None:
-        """Count an ended item, and forget it unless it is one of those that are kept."""
-        items = fan_out.items
-        if items is None or items.known.get(index) is not item:
-            return
-        items.ended[index] = True
-        items.ends.append(self.now)
-        items.states[item.state] = items.states.get(item.state, 0) + 1
-        items.past.add(job, item, item.spans)
-        child = None if item.child is None else self.jobs.get(item.child)
-        if child is not None:
-            items.past.merge(summary_of(self.jobs, child, self.now))
-        # What is cut off with its fan-out is not what this has waited for.
-        is_last = item.state != "cancelled" or items.last is None
-        gone = items.last if is_last else item
-        items.last = item if is_last else items.last
-        kept = ITEMS_KEPT if job.parent is None else ITEMS_KEPT_BELOW
-        number = None if gone is None else split_path(gone.path)[1]
-        if number is not None and number >= kept:
-            del items.known[number]
-            self._forget_below(gone)
-
-    def _forget_below(self, step: StepTimes | None) -> None:
-        """Forget the jobs that a step or its items started, and everything below them."""
-        waiting = [] if step is None else [step]
-        while waiting:
-            each = waiting.pop()
-            waiting += each.items.known.values() if each.items is not None else ()
-            job = None if each.child is None else self.jobs.pop(each.child, None)
-            waiting += job.steps.values() if job is not None else ()
 
 
 _FINAL: Final[dict[type[Event], str]] = {

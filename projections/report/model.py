@@ -15,12 +15,13 @@ import msgspec
 
 from warrener.domain.plan import Plan
 
-# What time is spent on. Those that `why` tells, too, have its words for them.
+# What time is spent on. Those that `why` tells, too, have its words for them, but for `turn`.
 COMPUTING: Final = "computing"
 DEPENDENCY: Final = "dependency"
 INTAKE: Final = "intake"
 HELD: Final = "held"  # ready and not released, by what is not known without a closer look
-WINDOW: Final = "window"
+WINDOW: Final = "window"  # of a fan-out: how many of its items may be in flight
+TURN: Final = "turn"  # as many orders are out as the workers can do
 PAUSED: Final = "paused"
 WORKER: Final = "worker"
 RETRY: Final = "retry"

@@ -39,11 +39,11 @@ from warrener.projections.report.model import (
 from warrener.projections.report.summing import close
 
 if TYPE_CHECKING:
-    from warrener.projections.report.fold import Times
+    from warrener.projections.report.records import Records
 
 NEVER_FIRST: Final = (StepCancelled, StepRenewed)  # of an item in its generation
 
-Apply = Callable[["Times", JobTimes, StepTimes, Any, int], None]
+Apply = Callable[["Records", JobTimes, StepTimes, Any, int], None]
 
 
 class Wait(NamedTuple):
@@ -53,61 +53,67 @@ class Wait(NamedTuple):
     note: str = ""
 
 
-def apply(times: Times, job: JobTimes, step: StepTimes, event: StepEvent, at: int) -> None:
+def apply(records: Records, job: JobTimes, step: StepTimes, event: StepEvent, at: int) -> None:
     """Bring the record of a step that has not ended up to an event of its stream."""
     handler = _HANDLERS.get(type(event))
     if handler is not None:
-        handler(times, job, step, event, at)
+        handler(records, job, step, event, at)
 
 
-def wait_for(times: Times, job: JobTimes, step: StepTimes, wait: Wait) -> None:
+def wait_for(records: Records, job: JobTimes, step: StepTimes, wait: Wait) -> None:
     """The step waits for something of its own from now on."""
     if step.ended or step.state == "waiting":
         return
     if step.before is None:
-        step.before = times.position
-    close(job, step, times.now)
-    step.turn(wait.kind, times.now, wait.note)
+        step.before = records.position
+    close(job, step, records.now)
+    step.turn(wait.kind, records.now, wait.note)
     step.state = "waiting"
 
 
-def _released(times: Times, job: JobTimes, step: StepTimes, event: StepReleased, at: int) -> None:
+def _released(
+    records: Records, job: JobTimes, step: StepTimes, event: StepReleased, at: int
+) -> None:
     _end_wait(job, step, at)
     if step.before is None:
-        step.before = times.position
+        step.before = records.position
     step.turn(WORKER, at, event.queue)
     step.state, step.attempt, step.released_at = "released", event.attempt, at
     step.attempts += 1
 
 
-def _started(_times: Times, _job: JobTimes, step: StepTimes, event: StepStarted, at: int) -> None:
+def _started(
+    _records: Records, _job: JobTimes, step: StepTimes, event: StepStarted, at: int
+) -> None:
     step.worker = event.worker
     if step.state == "released":
         step.turn(COMPUTING, at, event.worker)
         step.state = "running"
 
 
-def _opened(times: Times, job: JobTimes, step: StepTimes, event: StepOpened, at: int) -> None:
+def _opened(records: Records, job: JobTimes, step: StepTimes, event: StepOpened, at: int) -> None:
     if event.count is not None:
-        times.open_items(job, step, event.count, at)
+        records.open_items(job, step, event.count, at)
     elif event.child is not None:
-        wait_for(times, job, step, Wait(CHILDREN))
+        wait_for(records, job, step, Wait(CHILDREN))
         step.child = event.child
     elif event.request is not None:
-        wait_for(times, job, step, Wait(USER, event.signal or ""))
+        wait_for(records, job, step, Wait(USER, event.signal or ""))
     elif event.signal is not None:
-        wait_for(times, job, step, Wait(SIGNAL, event.signal))
+        wait_for(records, job, step, Wait(SIGNAL, event.signal))
     else:
-        wait_for(times, job, step, Wait(TIMER))
+        wait_for(records, job, step, Wait(TIMER))
 
 
-def _parked(_times: Times, _job: JobTimes, step: StepTimes, event: StepParked, at: int) -> None:
+def _parked(_records: Records, _job: JobTimes, step: StepTimes, event: StepParked, at: int) -> None:
     _report(step, event.worker, None, None, at)
     step.turn(USER, at, step.error)
     step.state = "waiting_user"
 
 
-def _readied(_times: Times, job: JobTimes, step: StepTimes, _event: StepReadied, at: int) -> None:
+def _readied(
+    _records: Records, job: JobTimes, step: StepTimes, _event: StepReadied, at: int
+) -> None:
     _end_wait(job, step, at)
     step.turn(HELD, at)
     step.state = "ready"
@@ -120,7 +126,7 @@ def _end_wait(job: JobTimes, step: StepTimes, at: int) -> None:
 
 
 def _retry_scheduled(
-    _times: Times, _job: JobTimes, step: StepTimes, event: StepRetryScheduled, at: int
+    _records: Records, _job: JobTimes, step: StepTimes, event: StepRetryScheduled, at: int
 ) -> None:
     _report(step, event.worker, event.started_at, event.ended_at, at)
     _fail(step, event.error)
@@ -130,28 +136,34 @@ def _retry_scheduled(
     step.state = "retrying"
 
 
-def _succeeded(times: Times, job: JobTimes, step: StepTimes, event: StepSucceeded, at: int) -> None:
+def _succeeded(
+    records: Records, job: JobTimes, step: StepTimes, event: StepSucceeded, at: int
+) -> None:
     if event.attempt is not None:
         _report(step, event.worker, event.started_at, event.ended_at, at)
-    times.end(job, step, "succeeded", at)
+    records.end(job, step, "succeeded", at)
 
 
-def _failed(times: Times, job: JobTimes, step: StepTimes, event: StepFailed, at: int) -> None:
+def _failed(records: Records, job: JobTimes, step: StepTimes, event: StepFailed, at: int) -> None:
     if event.attempt is not None:
         _report(step, event.worker, event.started_at, event.ended_at, at)
     _fail(step, event.error)
-    times.end(job, step, "failed", at)
+    records.end(job, step, "failed", at)
 
 
-def _skipped(times: Times, job: JobTimes, step: StepTimes, _event: StepSkipped, at: int) -> None:
-    times.end(job, step, "skipped", at)
+def _skipped(
+    records: Records, job: JobTimes, step: StepTimes, _event: StepSkipped, at: int
+) -> None:
+    records.end(job, step, "skipped", at)
 
 
-def _cancelled(times: Times, job: JobTimes, step: StepTimes, event: StepCancelled, at: int) -> None:
+def _cancelled(
+    records: Records, job: JobTimes, step: StepTimes, event: StepCancelled, at: int
+) -> None:
     """End the step, unless it is told of the one that a new generation has replaced."""
     if step.state == "pending" or (event.attempt or step.attempt) != step.attempt:
         return
-    times.end(job, step, "cancelled", at)
+    records.end(job, step, "cancelled", at)
 
 
 def _fail(step: StepTimes, error: Error) -> None:

@@ -14,7 +14,7 @@ from warrener.projections.report import model
 from warrener.projections.report.critical import Segment
 from warrener.projections.why.explain import explain
 from warrener.projections.why.model import Answer, Place
-from warrener.services.report.words import LABELS, sentence
+from warrener.services.report.words import sentence
 from warrener.services.why import LogPast, moment_at
 
 ASKED_MAX: Final = 12
@@ -25,7 +25,16 @@ _ASKED = frozenset(
     {model.HELD, model.WINDOW, model.INTAKE, model.WORKER, model.USER, model.SIGNAL, model.PAUSED}
 )
 _UNSERVED = "waits for a worker: "
-_TOLD = frozenset({"limit", "rate", "priority", "window", "worker", "paused", "reactor"})
+# What `why` says holds a step back, as kinds of time; its window is that of what may be out.
+_TOLD = {
+    "limit": "limit",
+    "rate": "rate",
+    "priority": "priority",
+    "window": model.TURN,
+    "worker": model.WORKER,
+    "paused": model.PAUSED,
+    "reactor": model.REACTOR,
+}
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -84,9 +93,8 @@ def _closely(segment: Segment, log: Log, now: datetime) -> Told:
         return plainly  # one took it later: what was not known then says nothing now
     if segment.kind != model.HELD:
         return msgspec.structs.replace(plainly, sentence=answer.sentence)
-    if answer.kind not in _TOLD or answer.kind not in LABELS:
-        return plainly
-    return Told(segment, answer.kind, answer.sentence)
+    kind = _TOLD.get(answer.kind)
+    return plainly if kind is None else Told(segment, kind, answer.sentence)
 
 
 def _answer(segment: Segment, log: Log, now: datetime) -> Answer:

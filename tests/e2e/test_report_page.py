@@ -272,36 +272,64 @@ def test_a_page_is_as_bright_as_its_reader_wants_it(
     assert abs(brightness("backgroundColor") - brightness("color")) > 0.6
 
 
-# --- the command ----------------------------------------------------------------------------------
+# --- the command ---------------------------------------------------------------------------------
+
+STORE = ("--store", "sqlite:///jobs.db")
+KEYS = set(Report.__struct_fields__)
+
+
+@pytest.fixture(scope="module")
+def cli(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    cli = Cli(tmp_path_factory.mktemp("cli"))
+    cli.write(endpoints_py=ENDPOINTS, sum_yaml=SUM_JOB)
+    return cli
+
+
+@pytest.fixture(scope="module")
+def job(cli: Cli) -> str:
+    found: str = cli("run", "sum.yaml", "--param", "a=1", "--json", *STORE).json["job"]
+    return found
 
 
 def test_the_command_writes_the_page_and_says_where_and_json_says_the_same(
-    page: Page, tmp_path: Path
+    page: Page, cli: Cli, job: str
 ) -> None:
-    cli = Cli(tmp_path)
-    cli.write(endpoints_py=ENDPOINTS, sum_yaml=SUM_JOB)
-    store = ("--store", "sqlite:///jobs.db")
-    job = cli("run", "sum.yaml", "--param", "a=1", "--json", *store).json["job"]
-    (tmp_path / "out.html").write_text("something older")
+    (cli.folder / "out.html").write_text("something older")
 
-    done = cli("report", job, "--html", "out.html", *store)
-    answer = cli("report", job, "--json", *store)
+    done = cli("report", job, "--html", "out.html", *STORE)
+    answer = cli("report", job[:8], "--json", *STORE)
 
     assert (done.code, done.out) == (0, "")
-    assert str(tmp_path / "out.html") in done.err
-    page.goto((tmp_path / "out.html").as_uri())
+    assert str(cli.folder / "out.html") in done.err
+    page.goto((cli.folder / "out.html").as_uri())
     assert json.loads(page.locator("script#report").text_content() or "") == answer.json
-    assert [each.name for each in tmp_path.glob("*.html")] == ["out.html"]
+    assert [each.name for each in cli.folder.glob("*.html")] == ["out.html"]
     assert [each["path"] for each in answer.json["bars"]] == ["first", "never", "twice"]
+    assert answer.json.keys() == KEYS
 
 
-def test_a_page_that_cannot_be_written_is_refused_in_one_sentence(tmp_path: Path) -> None:
-    cli = Cli(tmp_path)
-    cli.write(endpoints_py=ENDPOINTS, sum_yaml=SUM_JOB)
-    store = ("--store", "sqlite:///jobs.db")
-    job = cli("run", "sum.yaml", "--param", "a=1", "--json", *store).json["job"]
+def test_people_get_the_totals_the_critical_path_and_the_slowest_steps(cli: Cli, job: str) -> None:
+    done = cli("report", job, *STORE)
 
-    done = cli("report", job, "--html", "no/such/folder.html", *store)
+    assert done.code == 0
+    assert re.search(r"^sum succeeded 0\.\d\d s, from ", done.out, re.MULTILINE)
+    for text in ("where the time went", "critical path", "slowest steps", "computing", "twice"):
+        assert text in done.out
+    assert f"warrener report {job} --html FILE {' '.join(STORE)}" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["ffff0000"], "no job has the id ffff0000"),
+        (["{job}/first"], "is a step: name its job alone"),
+        (["{job}", "--html", "no/such/folder.html"], "cannot write no/such/folder.html: No such"),
+    ],
+)
+def test_what_cannot_be_told_or_written_is_refused_in_one_sentence(
+    cli: Cli, job: str, arguments: list[str], hint: str
+) -> None:
+    done = cli("report", *(each.format(job=job) for each in arguments), *STORE)
 
     assert done.code == 2
-    assert "cannot write no/such/folder.html: No such file or directory" in done.err
+    assert hint in done.err

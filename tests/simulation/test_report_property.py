@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
 from itertools import pairwise
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from support.everything import Everything, run
 from support.scale import scaled
 
 from warrener.adapters.memory_views import MemoryViewStore
-from warrener.domain.events import JobSubmitted
+from warrener.domain.events import JobRerun, JobSubmitted
 from warrener.projections.report.critical import critical_path
 from warrener.projections.report.fold import Times
 from warrener.projections.report.model import CHILDREN, DEPENDENCY, JobTimes, StepTimes
@@ -20,6 +21,11 @@ from warrener.services.logs import LogSet
 from warrener.services.queries import Queries
 
 SEEDS = 32
+
+
+@cache
+def world_of(seed: int) -> Everything:
+    return run(seed)
 
 
 def queries_of(world: Everything) -> Queries:
@@ -68,7 +74,7 @@ def check_job(times: Times, job: JobTimes, until: int) -> None:
 def test_the_segments_of_the_critical_path_and_the_spans_of_steps_add_up(part: int) -> None:
     jobs = 0
     for seed in range(part, scaled(SEEDS), 4):
-        world = run(seed)
+        world = world_of(seed)
         queries = queries_of(world)
         for root in world.roots:
             for job in jobs_of(queries, root):
@@ -88,7 +94,7 @@ def test_the_segments_of_the_critical_path_and_the_spans_of_steps_add_up(part: i
 @pytest.mark.parametrize("part", range(2))
 def test_a_job_cut_off_anywhere_has_a_report_so_far(part: int) -> None:
     for seed in range(part, scaled(SEEDS) // 2, 2):
-        world = run(seed)
+        world = world_of(seed)
         queries = queries_of(world)
         root = world.roots[0]
         times = Times(root)
@@ -101,7 +107,7 @@ def test_a_job_cut_off_anywhere_has_a_report_so_far(part: int) -> None:
 
 def test_the_states_that_a_report_counts_are_those_that_show_counts() -> None:
     for seed in range(scaled(SEEDS) // 2):
-        world = run(seed)
+        world = world_of(seed)
         queries = queries_of(world)
         for root in world.roots:
             times = Times(root)
@@ -121,10 +127,31 @@ def test_the_states_that_a_report_counts_are_those_that_show_counts() -> None:
                     assert (known.worker or None) == step.worker or step.attempts > known.attempts
 
 
+def test_a_tree_without_reruns_has_as_many_steps_in_each_state_as_show_counts() -> None:
+    compared = 0
+    for seed in range(scaled(SEEDS)):
+        world = world_of(seed)
+        queries = queries_of(world)
+        for root in world.roots:
+            events = [each.recorded.event for each in queries.tree_events(root)]
+            if any(isinstance(event, JobRerun) for event in events):
+                continue
+            times = Times(root)
+            times.fold(queries.tree_events(root))
+            assert times.top is not None
+            counted = summary_of(times.jobs, times.top, times.now).states
+            for state, count in queries.show(root, whole=False).counts.items():
+                if state != "cancelled":  # items that never began are not told
+                    assert counted.get(state, 0) == count, f"seed {seed}: {state}"
+                    compared += 1
+
+    assert compared > 3
+
+
 def test_all_kinds_of_time_occur_in_random_jobs() -> None:
     seen: Counter[str] = Counter()
     for seed in range(SEEDS):
-        world = run(seed)
+        world = world_of(seed)
         queries = queries_of(world)
         for root in world.roots:
             times = Times(root)

@@ -24,8 +24,9 @@ from warrener.domain.step_events import (
     StepSucceeded,
 )
 from warrener.projections.report.critical import SEGMENTS_MAX
-from warrener.projections.report.fold import ITEMS_KEPT, Times
+from warrener.projections.report.fold import Times
 from warrener.projections.report.model import SPANS_MAX, micros
+from warrener.projections.report.records import ITEMS_KEPT
 from warrener.services.local_run import LocalRun
 from warrener.services.logs import LogSet
 from warrener.services.queries import Queries
@@ -51,7 +52,7 @@ def seconds_of(report: Report, path: str) -> dict[str, float]:
 
 def held(seconds: dict[str, float]) -> float:
     """Return how long a step was ready and not released; some of it is told by what `why` says."""
-    return sum(seconds.get(kind, 0.0) for kind in ("held", "reactor", "window"))
+    return sum(seconds.get(kind, 0.0) for kind in ("held", "reactor", "turn"))
 
 
 def begun(wanted: JobDefinition = CHAIN, step: str = "a") -> tuple[History, UUID]:
@@ -271,7 +272,7 @@ def test_the_critical_path_goes_by_what_ended_last_before_a_step() -> None:
     assert told(report) == [
         ("", "intake", 1.0),
         ("", "reactor", 1.0),
-        ("slow", "window", 2.0),  # that of what may be out at once, as `why` says
+        ("slow", "turn", 2.0),  # that of what may be out at once, as `why` says
         ("slow", "worker", 51.0),
         ("slow", "computing", 1.0),
         ("", "reactor", 1.0),
@@ -416,6 +417,46 @@ def test_of_the_items_that_have_ended_a_few_are_kept_and_all_are_counted() -> No
     assert [slow.path for slow in report.slowest[:2]] == ["parts[199]", "parts[198]"]
     computing = next(each for each in report.totals if each.kind == "computing")
     assert computing.step_seconds == pytest.approx(sum(0.25 + n / 1000 for n in range(200)))
+
+
+def test_what_a_job_says_of_items_before_their_reports_come_takes_nothing_from_these() -> None:
+    history, job = begun(definition("wide", parts={"for_each": [0, 1], "call": "t.a"}), "parts")
+    history.open_items(job, "parts", count=2, begun=2)
+    for index in (0, 1):
+        history.release(job, f"parts[{index}]")
+    history.now += timedelta(seconds=30)
+    began = history.now
+
+    def at_once(write: Callable[[], None]) -> None:
+        """All that is decided in one turn has one time."""
+        history.now = began + timedelta(seconds=8)
+        write()
+
+    def reported(index: int) -> None:
+        took = timedelta(seconds=5 + index)
+        history.step(
+            job,
+            f"parts[{index}]",
+            StepSucceeded,
+            attempt=1,
+            worker="w",
+            started_at=began,
+            ended_at=began + took,
+        )
+
+    both = {"parts": {"succeeded": (0, 1)}}
+    at_once(lambda: reported(0))
+    at_once(lambda: history.advance(job, items=both, settled={"parts": "succeeded"}))
+    at_once(lambda: reported(1))
+    at_once(lambda: history.end(job, "parts"))
+    at_once(lambda: history.succeed_job(job))
+
+    report = report_of(history, job)
+
+    assert seconds_of(report, "parts[0]")["computing"] == 5.0
+    assert seconds_of(report, "parts[1]")["computing"] == 6.0
+    assert report.states == {"succeeded": 3}
+    assert ("parts[1]", "computing", 6.0) in told(report)
 
 
 # --- what held a step back -----------------------------------------------------------------------
