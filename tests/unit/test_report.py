@@ -359,6 +359,23 @@ def test_what_a_running_job_did_again_is_told_as_lost() -> None:
     assert report.elapsed_seconds == (history.now - START).total_seconds() - 2.0
 
 
+def test_pauses_in_which_no_step_did_anything_are_told_each() -> None:
+    history, job = begun()
+    history.release(job, "a")
+    history.succeed(job, "a", seconds=1.0)
+    history.advance(job, settled={"a": "succeeded", "b": "skipped"})
+    for seconds in (20, 30):
+        history.write(job, JobPaused)
+        history.now += timedelta(seconds=seconds)
+        history.write(job, JobResumed)
+    history.succeed_job(job)
+
+    report = report_of(history, job)
+
+    ends = [("", "paused", 21.0), ("", "reactor", 1.0), ("", "paused", 31.0), ("", "reactor", 1.0)]
+    assert told(report)[-4:] == ends
+
+
 def test_a_path_of_many_segments_is_told_by_the_longest_and_still_fills_the_time() -> None:
     steps: dict[str, Any] = {"s0": {"call": "t.a"}}
     for number in range(1, 600):
