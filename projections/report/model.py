@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 
 from warrener.domain.plan import Plan
+from warrener.projections.report.profile import Profile
 
 # What time is spent on. Those that `why` tells, too, have its words for them, but for `turn`.
 COMPUTING: Final = "computing"
@@ -30,6 +31,7 @@ SIGNAL: Final = "signal"
 TIMER: Final = "timer"
 CHILDREN: Final = "children"
 REACTOR: Final = "reactor"  # decisions of the controller, and messages on their way
+AT_WORK: Final = frozenset({COMPUTING, CHILDREN})
 RERUN: Final = "rerun"  # what has been done anew since, while the job ran
 OTHER: Final = "other"  # short stretches of several kinds, taken together
 
@@ -136,6 +138,7 @@ class Items(msgspec.Struct, eq=False):
     past: Summary
     ended: bytearray  # whether it has, for each item
     ends: array[int]
+    profile: Profile  # of those that have ended, while they computed or their jobs ran
     window: int | None = None
     before: int | None = None
     changed_at: int = 0

@@ -9,6 +9,7 @@ from uuid import UUID
 from warrener.domain.ids import split_path
 from warrener.projections.report import steps
 from warrener.projections.report.model import (
+    AT_WORK,
     CHILDREN,
     HELD,
     REACTOR,
@@ -18,6 +19,7 @@ from warrener.projections.report.model import (
     StepTimes,
     Summary,
 )
+from warrener.projections.report.profile import Profile
 from warrener.projections.report.summing import close, summary_of
 
 ITEMS_KEPT: Final = 30  # of a fan-out of the job of the report
@@ -67,7 +69,7 @@ class Records:
         """Open a fan-out, once."""
         steps.wait_for(self, job, step, steps.Wait(CHILDREN))
         if step.items is None:
-            step.items = Items(count, at, Summary(), bytearray(count), array("q"))
+            step.items = Items(count, at, Summary(), bytearray(count), array("q"), Profile(at))
 
     def end_item(self, job: JobTimes, path: str, state: str, at: int) -> None:
         """A job says that an item has ended, perhaps without ever having begun."""
@@ -125,6 +127,9 @@ class Records:
         items.ends.append(self.now)
         items.states[item.state] = items.states.get(item.state, 0) + 1
         items.past.add(job, item, item.spans)
+        for span in item.spans:
+            if span.kind in AT_WORK:
+                items.profile.add(span.begin, span.end)
         child = None if item.child is None else self.jobs.get(item.child)
         if child is not None:
             items.past.merge(summary_of(self.jobs, child, self.now))

@@ -39,7 +39,7 @@ warrener report 5f2c71e0 --json | jq '.critical_path[] | select(.kind == "limit"
 
 SEGMENTS_SHOWN = 20
 ROWS_SHOWN = 5
-SENTENCE_CHARACTERS = 100
+SENTENCE_CHARACTERS = 160
 
 _Html = Annotated[
     Path | None,

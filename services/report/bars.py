@@ -11,7 +11,8 @@ from uuid import UUID
 import msgspec
 
 from warrener.projections.report.critical import Segment
-from warrener.projections.report.model import HELD, JobTimes, Span, StepTimes
+from warrener.projections.report.model import AT_WORK, HELD, Items, JobTimes, Span, StepTimes
+from warrener.projections.report.profile import Profile
 from warrener.projections.report.summing import spans_of
 from warrener.services.report.held import Told
 from warrener.services.report.shapes import Bar, BarSpan
@@ -19,6 +20,7 @@ from warrener.services.step_queries import step_kind
 
 BARS_MAX: Final = 400
 DEPTH_MAX: Final = 12
+STRETCHES: Final = 120  # in which it is told how many items were at work
 _MICRO: Final = 1_000_000
 
 
@@ -157,8 +159,22 @@ class Chart:
             spans=tuple(filter(None, map(self._span, spans))),
             seconds=seconds,
             items=None if items is None else items.by_state(ended=step.ended),
+            in_flight=None if items is None or step.kept else self._in_flight(node, items),
             left_out=node.left_out,
         )
+
+    def _in_flight(self, node: Node, items: Items) -> tuple[float, ...]:
+        """Return how many items were at work, over the time in which the fan-out was open."""
+        begin = max(items.opened_at, self._top.begin)
+        end = self._until if node.step.ended_at is None else node.step.ended_at
+        found = items.profile.means(begin, end, STRETCHES)
+        open_ones = Profile(begin)
+        for item in items.known.values():
+            for span in () if item.ended else spans_of(node.job, item, self._until):
+                if span.kind in AT_WORK:
+                    open_ones.add(span.begin, span.end)
+        also = open_ones.means(begin, end, STRETCHES)
+        return tuple(round(one + other, 3) for one, other in zip(found, also, strict=True))
 
     def _told(self, node: Node, span: Span) -> Span:
         """Return a span as the critical path tells it, where that knows what held the step back."""

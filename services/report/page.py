@@ -25,6 +25,7 @@ from warrener.domain.definition.model import JobDefinition
 from warrener.domain.text import clean
 from warrener.projections.drawing import draw
 from warrener.projections.drawing_model import LOOKS, PLAIN
+from warrener.projections.report.model import CHILDREN
 from warrener.services.report.shapes import Bar, Report
 from warrener.services.report.words import LABELS, label
 
@@ -32,6 +33,7 @@ CHARACTERS_MAX: Final = 2_000  # of any text on the page
 SEGMENTS_MAX: Final = 200  # rows of the table of the critical path
 UNITS: Final = 10_000  # the width of the chart over time
 TICKS: Final = 5
+AREA_LOW, AREA_HEIGHT = 14, 11  # of a fan-out's row, in which it is drawn how many items work
 
 
 def page(
@@ -140,7 +142,7 @@ def _environment() -> Environment:
         "number": lambda value: f"{value:,}",
     }
     made.globals |= {"label": label, "mark": _mark, "UNITS": UNITS, "ticks": _ticks}
-    made.globals |= {"marks": _marks}
+    made.globals |= {"marks": _marks, "area": _area}
     return made
 
 
@@ -187,6 +189,23 @@ def _mark(state: str) -> str:
 def _ticks(elapsed: float) -> list[str]:
     """Return what stands below the chart, evenly from its beginning to its end."""
     return [duration(elapsed * place / (TICKS - 1)) if place else "0" for place in range(TICKS)]
+
+
+def _area(bar: Bar, whole: float) -> str:
+    """Return how many items of a fan-out were at work, as the path of an area; "" if none were."""
+    values = bar.in_flight or ()
+    spans = [span for span in bar.spans if span.kind == CHILDREN]
+    top = max(values, default=0.0)
+    if not spans or top <= 0 or whole <= 0:
+        return ""
+    left, right = spans[0].from_seconds * UNITS / whole, spans[-1].to_seconds * UNITS / whole
+    width = (right - left) / len(values)
+    parts = [f"M{left:.1f},{AREA_LOW}"]
+    for place, value in enumerate(values):
+        parts.append(
+            f"V{AREA_LOW - AREA_HEIGHT * value / top:.2f}H{left + (place + 1) * width:.1f}"
+        )
+    return f"{''.join(parts)}V{AREA_LOW}Z"
 
 
 def _marks(report: Report) -> Mapping[str, list[tuple[float, float]]]:

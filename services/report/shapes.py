@@ -96,6 +96,8 @@ class Bar(Shape, frozen=True, kw_only=True):
 
     `row` counts from 0, `above` is the row of what it is below: its fan-out, or the step that
     started its job. `left_out` counts the items and steps right below it that have no row.
+    `in_flight` tells of a fan-out how many items were at work (computing, or their jobs open), on
+    average in equal stretches of the time in which it waited for them.
     """
 
     row: int
@@ -111,6 +113,7 @@ class Bar(Shape, frozen=True, kw_only=True):
     spans: tuple[BarSpan, ...]
     seconds: dict[str, float]
     items: dict[str, int] | None
+    in_flight: tuple[float, ...] | None
     left_out: int
 
 

@@ -139,6 +139,24 @@ def test_bars_are_as_wide_on_the_screen_as_their_share_of_the_time(
     assert (drawn["x"] - whole["x"]) / whole["width"] == pytest.approx(begin, abs=0.01)
 
 
+def test_a_fan_out_shows_how_many_of_its_items_were_at_work(page: Page, tmp_path: Path) -> None:
+    report = opened(page, tmp_path, *finished())
+    parts = next(bar for bar in report.bars if bar.path == "parts")
+    assert parts.in_flight is not None
+
+    area = page.locator(f"#gantt svg[data-row='{parts.row}'] path.area")
+
+    box, track = area.bounding_box(), page.locator(f"#gantt svg[data-row='{parts.row}']")
+    whole = track.bounding_box()
+    assert box is not None
+    assert whole is not None
+    waited = next(span for span in parts.spans if span.kind == "children")
+    share = (waited.to_seconds - waited.from_seconds) / report.elapsed_seconds
+    assert box["width"] / whole["width"] == pytest.approx(share, abs=0.01)
+    assert page.locator("path.area").count() == 2  # and the sign for it beside the colours
+    assert f"up to {max(parts.in_flight):.1f} items" in (area.text_content() or "")
+
+
 def test_the_critical_path_is_marked_where_it_is_and_fills_the_whole_time(
     page: Page, tmp_path: Path
 ) -> None:
@@ -312,7 +330,7 @@ def test_people_get_the_totals_the_critical_path_and_the_slowest_steps(cli: Cli,
     done = cli("report", job, *STORE)
 
     assert done.code == 0
-    assert re.search(r"^sum succeeded 0\.\d\d s, from ", done.out, re.MULTILINE)
+    assert re.search(r"^sum succeeded \d+\.\d+ s, from ", done.out, re.MULTILINE)
     for text in ("where the time went", "critical path", "slowest steps", "computing", "twice"):
         assert text in done.out
     assert f"warrener report {job} --html FILE {' '.join(STORE)}" in done.err

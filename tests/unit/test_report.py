@@ -9,6 +9,8 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.histories import START, History, definition, finish_report, half_done_report
 
 from warrener.adapters.memory_views import MemoryViewStore
@@ -26,6 +28,7 @@ from warrener.domain.step_events import (
 from warrener.projections.report.critical import SEGMENTS_MAX
 from warrener.projections.report.fold import Times
 from warrener.projections.report.model import SPANS_MAX, micros
+from warrener.projections.report.profile import CELLS, Profile
 from warrener.projections.report.records import ITEMS_KEPT
 from warrener.services.local_run import LocalRun
 from warrener.services.logs import LogSet
@@ -474,6 +477,45 @@ def test_what_a_job_says_of_items_before_their_reports_come_takes_nothing_from_t
     assert seconds_of(report, "parts[1]")["computing"] == 6.0
     assert report.states == {"succeeded": 3}
     assert ("parts[1]", "computing", 6.0) in told(report)
+
+
+def test_a_fan_out_tells_how_many_of_its_items_were_at_work() -> None:
+    history, job = begun(definition("wide", parts={"for_each": [0, 1], "call": "t.a"}), "parts")
+    history.open_items(job, "parts", count=2, begun=2)
+    opened = history.now - timedelta(seconds=1)
+    history.release(job, "parts[0]")
+    history.release(job, "parts[1]")
+    history.now = opened + timedelta(seconds=40)
+    history.succeed(job, "parts[0]", seconds=1.0)  # from 40 s to 41 s
+    history.begin(job, "parts[1]")  # from 42 s on
+    history.now = opened + timedelta(seconds=120)
+
+    bar = report_of(history, job).bars[0]
+
+    assert bar.in_flight is not None
+    assert (bar.in_flight[20], bar.in_flight[80]) == (0.0, 1.0)
+    assert bar.in_flight[40] > 0.5
+    assert sum(bar.in_flight) == pytest.approx(1.0 + 78.0, abs=1.0)  # each is a second long
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 10**10), st.integers(0, 10**9)), max_size=20),
+    st.integers(1, 200),
+)
+def test_no_work_is_lost_however_coarsely_it_is_told(
+    stretches: list[tuple[int, int]], count: int
+) -> None:
+    profile = Profile(5)
+    for begin, length in stretches:
+        profile.add(5 + begin, 5 + begin + length)
+    end = 5 + max((begin + length for begin, length in stretches), default=0) + 1
+
+    means = profile.means(5, end, count)
+
+    assert sum(means) * (end - 5) / count == pytest.approx(
+        sum(length for _, length in stretches), abs=2 * profile.width * len(stretches)
+    )
+    assert len(profile.cells) == CELLS
 
 
 # --- what held a step back -----------------------------------------------------------------------
