@@ -1,7 +1,7 @@
 """From the events of a tree of jobs to the records of what its jobs and steps did when.
 
 One pass in the order of the log. Memory follows what is open: of the items of a fan-out that have
-ended, those with the lowest indexes are kept, that which ended last, and a summary of all.
+ended, some are kept, evenly spread, with that which ended last, and a summary of all.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ class StepTimes(msgspec.Struct, eq=False):
             self.spans[SPANS_MAX // 2 : SPANS_MAX // 2 + 2] = [Span(kind, first.begin, second.end)]
 
 
-class Items(msgspec.Struct, eq=False):
+class Items(msgspec.Struct, eq=False, kw_only=True):
     """The items of an opened fan-out. `known` has those that are open, and some that ended.
 
     `ends` are the times at which one after the other ended. What is not kept of ended ones is in
@@ -139,6 +139,7 @@ class Items(msgspec.Struct, eq=False):
     ended: bytearray  # whether it has, for each item
     ends: array[int]
     profile: Profile  # of those that have ended, while they computed or their jobs ran
+    stride: int  # of so many that have ended one is kept
     window: int | None = None
     before: int | None = None
     changed_at: int = 0

@@ -69,7 +69,16 @@ class Records:
         """Open a fan-out, once."""
         steps.wait_for(self, job, step, steps.Wait(CHILDREN))
         if step.items is None:
-            step.items = Items(count, at, Summary(), bytearray(count), array("q"), Profile(at))
+            kept = ITEMS_KEPT if job.parent is None else ITEMS_KEPT_BELOW
+            step.items = Items(
+                count=count,
+                opened_at=at,
+                past=Summary(),
+                ended=bytearray(count),
+                ends=array("q"),
+                profile=Profile(at),
+                stride=max(1, -(-count // kept)),
+            )
 
     def end_item(self, job: JobTimes, path: str, state: str, at: int) -> None:
         """A job says that an item has ended, perhaps without ever having begun."""
@@ -137,9 +146,8 @@ class Records:
         is_last = item.state != "cancelled" or items.last is None
         gone = items.last if is_last else item
         items.last = item if is_last else items.last
-        kept = ITEMS_KEPT if job.parent is None else ITEMS_KEPT_BELOW
         number = None if gone is None else split_path(gone.path)[1]
-        if number is not None and number >= kept:
+        if number is not None and number % items.stride:
             del items.known[number]
             self.forget_below(gone)
 

@@ -84,10 +84,15 @@ def report(
         session.output.note(f"the report of job {found} is in {html.absolute()}")
 
 
-def _now(session: Session) -> datetime | None:
-    """Return the time, None where the store is a history whose time is over."""
-    is_history = session.settings.store_url.startswith("history:")
-    return None if is_history else datetime.now(UTC)
+def _now(session: Session) -> datetime:
+    """Return the time; of a history that of its export, for nothing has been known since."""
+    from warrener.services.histories.read import read_header
+    from warrener.services.settings import history_path, is_history
+
+    url = session.settings.store_url
+    if is_history(url):
+        return read_header(Path(history_path(url))).made_at
+    return datetime.now(UTC)
 
 
 def _write(path: Path, made: Report, queries: Queries, job: UUID) -> None:

@@ -326,6 +326,16 @@ def test_the_command_writes_the_page_and_says_where_and_json_says_the_same(
     assert answer.json.keys() == KEYS
 
 
+def test_an_exported_history_gives_the_same_report(cli: Cli, job: str) -> None:
+    assert cli("replay", job, "--export", "sum.history", *STORE).code == 0
+
+    there = cli("report", job, "--json", *STORE).json
+    here = cli("report", job, "--json", "--store", "history:sum.history").json
+
+    labels = (there.pop("labels"), here.pop("labels"))  # the export leaves out where files were
+    assert here == there, labels
+
+
 def test_people_get_the_totals_the_critical_path_and_the_slowest_steps(cli: Cli, job: str) -> None:
     done = cli("report", job, *STORE)
 

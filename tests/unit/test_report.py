@@ -433,7 +433,9 @@ def test_of_the_items_that_have_ended_a_few_are_kept_and_all_are_counted() -> No
     assert len(items.known) <= ITEMS_KEPT + 1
     assert report.states["succeeded"] == 200
     bar = report.bars[0]
-    assert (bar.items, bar.left_out) == ({"succeeded": 200}, 200 - ITEMS_KEPT - 1)
+    shown = [each.path for each in report.bars[1:]]
+    assert shown == [*(f"parts[{index}]" for index in range(0, 200, 7)), "parts[199]"]
+    assert (bar.items, bar.left_out) == ({"succeeded": 200}, 200 - len(shown))
     assert [slow.path for slow in report.slowest[:2]] == ["parts[199]", "parts[198]"]
     computing = next(each for each in report.totals if each.kind == "computing")
     assert computing.step_seconds == pytest.approx(sum(0.25 + n / 1000 for n in range(200)))
