@@ -37,7 +37,7 @@ OTHER: Final = "other"  # short stretches of several kinds, taken together
 
 NOTE_CHARACTERS_MAX: Final = 200
 CODES_MAX: Final = 5
-SPANS_MAX: Final = 400  # of a step; of one that has more, those in the middle are taken together
+SPANS_MAX: Final = 200  # of a step; of one that has more, those in the middle are taken together
 
 _NEVER: Final = 1 << 62
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

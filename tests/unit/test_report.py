@@ -25,11 +25,12 @@ from warrener.domain.step_events import (
     StepReadied,
     StepSucceeded,
 )
-from warrener.projections.report.critical import SEGMENTS_MAX
+from warrener.projections.report.critical import SEGMENTS_MAX, critical_path
 from warrener.projections.report.fold import Times
 from warrener.projections.report.model import SPANS_MAX, micros
 from warrener.projections.report.profile import CELLS, Profile
 from warrener.projections.report.records import ITEMS_KEPT
+from warrener.projections.report.summing import summary_of
 from warrener.services.local_run import LocalRun
 from warrener.services.logs import LogSet
 from warrener.services.queries import Queries
@@ -518,6 +519,27 @@ def test_no_work_is_lost_however_coarsely_it_is_told(
         sum(length for _, length in stretches), abs=2 * profile.width * len(stretches)
     )
     assert len(profile.cells) == CELLS
+
+
+def test_jobs_may_be_a_thousand_deep() -> None:
+    nested = definition("nested", sub={"job": "nested"})
+    history = History()
+    jobs = [history.submit(nested)]
+    for _ in range(999):
+        history.start(jobs[-1])
+        history.advance(jobs[-1], readied={"sub": ()})
+        jobs.append(history.open_child(jobs[-1], "sub", nested))
+    history.write(jobs[-1], JobPaused)
+    times = Times(jobs[0])
+    times.fold(history.store.log)
+    assert times.top is not None
+
+    path = critical_path(times.jobs, times.top, times.now + 5)
+    summary = summary_of(times.jobs, times.top, times.now + 5)
+
+    assert path[-1].path == "/".join(["sub"] * 999)
+    assert sum(each.length for each in path) == times.now + 5 - times.top.begin
+    assert (summary.jobs, summary.steps) == (1_000, 1_000)
 
 
 # --- what held a step back -----------------------------------------------------------------------
