@@ -125,7 +125,8 @@ class _Shaping:
         for each in self._told:
             path[each.kind] = path.get(each.kind, 0) + each.segment.length
             if each.kind != each.segment.kind:  # what held that step back is known better now
-                steps[each.segment.kind] -= each.segment.length
+                known = steps.get(each.segment.kind, 0)
+                steps[each.segment.kind] = max(0, known - each.segment.length)
                 steps[each.kind] = steps.get(each.kind, 0) + each.segment.length
         of_steps, of_path = sum(steps.values()) or 1, sum(path.values()) or 1
         for kind in LABELS:

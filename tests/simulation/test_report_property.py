@@ -19,6 +19,8 @@ from warrener.projections.report.model import CHILDREN, DEPENDENCY, JobTimes, St
 from warrener.projections.report.summing import spans_of, summary_of
 from warrener.services.logs import LogSet
 from warrener.services.queries import Queries
+from warrener.services.report.gather import run_report
+from warrener.services.report.page import page
 
 SEEDS = 32
 
@@ -146,6 +148,25 @@ def test_a_tree_without_reruns_has_as_many_steps_in_each_state_as_show_counts() 
                     compared += 1
 
     assert compared > 3
+
+
+def test_every_random_job_has_a_report_that_adds_up_and_a_page() -> None:
+    for seed in range(scaled(SEEDS) // 2):
+        world = world_of(seed)
+        queries, logs = queries_of(world), LogSet([world.log])
+        for root in world.roots:
+            report = run_report(queries, logs, root)
+            steps = queries.show(root, whole=False).steps
+            states = {name: step.state for name, step in steps.items()}
+
+            assert "</html>" in page(report, queries.definition(root), states, {})
+            spent = sum(each.seconds for each in report.critical_path)
+            assert spent == pytest.approx(report.elapsed_seconds)
+            assert all(each.step_seconds >= 0 for each in report.totals)
+            whole = report.elapsed_seconds + 1e-6
+            for bar in report.bars:
+                assert all(0 <= span.from_seconds < span.to_seconds <= whole for span in bar.spans)
+                assert bar.above is None or bar.above < bar.row
 
 
 def test_all_kinds_of_time_occur_in_random_jobs() -> None:
