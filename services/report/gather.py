@@ -12,8 +12,8 @@ from warrener.domain.partitions import Logs, partition_of
 from warrener.domain.ports import Positioned
 from warrener.projections.report import critical, model
 from warrener.projections.report.fold import Times
-from warrener.projections.report.model import JobTimes, Summary, micros, moment_of
-from warrener.projections.report.summing import spans_of, summary_of
+from warrener.projections.report.model import JobTimes, micros, moment_of
+from warrener.projections.report.summing import summary_of
 from warrener.services.queries import Queries
 from warrener.services.report.bars import Chart
 from warrener.services.report.held import Log, Told, tell
@@ -162,21 +162,21 @@ class _Shaping:
         found: list[JobTime] = []
         level = [self._top]
         while level and len(found) < JOBS_MAX:
-            below: list[JobTimes] = []
-            for job in level[: JOBS_MAX - len(found)]:
-                summary = Summary()
-                for step in job.steps.values():
-                    for each in (step, *(step.items.known.values() if step.items else ())):
-                        child = None if each.child is None else self._times.jobs.get(each.child)
-                        below += [] if child is None else [child]
-                        if each is step and not step.kept:
-                            summary.add(job, step, spans_of(job, step, self._until))
-                found.append(self._job(job, summary))
-            level = below
+            level = level[: JOBS_MAX - len(found)]
+            found += map(self._job, level)
+            level = [child for job in level for child in self._started_by(job)]
         return found
 
-    def _job(self, job: JobTimes, summary: Summary) -> JobTime:
+    def _started_by(self, job: JobTimes) -> Iterator[JobTimes]:
+        for step in job.steps.values():
+            for each in (step, *(step.items.known.values() if step.items else ())):
+                child = None if each.child is None else self._times.jobs.get(each.child)
+                if child is not None and not step.kept:
+                    yield child
+
+    def _job(self, job: JobTimes) -> JobTime:
         end = self._until if job.ended_at is None else job.ended_at
+        summary = summary_of(self._times.jobs, job, self._until)
         return JobTime(
             job=job.id,
             path=job.path,
@@ -184,6 +184,7 @@ class _Shaping:
             state=job.state,
             from_seconds=max(0, job.begin - self._top.begin) / _MICRO,
             to_seconds=max(0, end - self._top.begin) / _MICRO,
+            steps=summary.steps,
             seconds={kind: spent / _MICRO for kind, spent in summary.micros.items()},
         )
 

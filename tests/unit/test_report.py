@@ -296,6 +296,9 @@ def test_the_critical_path_leads_into_items_and_child_jobs() -> None:
     paths = list(dict.fromkeys(path for path, _, _ in told(report)))
     assert paths == ["", "load", "parts[4]", "parts", "merge"]
     assert {bar.path for bar in report.bars if bar.critical} == set(paths) - {""}
+    assert [(each.path, each.steps) for each in report.job_times] == [("", 15), ("sub", 5)]
+    computing = next(each for each in report.totals if each.kind == "computing")
+    assert report.job_times[0].seconds["computing"] == computing.step_seconds
     assert sum(each.seconds for each in report.critical_path) == report.elapsed_seconds
 
 
