@@ -24,6 +24,7 @@ from warrener.services.shapes import Show, format_time
 SLOWEST_MAX: Final = 20
 RETRIES_MAX: Final = 20
 JOBS_MAX: Final = 100
+OWN_LABELS: Final = "warrener."
 PROGRESS_EVENTS: Final = 1_000
 _MICRO: Final = 1_000_000
 
@@ -67,6 +68,11 @@ def _above(queries: Queries, shown: Show) -> list[UUID]:
     return found
 
 
+def _told_labels(shown: Show) -> dict[str, str]:
+    """Return the labels without our own, which name files of the machine that submitted the job."""
+    return {key: value for key, value in shown.labels.items() if not key.startswith(OWN_LABELS)}
+
+
 def _watched(
     events: Iterable[Positioned], head: int, on_progress: Progress | None
 ) -> Iterator[Positioned]:
@@ -95,7 +101,7 @@ class _Shaping:
             name=shown.name,
             version=shown.version,
             state=top.state,
-            labels=shown.labels,
+            labels=_told_labels(shown),
             error=shown.error,
             generation=top.generation,
             rerun=top.rerun_at is not None,
