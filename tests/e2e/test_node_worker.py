@@ -121,6 +121,19 @@ def test_it_beats_as_often_as_an_order_asks(controller, start, tmp_path):
     assert controller.report(order).outcome == "succeeded"
 
 
+def test_it_hands_the_trace_of_an_order_on_from_the_header(controller, start):
+    worker = start("node-1")
+    trace, other = [f"00-{'ab' * 16}-{digit * 16}-01" for digit in "12"]
+
+    order = controller.order("test.trace", {}, trace=trace, context={"traceparent": other})
+    untraced = controller.order("test.trace", {}, context={"traceparent": other})
+    controller.report(controller.order("test.throw", {"message": "no"}, trace=trace))
+
+    assert decode_json(bytes(controller.report(order).result)) == [trace, other]
+    assert decode_json(bytes(controller.report(untraced).result)) == [other, other]
+    assert worker.wait_for("step.failed")["traceparent"] == trace
+
+
 # --- the census ----------------------------------------------------------------------------------
 
 
