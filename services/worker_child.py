@@ -78,6 +78,10 @@ def _serve(link: socket.socket, side: socket.socket) -> int:
     hello = msgspec.json.decode(first[1], type=Hello)
     thread = SideThread(side, hello.pulse_seconds)
     thread.start()
+    if hello.log is not None:
+        from warrener.services.program_log import configure
+
+        configure(hello.log, "info")
     try:
         load_endpoint_modules(hello.modules, Path(hello.base))
     except UsageError as error:
