@@ -15,7 +15,6 @@ import msgspec
 
 TRACEPARENT_CHARACTERS: Final = 55
 SPAN_BYTES: Final = 8
-_SAMPLED: Final = 1
 _FORM: Final = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?\Z")
 _NO_TRACE: Final = "0" * 32
 _NO_SPAN: Final = "0" * 16
@@ -35,7 +34,7 @@ def trace_of(root: UUID) -> str:
 
 def span_of_job(job: UUID, run: int = 1) -> str:
     """Return the id of a job's span; a job that was begun anew after its end has another run."""
-    return _span(job, "job", run)
+    return _span(job, b"job", run)
 
 
 def span_of_attempt(step: UUID, attempt: int) -> str:
@@ -43,7 +42,7 @@ def span_of_attempt(step: UUID, attempt: int) -> str:
 
     A step is known by its job and path, and its attempts are counted over all generations.
     """
-    return _span(step, "attempt", attempt)
+    return _span(step, b"attempt", attempt)
 
 
 def span_of_opening(step: UUID, version: int) -> str:
@@ -51,12 +50,12 @@ def span_of_opening(step: UUID, version: int) -> str:
 
     `version` is that of the event in the step's stream by which it was opened.
     """
-    return _span(step, "opening", version)
+    return _span(step, b"opening", version)
 
 
 def traceparent(root: UUID, step: UUID, attempt: int) -> str:
     """Return the text by which whoever runs an attempt knows the attempt's span."""
-    return f"00-{trace_of(root)}-{span_of_attempt(step, attempt)}-{_SAMPLED:02x}"
+    return f"00-{trace_of(root)}-{span_of_attempt(step, attempt)}-01"  # 01: is recorded
 
 
 def parsed(text: str | None) -> SpanContext | None:
@@ -69,6 +68,7 @@ def parsed(text: str | None) -> SpanContext | None:
     return SpanContext(found[1], found[2])
 
 
-def _span(about: UUID, kind: str, number: int) -> str:
-    digest = blake2b(about.bytes + b"%s/%d" % (kind.encode(), number), digest_size=SPAN_BYTES)
-    return digest.hexdigest() if any(digest.digest()) else "1".rjust(2 * SPAN_BYTES, "0")
+def _span(about: UUID, kind: bytes, number: int) -> str:
+    what = b"%b%b/%d" % (about.bytes, kind, number)
+    text = blake2b(what, digest_size=SPAN_BYTES).hexdigest()
+    return text if text != _NO_SPAN else "f" * len(_NO_SPAN)
