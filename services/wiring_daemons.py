@@ -239,7 +239,7 @@ def open_worker(
     name, clock = options.name or process_name(), open_clock()
     with ExitStack() as stack:
         stack.enter_context(bound_contextvars(worker=name))
-        runner, served = _serving_runner(options, settings.log, name, clock, stack)
+        runner, served = _serving_runner(options, settings, name, clock, stack)
         queues = options.queues or tuple(sorted(set(served.values())))
         channel = open_broker(settings.broker_url).channel()
         stack.callback(channel.close)
@@ -271,7 +271,7 @@ def open_worker(
 
 
 def _serving_runner(
-    options: WorkerOptions, log: str, name: str, clock: Clock, stack: ExitStack
+    options: WorkerOptions, settings: Settings, name: str, clock: Clock, stack: ExitStack
 ) -> tuple[Runner, Mapping[str, str]]:
     """Return a runner that has loaded the endpoints, and their queues by name."""
     runner: Runner
@@ -285,7 +285,13 @@ def _serving_runner(
             pulse_seconds=options.beat_seconds / 2,
         )
         children = ProcessRunner(
-            options.slots, options.modules, clock, worker=name, policy=policy, log=log
+            options.slots,
+            options.modules,
+            clock,
+            worker=name,
+            policy=policy,
+            log=settings.log,
+            otlp_url=settings.otlp_url,
         )
         stack.callback(children.close)
         served = children.start()
@@ -293,10 +299,12 @@ def _serving_runner(
     else:
         from warrener.services.endpoints import REGISTRY
         from warrener.services.modules import load_endpoint_modules
+        from warrener.services.wiring_traces import trace_endpoints
         from warrener.services.worker_asyncio import AsyncioRunner
         from warrener.services.worker_threads import ThreadRunner
 
         load_endpoint_modules(options.modules)
+        stack.callback(trace_endpoints(settings.otlp_url))
         served = REGISTRY.queues()
         kind = ThreadRunner if options.mode == "threads" else AsyncioRunner
         runner = kind(options.slots, clock, name)

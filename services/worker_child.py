@@ -84,6 +84,10 @@ def _serve(link: socket.socket, side: socket.socket) -> int:
         configure(hello.log, "info")
     try:
         load_endpoint_modules(hello.modules, Path(hello.base))
+        if hello.otlp_url:
+            from warrener.services.wiring_traces import trace_endpoints
+
+            trace_endpoints(hello.otlp_url)  # what is left is sent when the process ends
     except UsageError as error:
         link.sendall(frame(UNFIT, str(error).encode("utf-8", "backslashreplace")))
         return UNFIT_EXIT_CODE

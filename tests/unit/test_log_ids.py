@@ -38,6 +38,7 @@ MAY_IMPORT_LOGGING = {  # to set levels of others, and for users of it
     "services/step_context.py",
     "services/cli/worker.py",
     "adapters/rabbitmq.py",
+    "adapters/otlp.py",
 }
 
 
