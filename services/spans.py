@@ -10,47 +10,35 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from itertools import islice
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
 
 from warrener.domain import events as of_jobs
 from warrener.domain import ids
-from warrener.domain import step_events as of_steps
 from warrener.domain import trace_context as names
-from warrener.domain.events import Error, Event, JobEnded, JobRerun, JobSubmitted, Recorded
+from warrener.domain.events import Error, Event, JobEnded, JobSubmitted, Recorded
 from warrener.domain.ports import EventStore
-from warrener.domain.spans import Attributes, Span, SpanEvent
+from warrener.domain.spans import Span
 from warrener.domain.step_events import StepEvent, StepOpened, StepReleased
 from warrener.domain.trace_context import SpanContext
+from warrener.services.span_parts import (
+    EVENTS_MAX,
+    OUTCOMES,
+    Story,
+    attributes_of,
+    error_attributes,
+    step_attributes,
+    step_events,
+    within,
+)
 
 KNOWN_MAX: Final = 1_000  # jobs and opened steps that are remembered
 OPEN_MAX: Final = 10_000  # attempts and openings that are remembered while they are open
-EVENTS_MAX: Final = 64  # of a span
 LABELS_MAX: Final = 20
 WINDOW_EVENTS: Final = 16  # of a step's stream are looked at first; few attempts have more
-_OUTCOMES: Final[dict[type[Event], str]] = {
-    of_steps.StepSucceeded: "succeeded",
-    of_steps.StepFailed: "failed",
-    of_steps.StepRetryScheduled: "retrying",
-    of_steps.StepParked: "waiting_user",
-    of_steps.StepCancelled: "cancelled",
-    of_steps.StepSkipped: "skipped",
-    of_jobs.JobSucceeded: "succeeded",
-    of_jobs.JobFailed: "failed",
-    of_jobs.JobCancelled: "cancelled",
-}
-_ENDS: Final = tuple(kind for kind in _OUTCOMES if issubclass(kind, StepEvent))
-_TOLD: Final[dict[type[Event], str]] = {
-    of_jobs.JobPaused: "paused",
-    of_jobs.JobResumed: "resumed",
-    of_jobs.JobCancelling: "cancelling",
-    of_jobs.JobOverdue: "overdue",
-    of_jobs.JobSignalled: "signalled",
-    of_jobs.JobAdjusted: "adjusted",
-    of_jobs.JobRerun: "begun anew",
-}
+_ENDS: Final = tuple(kind for kind in OUTCOMES if issubclass(kind, StepEvent))
 V = TypeVar("V")
 Begun = tuple[Recorded | None, list[Event]]  # a release or opening, and what came after it
 
@@ -117,12 +105,12 @@ class Spans:
             end=max(start.at, event.at),
             sends=sends,
             attributes={
-                **_step_attributes(job, event, start),
-                "warrener.outcome": _OUTCOMES[type(event)],
-                **_attributes(worker=getattr(event, "worker", None)),
-                **_error_attributes(error),
+                **step_attributes(job, event, start),
+                "warrener.outcome": OUTCOMES[type(event)],
+                **attributes_of(worker=getattr(event, "worker", None)),
+                **error_attributes(error),
             },
-            events=_step_events(event, between, start.at),
+            events=step_events(event, between, start.at),
             error=None if error is None else error.message,
         )
 
@@ -161,7 +149,7 @@ class Spans:
 
         The first is the parent of those of later runs, which people began after its end.
         """
-        story = _Story()
+        story = Story()
         for recorded in self._store.stream(ended.originator_id):
             if recorded.originator_version >= ended.originator_version:
                 break
@@ -180,14 +168,14 @@ class Spans:
             begin=begin,
             end=end,
             attributes={
-                **_attributes(job=id_, root=job.root, run=story.run),
+                **attributes_of(job=id_, root=job.root, run=story.run),
                 "warrener.job.name": job.name,
                 "warrener.job.version": job.version,
                 **{f"warrener.label.{k}": v for k, v in islice(job.labels.items(), LABELS_MAX)},
-                "warrener.outcome": _OUTCOMES[type(event)],
-                **_error_attributes(error),
+                "warrener.outcome": OUTCOMES[type(event)],
+                **error_attributes(error),
             },
-            events=_within(story.events, begin, end),
+            events=within(story.events, begin, end),
             links=() if caller is None else (caller,),
             error=None if error is None else error.message,
         )
@@ -202,34 +190,6 @@ class Spans:
 
     def _submission(self, job: UUID) -> JobSubmitted | None:
         return of_jobs.event_of(next(iter(self._store.stream(job)), None), JobSubmitted)
-
-
-class _Story:
-    """What the events of a job say of its present run."""
-
-    def __init__(self) -> None:
-        self.job: JobSubmitted | None = None
-        self.run = 1
-        self.begin: datetime | None = None
-        self.events: list[SpanEvent] = []
-        self._has_ended = False
-
-    def add(self, event: Event) -> None:
-        if isinstance(event, JobSubmitted):
-            self.job = event
-        elif isinstance(event, JobEnded):
-            self._has_ended = True
-        elif self._has_ended and isinstance(event, JobRerun):
-            self.run, self.begin = self.run + 1, event.at
-            self.events, self._has_ended = [], False
-        elif type(event) in _TOLD and len(self.events) < EVENTS_MAX:
-            said = _attributes(
-                by=getattr(event, "by", None),
-                reason=getattr(event, "reason", None),
-                step=getattr(event, "step", None),
-                signal=getattr(event, "name", None),
-            )
-            self.events.append(SpanEvent(_TOLD[type(event)], event.at, said))
 
 
 class _Known(Generic[V]):
@@ -266,62 +226,3 @@ def _fold(events: Iterable[Recorded], last: int) -> Begun:
         elif len(between) < EVENTS_MAX:
             between.append(recorded.event)
     return begun, between
-
-
-def _step_attributes(job: JobSubmitted, event: StepEvent, start: Event) -> Attributes:
-    found = {
-        **_attributes(job=event.job, root=job.root),
-        "warrener.job.name": job.name,
-        "warrener.step.path": event.path,
-    }
-    if isinstance(start, StepReleased):
-        about = {"attempt": start.attempt, "endpoint": start.endpoint, "queue": start.queue}
-        return {**found, **_attributes(**about)}
-    if isinstance(start, StepOpened):
-        about = {"child": start.child, "signal": start.signal, "items": start.count}
-        return {**found, **_attributes(**about)}
-    return found
-
-
-def _step_events(event: StepEvent, between: list[Event], begin: datetime) -> tuple[SpanEvent, ...]:
-    """Return what happened in the midst of an attempt."""
-    found: list[SpanEvent] = []
-    started = getattr(event, "started_at", None)
-    for each in between:
-        if isinstance(each, of_steps.StepStarted) and started is None:
-            started = each.at
-        elif isinstance(each, of_steps.StepProgressed):
-            said = _attributes(progress=each.progress, note=each.note)
-            found.append(SpanEvent("progressed", each.at, said))
-    if started is not None:
-        found.insert(0, SpanEvent("started", started))
-    if isinstance(event, of_steps.StepRetryScheduled):
-        said = _attributes(due=event.due.isoformat(), rule=event.rule)
-        found.append(SpanEvent("retry scheduled", event.at, said))
-    if isinstance(event, of_steps.StepParked):
-        found.append(SpanEvent("waits for a user", event.at, _attributes(request=event.request)))
-    if isinstance(event, of_steps.StepCancelled | of_steps.StepSkipped):
-        said = _attributes(reason=event.reason)
-        found.append(SpanEvent(_OUTCOMES[type(event)], event.at, said))
-    return _within(found, begin, max(begin, event.at))
-
-
-def _within(found: Iterable[SpanEvent], begin: datetime, end: datetime) -> tuple[SpanEvent, ...]:
-    """Return events within the bounds of their span: clocks differ, and are set."""
-    return tuple(msgspec.structs.replace(each, at=min(max(each.at, begin), end)) for each in found)
-
-
-def _error_attributes(error: Error | None) -> Attributes:
-    if error is None:
-        return {}
-    more = {"exception.type": error.type, "warrener.error.path": error.path}
-    return {"error.type": error.code, **{k: v for k, v in more.items() if v is not None}}
-
-
-def _attributes(**values: Any) -> Attributes:
-    """Return what is known of values as attributes of ours."""
-    return {
-        f"warrener.{name}": str(value) if isinstance(value, UUID) else value
-        for name, value in values.items()
-        if value is not None and value != ""
-    }

@@ -21,7 +21,7 @@ from warrener.domain.spans import Span, SpanSink
 from warrener.services.shares import Identity, PartitionShare
 from warrener.services.spans import Spans
 
-BATCH_EVENTS = 500
+BATCH_EVENTS = 1_000
 SAVE_EVENTS = 5_000  # a position is saved at least so often, whether or not there were spans
 POLL_SECONDS = 0.25
 FINAL_SECONDS = 5.0  # how long to go on at the end
