@@ -177,7 +177,7 @@ class Folding:
         if stop is not None and stop.position == batch[0].position and len(batch) > 1:
             return self._fold(model, batch[:1], now) and self._fold(model, batch[1:], now)
         try:
-            fold_into(self._views, model, batch, batch[0].position - 1)
+            fold_into(self._views, model, batch, self._at(model))
         except _NEVER_A_FAULT:
             raise
         except Exception as error:  # whatever a fault of a projection, or of a document, raises

@@ -59,7 +59,8 @@ class LogAt:
     def read(self, after_position: int, limit: int) -> Sequence[Positioned]:
         """Return up to `limit` events of the log after a position, in order."""
         count = min(limit, self._position - after_position)
-        return self._store.read(after_position, count) if count > 0 else ()
+        found = self._store.read(after_position, count) if count > 0 else ()
+        return [each for each in found if each.position <= self._position]  # there may be gaps
 
     def head(self) -> int:
         """Return the position."""

@@ -13,12 +13,13 @@ from warrener.domain.partitions import Logs
 from warrener.projections import views as documents
 from warrener.projections.ports import JobFilter, ViewStore
 from warrener.projections.views import JobView
+from warrener.services.attempt_queries import Attempt, attempts_of_step, whole_timeline
 from warrener.services.control_queries import ControlQueries
 from warrener.services.control_shapes import ActionLine, Fleet, LimitLine
 from warrener.services.flow_queries import FlowQueries
 from warrener.services.flow_shapes import FlowNow, StarvationLine
 from warrener.services.limit_queries import LimitQueries
-from warrener.services.logs import each_log, refuse_pruned
+from warrener.services.logs import each_log, log_of_root, refuse_pruned
 from warrener.services.places import Place, Places
 from warrener.services.projector import catch_up
 from warrener.services.shapes import (
@@ -37,6 +38,7 @@ from warrener.services.shapes import (
 )
 from warrener.services.starvation_queries import StarvationQueries
 from warrener.services.step_queries import StepQueries
+from warrener.services.tree_events import TreeEvents
 from warrener.services.tree_queries import TreeQueries
 from warrener.services.why import Progress
 
@@ -164,6 +166,33 @@ class Queries:
         """
         self.refresh()
         return self._trees.history(self._places.job(job).job, tree, after)
+
+    def tree_events(self, job: UUID, *, until: int | None = None) -> TreeEvents:
+        """Return all events that tell of the tree that a job is in, up to a position of its log.
+
+        They are read as they are asked for, and again each time.
+        """
+        self.refresh()
+        root = self._places.job(job).root
+        log = log_of_root(self._logs, root)
+        return TreeEvents(log, self._trees, root, log.head() if until is None else until)
+
+    def attempts(self, place: Place, *, after: int = -1, limit: int = 100) -> list[Attempt]:
+        """Return attempts of a step or item by number, those after number `after`."""
+        self.refresh()
+        path = place.path or ""
+        return attempts_of_step(self._views, place.job, path, after=after, limit=limit)
+
+    def timeline(self, job: UUID, *, tree: bool = False) -> Iterator[Attempt]:
+        """Yield all attempts and waits of a job, with `tree` those of everything below it, too.
+
+        They come by the time at which they began.
+        """
+        self.refresh()
+        if not tree:
+            return whole_timeline(self._views, job=job)
+        found = whole_timeline(self._views, root=self._places.job(job).root)
+        return (each for each in found if self._places.is_below(each.job, job))
 
     def slowest(self, job: UUID, limit: int = 10) -> list[SlowStep]:
         """Return the steps that ran longest, in a job and everything below it."""

@@ -72,6 +72,17 @@ class TreeQueries:
                     yield self._history_line(positioned, job)
             after = rows[-1].position
 
+    def events(self, root: UUID, until: int) -> Iterator[Positioned]:
+        """Yield the events of a whole tree in order of position, up to one."""
+        log, after = log_of_root(self._logs, root), 0
+        while rows := self._rows(root, root, after):
+            positions = [row.position for row in rows if row.position <= until]
+            for run in _runs(positions):
+                yield from _read(log, run)
+            if len(positions) < len(rows):
+                return
+            after = rows[-1].position
+
     def _slow_steps(self, job: UUID, root: UUID) -> Iterator[StepView]:
         offset = 0
         while page := self._views.slowest(root, PAGE_STEPS, offset):

@@ -201,12 +201,12 @@ class Simulation:
     # --- release, as `services.release` has it ---------------------------------------------------
 
     def _release_all(self) -> None:
-        flow, at = self.flow, self._agenda.at
-        while True:
-            while (queued := flow.take(at)) is not None:
+        at, went_on = self._agenda.at, True
+        while went_on:
+            went_on = self._limited and self._try_again()
+            while (queued := self.flow.take(at)) is not None:
                 self._release(queued)
-            if not self._limited or not self._free_waiters():
-                return
+                went_on = True
 
     def _release(self, queued: Queued) -> None:
         ready, at = queued.ready, self._agenda.at
@@ -233,19 +233,25 @@ class Simulation:
         self.flow.released(step_id, queued, at)
         self.crews.publish(Order(step_id, queued, job, place, job.run(place, ready.index)))
 
-    def _free_waiters(self) -> bool:
+    def _try_again(self) -> bool:
         """Let those try again for whom a limit has room now; say whether there are any."""
-        freed = False
-        for waiter in self.limits.freed(self.at, self.flow.has_room):
-            self.flow.add_again(waiter.queued, waiter.reason)
-            freed = True
+        freed = list(self.limits.freed(self.at, self.flow.has_room))
+        for waiter in freed:
+            if waiter.aged:
+                self.flow.let_go(waiter.queued, waiter.reason)
+                self._release(waiter.queued)
+            else:
+                self.flow.add_again(waiter.queued, waiter.reason)
         if not freed:
-            due = self.limits.next_due(self.at, self.flow.has_room)
-            seconds = NEVER if due is None else as_seconds(due)
-            if due is not None and not self.now < self._limits_due <= seconds:
-                self._limits_due = seconds
-                self.call(seconds, _nothing)
-        return freed
+            self._look_when_there_is_room()
+        return bool(freed)
+
+    def _look_when_there_is_room(self) -> None:
+        due = self.limits.next_due(self.at, self.flow.has_room)
+        seconds = NEVER if due is None else as_seconds(due)
+        if due is not None and not self.now < self._limits_due <= seconds:
+            self._limits_due = seconds
+            self.call(seconds, _nothing)
 
     def _slots(self, queue: str) -> int:
         return UNBOUNDED if self._eager else self.crews.slots.get(queue, 0)

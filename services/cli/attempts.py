@@ -19,17 +19,17 @@ from warrener.services.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from warrener.projections.ports import ViewStore
     from warrener.services.attempt_queries import Attempt
     from warrener.services.places import Place
+    from warrener.services.queries import Queries
 
 SHOWN_MAX = 1_000  # lines for people; as JSON all are given
 _MESSAGE_CHARACTERS = 80
 
 
-def show_attempts(output: Output, views: ViewStore, place: Place, *, tree: bool) -> None:
+def show_attempts(output: Output, queries: Queries, place: Place, *, tree: bool) -> None:
     """Show the attempts of a step, or those of a job in order of time, or with what it started."""
-    found = _attempts(views, place, tree)
+    found = _attempts(queries, place, tree)
     if output.as_json:
         for attempt in found:
             output.json(attempt)
@@ -43,14 +43,12 @@ def show_attempts(output: Output, views: ViewStore, place: Place, *, tree: bool)
         output.show(f"and more: only the first {SHOWN_MAX:,} are shown, --json gives all")
 
 
-def _attempts(views: ViewStore, place: Place, tree: bool) -> Iterator[Attempt]:
-    from warrener.services.attempt_queries import attempts_of_step, whole_timeline
-
+def _attempts(queries: Queries, place: Place, tree: bool) -> Iterator[Attempt]:
     if place.path is None:
-        yield from whole_timeline(views, **{"root" if tree else "job": place.job})
+        yield from queries.timeline(place.job, tree=tree)
         return
     last = -1
-    while page := attempts_of_step(views, place.job, place.path, after=last):
+    while page := queries.attempts(place, after=last):
         yield from page
         last = page[-1].attempt
 

@@ -135,8 +135,7 @@ def show(
     with session.queries() as queries:
         place = queries.locate(job)
         if attempts:
-            with session.views() as views:
-                show_attempts(session.output, views, place, tree=tree)
+            show_attempts(session.output, queries, place, tree=tree)
         elif place.path is not None:
             _show_step(session.output, queries.step(place, whole=as_json))
         elif as_json:
