@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Mapping
+
+from warrener.domain.trace_context import parsed
+
+
+def callers_traceparent(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the span that has called this program, by the variable `TRACEPARENT`, if any has."""
+    text = environ.get("TRACEPARENT")
+    return text if parsed(text) else None
 
 
 def current_traceparent() -> str | None:
