@@ -130,8 +130,9 @@ def test_a_fleet_makes_one_trace_of_a_job_with_what_endpoints_do_inside_their_at
 ) -> None:
     cli.variables["WARRENER_BROKER_URL"] = broker_url
     with Daemons(cli.folder, cli.variables) as daemons, Client(broker_url) as client:
-        daemons.start("projector", "--log", "json,info", *STORE).logged("tracer.begins")
-        daemons.reactor(*STORE)
+        projector = daemons.start("projector", "--log", "json,info", *STORE)
+        projector.logged("tracer.begins")
+        reactor = daemons.reactor(*STORE)
         worker = daemons.worker("--endpoints", "endpoints.py", "--slots", 2, mode)
         with trace.use_span(trace.NonRecordingSpan(CALLER)):
             job = client.submit(definition(), answer_seconds=30)
@@ -150,7 +151,9 @@ def test_a_fleet_makes_one_trace_of_a_job_with_what_endpoints_do_inside_their_at
     }
     assert {line["path"] for line in said} == {"works[0]", "works[1]", "works[2]", "later"}
     assert all(line["worker"] for line in lines)
-    assert all(line["timestamp"] for line in lines)
+    for role, daemon in {"reactor": reactor, "projector": projector}.items():
+        logged = [json.loads(line) for line in daemon.log.splitlines()]
+        assert all(line[role] for line in logged), logged
 
 
 @pytest.mark.parametrize(
