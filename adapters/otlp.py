@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from threading import Thread
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -32,6 +33,7 @@ SERVICE: Final = "warrener"
 PATH: Final = "/v1/traces"
 TROUBLE_SECONDS: Final = 60.0  # trouble with spans of endpoints is logged that often at most
 WORDS_CHARACTERS_MAX: Final = 500
+FLUSH_SECONDS: Final = 2.0  # how long the last spans of endpoints may take
 _SCOPE: Final = InstrumentationScope(SERVICE)
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 _LIBRARY: Final = "opentelemetry"
@@ -108,11 +110,13 @@ class EndpointSpans:
     def __init__(self, url: str) -> None:
         """Set a tracer provider for this process, unless there is one."""
         _library_words().speaks = True
-        self._own: TracerProvider | None = None
+        self._own: tuple[TracerProvider, SpanExporter] | None = None
         if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
-            self._own = TracerProvider(resource=Resource.create({"service.name": SERVICE}))
-            self._own.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(traces_url(url))))
-            trace.set_tracer_provider(self._own)
+            provider = TracerProvider(resource=Resource.create({"service.name": SERVICE}))
+            exporter = OTLPSpanExporter(traces_url(url))
+            provider.add_span_processor(BatchSpanProcessor(exporter))
+            trace.set_tracer_provider(provider)
+            self._own = provider, exporter
         self._tracer = trace.get_tracer(SERVICE)
 
     @contextmanager
@@ -144,9 +148,15 @@ class EndpointSpans:
                 raise
 
     def close(self) -> None:
-        """Send what is left."""
-        if self._own is not None:
-            self._own.shutdown()
+        """Send what is left, if that is possible soon."""
+        if self._own is None:
+            return
+        provider, exporter = self._own
+        last = Thread(target=provider.shutdown, daemon=True)  # waits for whoever does not answer
+        last.start()
+        last.join(FLUSH_SECONDS)
+        if last.is_alive():
+            exporter.shutdown()
 
 
 # --- what the libraries say ----------------------------------------------------------------------

@@ -24,7 +24,7 @@ from support.histories import finish_report, half_done_report
 from support.otlp_receiver import Receiver, Taken, receiving
 from support.spans import spans_of
 
-from warrener.adapters.otlp import EndpointSpans, OtlpSink, traces_url
+from warrener.adapters.otlp import FLUSH_SECONDS, EndpointSpans, OtlpSink, traces_url
 from warrener.domain.errors import TracesDelayed, UsageError
 from warrener.domain.messages import RunStep
 from warrener.domain.spans import Span
@@ -238,6 +238,28 @@ def test_child_processes_send_their_spans_before_they_end(receiver: Receiver) ->
     assert {span.trace for span in receiver.spans} == {trace_of(JOB)}
     assert named["inner"].parent == named["traced.work"].id
     assert (named["traced.fail"].failed, named["inner"].scope) == (True, "users.own")
+
+
+def test_a_collector_that_never_answers_holds_up_no_end() -> None:
+    program = (
+        "import socket, time\n"
+        "from warrener.adapters.otlp import EndpointSpans\n"
+        "from support.endpoints_orders import order\n"
+        "silent = socket.create_server(('127.0.0.1', 0))\n"
+        "spans = EndpointSpans(f'http://127.0.0.1:{silent.getsockname()[1]}')\n"
+        "with spans.around(order('some')):\n"
+        "    pass\n"
+        "begun = time.monotonic()\n"
+        "spans.close()\n"
+        "print(time.monotonic() - begun)"
+    )
+    begun = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert float(done.stdout) < FLUSH_SECONDS + 2
+    assert time.monotonic() - begun < 9  # nor does the end of the process, where 10 s are usual
 
 
 def test_an_order_without_a_trace_runs_in_a_trace_of_its_own(inside: InMemorySpanExporter) -> None:
