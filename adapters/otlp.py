@@ -58,10 +58,10 @@ class OtlpSink:
 
     def send(self, spans: Sequence[Span]) -> None:
         """Hand spans over; raises `TracesDelayed` if they were not taken."""
-        self._words.last = ""
+        self._words.first = ""
         result = self._exporter.export([readable(span, self._resource) for span in spans])
         if result is not SpanExportResult.SUCCESS:
-            raise TracesDelayed(self._words.last or "the collector did not take them")
+            raise TracesDelayed(self._words.first or "the collector did not take them")
 
     def close(self) -> None:
         """End what is being sent, and release connections."""
@@ -163,21 +163,22 @@ class EndpointSpans:
 
 
 class _Words(logging.Handler):
-    """Keeps what the libraries logged last. Once it `speaks` our log has it, too, now and then."""
+    """Keeps what the libraries logged first. Once it `speaks` our log has it, too, now and then."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.last = ""
+        self.first = ""
         self.speaks = False
         self._next_at = 0.0  # on the clock of `time.monotonic`
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record, from whichever thread sends spans."""
-        self.last = record.getMessage()[:WORDS_CHARACTERS_MAX]
+        text = record.getMessage()[:WORDS_CHARACTERS_MAX]
+        self.first = self.first or text
         now = time.monotonic()
         if self.speaks and record.levelno >= logging.ERROR and now >= self._next_at:
             self._next_at = now + TROUBLE_SECONDS
-            log.warning("traces.trouble", reason=self.last)
+            log.warning("traces.trouble", reason=text)
 
 
 def _library_words() -> _Words:

@@ -124,7 +124,7 @@ def test_a_sink_that_is_closed_meanwhile_gives_up_soon() -> None:
     closing.start()
     begun = time.monotonic()
 
-    with pytest.raises(TracesDelayed):
+    with pytest.raises(TracesDelayed, match="refused"):
         sink.send(some_spans())
 
     assert time.monotonic() - begun < 5.0
