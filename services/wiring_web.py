@@ -99,7 +99,8 @@ def open_web(
     from warrener.services.web.parts import Parts
     from warrener.services.web.reader import Reader
 
-    if "memory" in (store_kind(settings.store_url), store_kind(settings.views_url, "views")):
+    kinds = {store_kind(settings.store_url), store_kind(settings.views_url, "views")}
+    if kinds & {"memory", "history"}:
         raise UsageError("the web service needs a store that others use: --store sqlite:///...")
 
     def opens() -> AbstractContextManager[Opened]:

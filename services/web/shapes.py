@@ -46,6 +46,14 @@ class ShowThen(Show, frozen=True, kw_only=True):
     point: Point
 
 
+class InputOf(Shape, frozen=True, kw_only=True):
+    """What an attempt of a step was given; values over 64 KiB are told by their hash and size."""
+
+    attempt: int
+    endpoint: str
+    input: Any
+
+
 class JobsPage(Shape, frozen=True, kw_only=True):
     """Jobs, the newest first; `next` goes on after them, null at the end."""
 

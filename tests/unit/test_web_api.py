@@ -165,6 +165,20 @@ def test_a_job_is_shown_as_it_was(web: Served, jobs: dict[str, UUID]) -> None:
     problem(web.send("GET", f"{job}/replay?at=1"), 400)
 
 
+def test_where_the_time_went_and_what_a_step_was_given_is_told(
+    web: Served, jobs: dict[str, UUID]
+) -> None:
+    job = f"/jobs/{jobs['ran']}"
+
+    found = web.get(f"{job}/report")
+    given = web.get(f"{job}/steps/load/input")
+
+    assert (found["job"], found["so_far"]) == (str(jobs["ran"]), False)
+    assert found["critical_path"] is not None
+    assert given == {"attempt": 1, "endpoint": "t.load", "input": {}}
+    problem(web.send("GET", f"/jobs/{jobs['asks']}/steps/merge/input"), 404)
+
+
 def test_what_jobs_share_is_shown(web: Served, jobs: dict[str, UUID]) -> None:
     (action,) = web.get("/actions")["items"]
 
@@ -438,7 +452,10 @@ def test_a_job_is_submitted_as_json_or_as_the_text_of_a_file(web: Served, fleet:
     text = "job: outer\nsteps: {sub: {job: inner}}\n---\njob: inner\nsteps: {a: {call: t.a}}\n"
     body = {"definition": {"job": "one", "steps": {"a": {"call": "t.a"}}}, "params": {"x": 1}}
 
-    first = web.send("POST", "/jobs", {**body, "key": "k", "labels": {"team": "a"}, "priority": 3})
+    more = {"key": "k", "labels": {"team": "a"}, "priority": 3}
+    span = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+
+    first = web.send("POST", "/jobs", {**body, **more}, headers=span)
     second = web.send("POST", "/jobs", {"definition": text})
 
     assert first.status_code == second.status_code == 201, first.text + second.text
@@ -447,6 +464,7 @@ def test_a_job_is_submitted_as_json_or_as_the_text_of_a_file(web: Served, fleet:
     assert isinstance(two, SubmitJob)
     assert (one.key, one.labels, one.priority) == ("k", {"team": "a"}, 3)
     assert json.loads(bytes(one.params)) == {"x": 1}
+    assert (one.traceparent, two.traceparent) == (span["traceparent"], None)
     assert set(two.library) == {"inner"}
 
 
