@@ -62,6 +62,8 @@ def _nothing() -> None:
 class Controller:
     """Decides for the jobs it has been given."""
 
+    turns: type[Turn] = Turn  # what a batch is decided in
+
     def __init__(
         self,
         store: EventStore,
@@ -76,6 +78,7 @@ class Controller:
         samples: bool = True,
         bounds_intake: bool = True,
         while_loading: Callable[[], None] = _nothing,
+        new_memory: Callable[..., WorkingSet] = WorkingSet,
     ) -> None:
         """Begin with no job in memory; `reply_to` is the queue that workers report to.
 
@@ -85,7 +88,9 @@ class Controller:
         it records none, and leaves incidents of others alone, as where several write one log.
         Without `bounds_intake` every job is taken and starts at once.
         `while_loading` is called after each tree that is loaded, since that may take long.
+        `new_memory` makes the working set, where time is not to bring things about by itself.
         """
+        self._new_memory = new_memory
         self._while_loading = while_loading
         self._store = store
         self._new_flow = new_flow
@@ -106,7 +111,7 @@ class Controller:
     def forget(self) -> None:
         """Throw away everything in memory, as after a conflict; `recover` loads it again."""
         self.flow = self._new_flow()
-        self.memory = WorkingSet(self._store, **self._bounds)
+        self.memory = self._new_memory(self._store, **self._bounds)
         change = event_of(self._store.last(ids.FLOW_ID), FlowChanged)
         if change is not None:
             self.flow.use(change.settings)
@@ -163,9 +168,10 @@ class Controller:
     def handle(self, messages: Sequence[tuple[str, InboxMessage]], now: datetime) -> Batch:
         """Decide all that follows from messages, each with its id, and from due timers."""
         batch = Batch(now)
-        turn = Turn(self.memory, self.control, batch, self._chance)
+        turn = self.turns(self.memory, self.control, batch, self._chance)
         turn.cause = "recovery"
         user_actions.take_in_orphans(turn)
+        turn.cause = "time"
         for message_id, message in messages:
             self._take(turn, message_id, message)
             turn.drain()
@@ -173,10 +179,10 @@ class Controller:
         for about in self.memory.take_due(now):
             self._take_due(turn, about)
             turn.drain()
-        turn.cause = "release"
+        turn.begin_release()
         release_all(turn)
         if self._watches and flow_watch.look(turn, self.fleet, self.pace):
-            turn.cause = "release"
+            turn.begin_release()
             release_all(turn)
         turn.finish()
         self._record_fleet(batch)

@@ -6,14 +6,24 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
+
 from warrener.domain.definition.model import JobDefinition
-from warrener.domain.errors import UnknownJob
+from warrener.domain.errors import StoredDataError, UnknownJob
 from warrener.domain.ids import split_path
 from warrener.domain.partitions import Logs
+from warrener.domain.states import JOB_STATES
 from warrener.projections import views as documents
-from warrener.projections.ports import JobFilter, ViewStore
+from warrener.projections.ports import JobCursor, JobFilter, ViewStore
 from warrener.projections.views import JobView
-from warrener.services.attempt_queries import Attempt, attempts_of_step, whole_timeline
+from warrener.services.attempt_queries import (
+    Attempt,
+    AttemptPlace,
+    TimelinePage,
+    attempts_of_step,
+    whole_timeline,
+)
+from warrener.services.attempt_queries import timeline as timeline_page
 from warrener.services.control_queries import ControlQueries
 from warrener.services.control_shapes import ActionLine, Fleet, LimitLine
 from warrener.services.flow_queries import FlowQueries
@@ -42,6 +52,9 @@ from warrener.services.tree_events import TreeEvents
 from warrener.services.tree_queries import TreeQueries
 from warrener.services.why import Progress
 
+JOBS_COUNTED_MAX = 100_000  # of each state
+DEFINITIONS_AMONG = 1_000  # jobs are looked at for a page of definitions
+
 
 class Queries:
     """Answers from the read models; payloads kept as blobs and events come from the log."""
@@ -66,20 +79,34 @@ class Queries:
         name: str | None = None,
         labels: Mapping[str, str] | None = None,
         since: datetime | None = None,
+        until: datetime | None = None,
+        after: JobCursor | None = None,
         limit: int = 50,
         roots_only: bool = True,
     ) -> list[JobLine]:
-        """Return jobs, the newest first."""
+        """Return jobs, the newest first: those submitted from `since` on and before `until`.
+
+        With `after` those that come after this place in the list.
+        """
         self.refresh()
         wanted = JobFilter(
             state=state,
             name=name,
             labels=labels or {},
             since=since,
+            until=until,
+            after=after,
             limit=limit,
             roots_only=roots_only,
         )
         return [_line(view) for view in self._views.find_jobs(wanted)]
+
+    def count_jobs(self, count_max: int = JOBS_COUNTED_MAX) -> dict[str, int]:
+        """Return how many root jobs there are by state; `count_max` stands for as many or more."""
+        self.refresh()
+        wanted = (JobFilter(state=state, limit=count_max) for state in JOB_STATES)
+        counts = {str(each.state): self._views.count_jobs(each) for each in wanted}
+        return {state: count for state, count in counts.items() if count}
 
     def show(self, job: UUID, *, whole: bool = True) -> Show:
         """Return a job with its named steps; raises `UnknownJob`.
@@ -149,6 +176,36 @@ class Queries:
         self.refresh()
         return self._places.definition(self._places.job(job).definition)
 
+    def definition_of(self, content_hash: str) -> JobDefinition:
+        """Return the definition with this hash; raises `UnknownJob`."""
+        self.refresh()
+        try:
+            return self._places.definition(content_hash)
+        except StoredDataError as error:
+            raise UnknownJob(str(error)) from error
+
+    def definitions(
+        self, limit: int, after: JobCursor | None = None
+    ) -> tuple[list[JobDefinition], JobCursor | None]:
+        """Return the definitions that the newest jobs run by, each once, and where to go on.
+
+        The next page may have some of them again. Few are found among many jobs: a page may have
+        less than `limit` before the end.
+        """
+        self.refresh()
+        found: dict[str, JobDefinition] = {}
+        wanted = JobFilter(roots_only=False, limit=DEFINITIONS_AMONG, after=after)
+        views = self._views.find_jobs(wanted)
+        for view in views:
+            if view.definition not in found:
+                if len(found) == limit:
+                    break
+                found[view.definition] = self._places.definition(view.definition)
+            after = JobCursor(view.submitted_at, view.job)
+        else:
+            after = after if len(views) == DEFINITIONS_AMONG else None
+        return list(found.values()), after
+
     def counts(self, job: UUID) -> dict[str, int]:
         """Return how many steps a job and everything below it have, by state."""
         self.refresh()
@@ -193,6 +250,20 @@ class Queries:
             return whole_timeline(self._views, job=job)
         found = whole_timeline(self._views, root=self._places.job(job).root)
         return (each for each in found if self._places.is_below(each.job, job))
+
+    def timeline_page(
+        self, job: UUID, *, tree: bool, after: AttemptPlace | None, limit: int
+    ) -> TimelinePage:
+        """Return some of it, after a place in it; a page may be empty before the end."""
+        self.refresh()
+        if not tree:
+            return timeline_page(
+                self._views, job=self._places.job(job).job, after=after, limit=limit
+            )
+        root = self._places.job(job).root
+        page = timeline_page(self._views, root=root, after=after, limit=limit)
+        below = (each for each in page.attempts if self._places.is_below(each.job, job))
+        return msgspec.structs.replace(page, attempts=tuple(below))
 
     def slowest(self, job: UUID, limit: int = 10) -> list[SlowStep]:
         """Return the steps that ran longest, in a job and everything below it."""

@@ -11,7 +11,14 @@ from uuid import UUID
 import msgspec
 
 from warrener.domain.errors import UsageError
-from warrener.services.settings import MEMORY, MEMORY_BROKER, Settings, sqlite_path, store_kind
+from warrener.services.settings import (
+    MEMORY,
+    MEMORY_BROKER,
+    Settings,
+    refuse_history,
+    sqlite_path,
+    store_kind,
+)
 from warrener.services.wiring import (
     TOKEN_BYTES,
     open_broker,
@@ -46,10 +53,12 @@ def open_embedded(
     workers: int,
     modules: Sequence[str],
     mode: Mode = "processes",
+    otlp_url: str = "",
 ) -> Embedded:
     """Put broker, reactor and workers together in this process.
 
     `workers` processes (or threads) run the endpoints of `modules`; in-line they run one by one.
+    With `otlp_url` those in processes run inside spans, see `wiring_traces` for the others.
     """
     from warrener.services.embedded import Embedded
     from warrener.services.policies import orders
@@ -59,7 +68,7 @@ def open_embedded(
     return Embedded(
         store,
         open_broker(MEMORY_BROKER),  # whatever the fleet's is: this job runs here
-        _open_runner(mode, workers, modules, clock),
+        _open_runner(mode, workers, modules, clock, otlp_url),
         clock,
         open_chance(),
         slots=slots,
@@ -139,6 +148,7 @@ def open_steering(settings: Settings, logs: Logs) -> StoreSteering:
     from warrener.services.event_log import EventLog
     from warrener.services.steering import StoreSteering
 
+    refuse_history(settings.store_url)
     kind = store_kind(settings.store_url)
     if kind != "memory":
         advice = "name its broker with --broker URL, or set WARRENER_BROKER_URL"
@@ -166,7 +176,9 @@ def _reactor_at_work(settings: Settings) -> str | None:
     return next((lease.holder for lease in held if lease.until > now), None)
 
 
-def _open_runner(mode: Mode, workers: int, modules: Sequence[str], clock: Clock) -> Runner:
+def _open_runner(
+    mode: Mode, workers: int, modules: Sequence[str], clock: Clock, otlp_url: str
+) -> Runner:
     from warrener.services.runners import InlineRunner
     from warrener.services.worker_processes import ProcessRunner
     from warrener.services.worker_threads import ThreadRunner
@@ -175,4 +187,4 @@ def _open_runner(mode: Mode, workers: int, modules: Sequence[str], clock: Clock)
         return InlineRunner(clock)
     if mode == "threads":
         return ThreadRunner(workers, clock)
-    return ProcessRunner(workers, modules, clock)
+    return ProcessRunner(workers, modules, clock, otlp_url=otlp_url)

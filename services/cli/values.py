@@ -7,14 +7,14 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from warrener.domain.errors import ParameterError, PayloadError, UsageError
 from warrener.domain.payloads import PAYLOAD_BYTES_MAX, decode_json
+from warrener.services.shapes import RESERVED
 
-RESERVED: Final = "warrener."  # labels of ours begin so
 _AGO = re.compile(r"(\d{1,9})(s|m|h|d|w)\Z")
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
@@ -78,6 +78,14 @@ def since(text: str, now: datetime) -> datetime:
         hint = "write such as 2026-01-31, 2026-01-31T08:00:00Z, 90m or 2d"
         raise UsageError(f"{text!r} is not a time: {hint}") from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def point(text: str, now: datetime) -> int | datetime:
+    """Return a position of the log from a whole number, else a point in time as `since` does."""
+    stripped = text.strip()
+    if stripped.isascii() and stripped.isdigit() and len(stripped) < 19:
+        return int(stripped)
+    return since(text, now)
 
 
 def check_state(state: str) -> None:
