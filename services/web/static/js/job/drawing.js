@@ -1,0 +1,145 @@
+// What is drawn of a graph: nodes by state, edges with their conditions. Far away one path stands
+// for all boxes of a state, so that thousands of steps are a few elements.
+
+import { Fragment, html } from "../../vendor/preact.js";
+import { MARKS, STEP_ENDED, clean } from "../ui.js";
+import { KINDS, itemsProgress } from "./data.js";
+
+const NODE_PADDING = 10;
+const CHAR = 7.4; // width of a character of a name, in units of the drawing
+const SMALL_CHAR = 6.3;
+const STACK = 4;
+const SAFE_STATE = /^[a-z_]+$/;
+
+const stateClass = (state) => `s-${SAFE_STATE.test(state) ? state : "pending"}`;
+const words = (state) => String(state).replaceAll("_", " ");
+const cut = (text, width, char = CHAR) => clean(text, Math.max(4, Math.floor(width / char)));
+
+/** A line through points: level at its ends, curved between. */
+export function pathOf(points) {
+  const [[x, y], ...rest] = points;
+  let text = `M${x.toFixed(1)},${y.toFixed(1)}`;
+  let [before, height] = [x, y];
+  for (const [right, middle] of rest) {
+    const half = ((before + right) / 2).toFixed(1);
+    text += Math.abs(middle - height) < 0.1 ? `H${right.toFixed(1)}` : `C${half},${height.toFixed(1)} ${half},${middle.toFixed(1)} ${right.toFixed(1)},${middle.toFixed(1)}`;
+    [before, height] = [right, middle];
+  }
+  return text;
+}
+
+/** The graph with what is asked of it often: places, neighbours, paths and boxes of edges. */
+export function prepared(graph) {
+  const nodes = graph.nodes.map((node) => ({ ...node, after: [], before: [] }));
+  const byName = new Map(nodes.map((node) => [node.name, node]));
+  const edges = graph.edges.map((edge) => {
+    const [from, to] = [byName.get(edge.from), byName.get(edge.to)];
+    from.after.push(to.name);
+    to.before.push(from.name);
+    const points = edge.points.map((point) => (Array.isArray(point) ? point : [point.x, point.y]));
+    const ys = points.map((point) => point[1]);
+    return { ...edge, points, path: pathOf(points), left: points[0][0], right: points[points.length - 1][0], top: Math.min(...ys), bottom: Math.max(...ys), end: points[points.length - 1] };
+  });
+  const width = graph.width || Math.max(0, ...nodes.map((node) => node.x + node.w));
+  const height = graph.height || Math.max(0, ...nodes.map((node) => node.y + node.h));
+  return { nodes, edges, byName, width, height };
+}
+
+const isIn = (box, part) => box.x + box.w >= part.left && box.x <= part.right && box.y + box.h >= part.top && box.y - 2 * STACK <= part.bottom;
+const crosses = (edge, part) => edge.right >= part.left && edge.left <= part.right && edge.bottom >= part.top && edge.top <= part.bottom;
+
+/** What is known of a step: its state in words, for those who do not see the drawing. */
+export function spoken(node, step) {
+  const state = step ? words(step.state) : "pending";
+  const items = step && step.items ? itemsProgress(step.items, STEP_ENDED) : null;
+  return clean([
+    `${node.name}: ${state}`, node.fan_out ? "fan-out" : KINDS[node.kind] || node.kind,
+    step && step.attempts > 1 && `${step.attempts} attempts`, items && `${items.done} of ${items.total} items ended`,
+    node.before.length && `after ${node.before.slice(0, 6).join(", ")}${node.before.length > 6 ? ` and ${node.before.length - 6} more` : ""}`,
+  ].filter(Boolean).join(", "), 300);
+}
+
+function bars(node, step) {
+  const width = node.w - 2 * NODE_PADDING;
+  const y = node.h - 12;
+  const track = html`<rect class="track" x=${NODE_PADDING} y=${y} width=${width} height="5" rx="2.5" />`;
+  if (step.items) {
+    const { total } = itemsProgress(step.items, STEP_ENDED);
+    let x = NODE_PADDING;
+    return html`${track}${total > 0 && Object.entries(step.items).filter(([state, count]) => count && (STEP_ENDED.has(state) || state === "running")).map(([state, count]) => {
+      const wide = (width * count) / total;
+      const part = html`<rect key=${state} class=${`fill ${stateClass(state)}`} x=${x} y=${y} width=${wide} height="5" />`;
+      x += wide;
+      return part;
+    })}`;
+  }
+  const progress = node.progress && typeof node.progress === "object" ? node.progress : null;
+  const done = progress && progress.total ? progress.done / progress.total : STEP_ENDED.has(step.state) ? null : step.progress;
+  return done !== null && done !== undefined && html`${track}<rect class="fill running" x=${NODE_PADDING} y=${y} width=${width * Math.min(1, done)} height="5" rx="2.5" />`;
+}
+
+/** What stands in the last line of a node: how many items, or what it calls. */
+function below(node, step) {
+  if (step && step.items) {
+    const { done, total } = itemsProgress(step.items, STEP_ENDED);
+    return `${done.toLocaleString("en")} of ${total.toLocaleString("en")} ${node.kind === "job" ? "sub-jobs" : "items"}`;
+  }
+  const progress = node.progress;
+  if (progress && typeof progress === "object" && progress.total) {
+    return `${progress.done.toLocaleString("en")} of ${progress.total.toLocaleString("en")} steps`;
+  }
+  return [KINDS[node.kind] || node.kind, node.target].filter(Boolean).join(" ");
+}
+
+function Node({ node, step, href, selected, focused, near }) {
+  const state = step ? step.state : "pending";
+  const tries = step && step.attempts > 1 ? ` · ${step.attempts} attempts` : "";
+  const inner = node.w - 2 * NODE_PADDING;
+  const radius = { set: 14, wait: 20, sleep: 20 }[node.kind] || 6;
+  return html`<a href=${href} class=${`node ${stateClass(state)}${selected ? " selected" : ""}`} data-step=${node.name} tabindex=${focused ? 0 : -1} aria-label=${spoken(node, step)} aria-current=${selected ? "true" : undefined} transform=${`translate(${node.x} ${node.y})`}>
+    <title>${spoken(node, step)}</title>
+    ${node.fan_out && [2, 1].map((sheet) => html`<rect key=${sheet} class="box" x=${sheet * STACK} y=${-sheet * STACK} width=${node.w} height=${node.h} rx="6" />`)}
+    <rect class="box main" width=${node.w} height=${node.h} rx=${radius} />
+    ${node.kind === "job" && html`<rect class="inner" x="3" y="3" width=${node.w - 6} height=${node.h - 6} rx="4" />`}
+    <text class="name" x=${NODE_PADDING} y="19">${cut(node.name, inner)}</text>
+    <text x=${NODE_PADDING} y="35" class="state-text">${MARKS[state] || "·"} ${cut(words(state) + tries, inner, SMALL_CHAR)}</text>
+    ${near && html`<text x=${NODE_PADDING} y=${node.h - (step && (step.items || node.progress) ? 15 : 9)} class="small-text">${cut(below(node, step), inner, SMALL_CHAR)}</text>`}
+    ${step && bars(node, step)}
+  </a>`;
+}
+
+function Edge({ edge, lit, near }) {
+  const label = edge.catch ? `on ${edge.catch}` : edge.condition;
+  const [x, y] = edge.end;
+  const place = Array.isArray(edge.label) ? edge.label : null;
+  return html`<g class=${`edge${edge.catch ? " catch" : ""}${label ? " with-condition" : ""}${lit ? " lit" : ""}`}>
+    ${label && html`<title>${clean(`${edge.from} to ${edge.to}: ${label}`, 300)}</title>`}
+    <path d=${edge.path} /><path class="arrow" d=${`M${x.toFixed(1)},${y.toFixed(1)}l-8,-4v8z`} />
+    ${near && label && html`<text class="label" x=${place ? place[0] : edge.left + 8} y=${(place ? place[1] : edge.points[0][1]) + 4} text-anchor=${place ? "middle" : "start"}>${cut(label, 180, SMALL_CHAR)}</text>`}
+  </g>`;
+}
+
+/** All boxes of a state as one path. */
+function FarNodes({ nodes, steps, selected }) {
+  const boxes = new Map();
+  for (const node of nodes) {
+    const state = steps[node.name] ? steps[node.name].state : "pending";
+    boxes.set(state, `${boxes.get(state) || ""}M${node.x.toFixed(0)},${node.y.toFixed(0)}h${node.w}v${node.h}h${-node.w}z`);
+  }
+  const marked = nodes.find((node) => node.name === selected);
+  return html`${[...boxes].map(([state, path]) => html`<path key=${state} class=${`far ${stateClass(state)}`} d=${path}><title>${words(state)}</title></path>`)}
+    ${marked && html`<rect class="far-selected" x=${marked.x - 20} y=${marked.y - 20} width=${marked.w + 40} height=${marked.h + 40} />`}`;
+}
+
+/** The part of the graph that is in sight. */
+export function Drawing({ graph, steps, part, selected, focused, hrefOf }) {
+  const nodes = graph.nodes.filter((node) => isIn(node, part));
+  const edges = graph.edges.filter((edge) => crosses(edge, part));
+  if (part.detail === "far") {
+    return html`<${Fragment}><path class="far-edges" d=${edges.map((edge) => edge.path).join("")} /><${FarNodes} nodes=${nodes} steps=${steps} selected=${selected} /></${Fragment}>`;
+  }
+  const near = part.detail === "near";
+  const shown = focused && !nodes.some((node) => node.name === focused) ? [...nodes, graph.byName.get(focused)].filter(Boolean) : nodes;
+  return html`<${Fragment}>${edges.map((edge) => html`<${Edge} key=${`${edge.from}>${edge.to}`} edge=${edge} near=${near} lit=${selected !== null && (edge.from === selected || edge.to === selected)} />`)}
+    ${shown.map((node) => html`<${Node} key=${node.name} node=${node} step=${steps[node.name]} href=${hrefOf(node.name)} selected=${node.name === selected} focused=${node.name === focused} near=${near} />`)}</${Fragment}>`;
+}
