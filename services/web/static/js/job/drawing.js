@@ -6,9 +6,12 @@ import { MARKS, STEP_ENDED, clean } from "../ui.js";
 import { KINDS, itemsProgress } from "./data.js";
 
 const NODE_PADDING = 10;
-const CHAR = 7.4; // width of a character of a name, in units of the drawing
-const SMALL_CHAR = 6.3;
+const CHAR = 7.6; // width of a character of a name, in units of the drawing
+const SMALL_CHAR = 6.6;
+const LARGER = 1.28; // texts, where there are fewer of them
+const LABEL_WIDTH = 118; // of the condition at an edge
 const STACK = 4;
+const NODES_MAX = 260; // with more in sight each is only a box
 const SAFE_STATE = /^[a-z_]+$/;
 
 const stateClass = (state) => `s-${SAFE_STATE.test(state) ? state : "pending"}`;
@@ -28,17 +31,19 @@ export function pathOf(points) {
   return text;
 }
 
+const arrowAt = ([x, y]) => `M${x.toFixed(1)},${y.toFixed(1)}l-8,-4v8z`;
+
 /** The graph with what is asked of it often: places, neighbours, paths and boxes of edges. */
 export function prepared(graph) {
   const nodes = graph.nodes.map((node) => ({ ...node, after: [], before: [] }));
   const byName = new Map(nodes.map((node) => [node.name, node]));
   const edges = graph.edges.map((edge) => {
-    const [from, to] = [byName.get(edge.from), byName.get(edge.to)];
+    const [from, to] = [byName.get(edge.source), byName.get(edge.target)];
     from.after.push(to.name);
     to.before.push(from.name);
-    const points = edge.points.map((point) => (Array.isArray(point) ? point : [point.x, point.y]));
+    const points = edge.points.map((point) => [point.x, point.y]);
     const ys = points.map((point) => point[1]);
-    return { ...edge, points, path: pathOf(points), left: points[0][0], right: points[points.length - 1][0], top: Math.min(...ys), bottom: Math.max(...ys), end: points[points.length - 1] };
+    return { ...edge, points, path: pathOf(points), left: points[0][0], right: points[points.length - 1][0], top: Math.min(...ys), bottom: Math.max(...ys), arrow: arrowAt(points[points.length - 1]) };
   });
   const width = graph.width || Math.max(0, ...nodes.map((node) => node.x + node.w));
   const height = graph.height || Math.max(0, ...nodes.map((node) => node.y + node.h));
@@ -61,7 +66,7 @@ export function spoken(node, step) {
 
 function bars(node, step) {
   const width = node.w - 2 * NODE_PADDING;
-  const y = node.h - 12;
+  const y = node.h - 10;
   const track = html`<rect class="track" x=${NODE_PADDING} y=${y} width=${width} height="5" rx="2.5" />`;
   if (step.items) {
     const { total } = itemsProgress(step.items, STEP_ENDED);
@@ -73,49 +78,46 @@ function bars(node, step) {
       return part;
     })}`;
   }
-  const progress = node.progress && typeof node.progress === "object" ? node.progress : null;
-  const done = progress && progress.total ? progress.done / progress.total : STEP_ENDED.has(step.state) ? null : step.progress;
-  return done !== null && done !== undefined && html`${track}<rect class="fill running" x=${NODE_PADDING} y=${y} width=${width * Math.min(1, done)} height="5" rx="2.5" />`;
+  const done = shareOf(node, step);
+  return done !== null && html`${track}<rect class="fill running" x=${NODE_PADDING} y=${y} width=${width * Math.min(1, done)} height="5" rx="2.5" />`;
 }
 
-/** What stands in the last line of a node: how many items, or what it calls. */
-function below(node, step) {
-  if (step && step.items) {
-    const { done, total } = itemsProgress(step.items, STEP_ENDED);
-    return `${done.toLocaleString("en")} of ${total.toLocaleString("en")} ${node.kind === "job" ? "sub-jobs" : "items"}`;
-  }
-  const progress = node.progress;
-  if (progress && typeof progress === "object" && progress.total) {
-    return `${progress.done.toLocaleString("en")} of ${progress.total.toLocaleString("en")} steps`;
-  }
-  return [KINDS[node.kind] || node.kind, node.target].filter(Boolean).join(" ");
+/** How far a step is, from 0 to 1, null if nobody can say: of a sub-job, or as it says itself. */
+function shareOf(node, step) {
+  const said = node.kind === "job" && !node.fan_out ? node.progress : STEP_ENDED.has(step.state) ? null : step.progress;
+  return said ?? null;
+}
+
+function stateText(state, step) {
+  const items = step && step.items ? itemsProgress(step.items, STEP_ENDED) : null;
+  const more = items ? ` ${items.done.toLocaleString("en")}/${items.total.toLocaleString("en")}` : step && step.attempts > 1 ? ` ×${step.attempts}` : "";
+  return words(state) + more;
 }
 
 function Node({ node, step, href, selected, focused, near }) {
   const state = step ? step.state : "pending";
-  const tries = step && step.attempts > 1 ? ` · ${step.attempts} attempts` : "";
   const inner = node.w - 2 * NODE_PADDING;
   const radius = { set: 14, wait: 20, sleep: 20 }[node.kind] || 6;
-  return html`<a href=${href} class=${`node ${stateClass(state)}${selected ? " selected" : ""}`} data-step=${node.name} tabindex=${focused ? 0 : -1} aria-label=${spoken(node, step)} aria-current=${selected ? "true" : undefined} transform=${`translate(${node.x} ${node.y})`}>
-    <title>${spoken(node, step)}</title>
+  const hasBar = step && (step.items || shareOf(node, step) !== null);
+  const size = near ? 1 : LARGER;
+  return html`<a href=${href} class=${`node ${stateClass(state)}${selected ? " selected" : ""}${near ? "" : " larger"}`} data-step=${node.name} tabindex=${focused ? 0 : -1} aria-label=${spoken(node, step)} aria-current=${selected ? "true" : undefined} transform=${`translate(${node.x} ${node.y})`}>
+    ${near && html`<title>${spoken(node, step)}</title>`}
     ${node.fan_out && [2, 1].map((sheet) => html`<rect key=${sheet} class="box" x=${sheet * STACK} y=${-sheet * STACK} width=${node.w} height=${node.h} rx="6" />`)}
     <rect class="box main" width=${node.w} height=${node.h} rx=${radius} />
     ${node.kind === "job" && html`<rect class="inner" x="3" y="3" width=${node.w - 6} height=${node.h - 6} rx="4" />`}
-    <text class="name" x=${NODE_PADDING} y="19">${cut(node.name, inner)}</text>
-    <text x=${NODE_PADDING} y="35" class="state-text">${MARKS[state] || "·"} ${cut(words(state) + tries, inner, SMALL_CHAR)}</text>
-    ${near && html`<text x=${NODE_PADDING} y=${node.h - (step && (step.items || node.progress) ? 15 : 9)} class="small-text">${cut(below(node, step), inner, SMALL_CHAR)}</text>`}
+    <text class="name" x=${NODE_PADDING} y=${near ? 18 : 22}>${cut(node.name, inner, CHAR * size)}</text>
+    <text x=${NODE_PADDING} y=${near ? 34 : 42} class="state-text">${MARKS[state] || "·"} ${cut(stateText(state, step), inner - 16, SMALL_CHAR * size)}</text>
+    ${near && !hasBar && html`<text x=${NODE_PADDING} y="49" class="small-text">${cut([KINDS[node.kind] || node.kind, node.target].filter(Boolean).join(" "), inner, SMALL_CHAR)}</text>`}
     ${step && bars(node, step)}
   </a>`;
 }
 
 function Edge({ edge, lit, near }) {
   const label = edge.catch ? `on ${edge.catch}` : edge.condition;
-  const [x, y] = edge.end;
-  const place = Array.isArray(edge.label) ? edge.label : null;
   return html`<g class=${`edge${edge.catch ? " catch" : ""}${label ? " with-condition" : ""}${lit ? " lit" : ""}`}>
-    ${label && html`<title>${clean(`${edge.from} to ${edge.to}: ${label}`, 300)}</title>`}
-    <path d=${edge.path} /><path class="arrow" d=${`M${x.toFixed(1)},${y.toFixed(1)}l-8,-4v8z`} />
-    ${near && label && html`<text class="label" x=${place ? place[0] : edge.left + 8} y=${(place ? place[1] : edge.points[0][1]) + 4} text-anchor=${place ? "middle" : "start"}>${cut(label, 180, SMALL_CHAR)}</text>`}
+    ${label && html`<title>${clean(`${edge.source} to ${edge.target}: ${label}`, 300)}</title>`}
+    <path d=${edge.path} /><path class="arrow" d=${edge.arrow} />
+    ${near && label && edge.label && html`<text class="label" x=${edge.label.x} y=${edge.label.y + 4} text-anchor="middle">${cut(label, LABEL_WIDTH, SMALL_CHAR)}</text>`}
   </g>`;
 }
 
@@ -131,15 +133,21 @@ function FarNodes({ nodes, steps, selected }) {
     ${marked && html`<rect class="far-selected" x=${marked.x - 20} y=${marked.y - 20} width=${marked.w + 40} height=${marked.h + 40} />`}`;
 }
 
+/** Edges without labels: two paths for all of them. */
+const FarEdges = ({ edges, arrows }) => html`<path class="far-edges" d=${edges.map((edge) => edge.path).join("")} />
+  ${arrows && html`<path class="far-arrows" d=${edges.map((edge) => edge.arrow).join("")} />`}`;
+
 /** The part of the graph that is in sight. */
 export function Drawing({ graph, steps, part, selected, focused, hrefOf }) {
   const nodes = graph.nodes.filter((node) => isIn(node, part));
   const edges = graph.edges.filter((edge) => crosses(edge, part));
-  if (part.detail === "far") {
-    return html`<${Fragment}><path class="far-edges" d=${edges.map((edge) => edge.path).join("")} /><${FarNodes} nodes=${nodes} steps=${steps} selected=${selected} /></${Fragment}>`;
+  if (part.detail === "far" || nodes.length > NODES_MAX) {
+    return html`<${FarEdges} edges=${edges} /><${FarNodes} nodes=${nodes} steps=${steps} selected=${selected} />`;
   }
   const near = part.detail === "near";
   const shown = focused && !nodes.some((node) => node.name === focused) ? [...nodes, graph.byName.get(focused)].filter(Boolean) : nodes;
-  return html`<${Fragment}>${edges.map((edge) => html`<${Edge} key=${`${edge.from}>${edge.to}`} edge=${edge} near=${near} lit=${selected !== null && (edge.from === selected || edge.to === selected)} />`)}
+  const drawn = near ? edges : edges.filter((edge) => edge.source === selected || edge.target === selected || edge.catch || edge.condition);
+  return html`<${Fragment}>${!near && html`<${FarEdges} edges=${edges} arrows />`}
+    ${drawn.map((edge) => html`<${Edge} key=${`${edge.source}>${edge.target}`} edge=${edge} near=${near} lit=${selected !== null && (edge.source === selected || edge.target === selected)} />`)}
     ${shown.map((node) => html`<${Node} key=${node.name} node=${node} step=${steps[node.name]} href=${hrefOf(node.name)} selected=${node.name === selected} focused=${node.name === focused} near=${near} />`)}</${Fragment}>`;
 }

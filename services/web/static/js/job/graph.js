@@ -41,7 +41,7 @@ function Canvas({ graph, steps, selected, hrefOf, title }) {
   useEffect(() => {
     if (selected && graph.byName.has(selected)) {
       setFocused(selected);
-      view.show(graph.byName.get(selected), graph.nodes.length > 60 ? 0.6 : 0.1);
+      view.show(graph.byName.get(selected), graph.nodes.length > 60 ? 0.7 : 0.1);
     }
   }, [selected, graph]);
   useEffect(() => {
@@ -68,7 +68,7 @@ function Canvas({ graph, steps, selected, hrefOf, title }) {
     }
   };
   const click = (event) => {
-    if (view.part && view.part.detail === "far") {
+    if (!event.target.closest(".node")) {
       const at = view.at(event);
       const hit = graph.nodes.find((node) => at.x >= node.x - 20 && at.x <= node.x + node.w + 20 && at.y >= node.y - 20 && at.y <= node.y + node.h + 20);
       if (hit) {
@@ -96,7 +96,7 @@ function usePrepared(value) {
     } else {
       const progress = new Map(value.nodes.map((node) => [node.name, node.progress]));
       const nodes = kept.current.graph.nodes;
-      const changed = nodes.some((node) => JSON.stringify(node.progress) !== JSON.stringify(progress.get(node.name)));
+      const changed = nodes.some((node) => node.progress !== progress.get(node.name));
       nodes.forEach((node) => { node.progress = progress.get(node.name); });
       kept.current = { value, shape, graph: changed ? { ...kept.current.graph } : kept.current.graph };
     }

@@ -40,7 +40,7 @@ function blockerLink(blocker, job) {
   return blocker.kind === "user-action" ? "#/actions" : null;
 }
 
-const BLOCKERS_SHOWN = 8;
+const BLOCKERS_SHOWN = 4;
 
 /** Why something waits: the sentence, what would release it, and what is in the way. */
 export function Waiting({ waiting, job, more = false }) {

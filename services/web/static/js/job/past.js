@@ -13,7 +13,7 @@ const EVENTS_MAX = 5000; // so many a slider can tell apart
 const SETTLE_MS = 120; // a slider that moves asks only where it rests
 
 /** The events of the job, up to the bound, with those that come while it runs. */
-function useEvents(job, wanted) {
+function useEvents(job) {
   const [state, setState] = useState({ events: [], full: false, loading: true, error: null });
   const running = useRef(false);
   const found = useRef([]);
@@ -35,8 +35,8 @@ function useEvents(job, wanted) {
       setState((old) => ({ ...old, loading: false, error }));
     });
   };
-  useEffect(() => { if (wanted) { load(); } }, [job.job, wanted]);
-  useChanges((change) => wanted && !JOB_ENDED.has(job.state) && about(job.root)(change) && load());
+  useEffect(load, [job.job]);
+  useChanges((change) => !JOB_ENDED.has(job.state) && about(job.root)(change) && load());
   return state;
 }
 
@@ -75,19 +75,14 @@ function Slider({ events, at, moved }) {
 
 /**
  * The slider with its banner. `wanted` is the position in the address, `at` the one that is shown,
- * `always` opens it, `applies` says that the view follows it.
+ * `applies` says that the view follows it.
  */
-export function Past({ job, wanted, at, found, always, applies, here }) {
-  const [open, setOpen] = useState(always || wanted !== null);
-  const isOpen = open || always || wanted !== null;
-  const state = useEvents(job, isOpen);
+export function Past({ job, wanted, at, found, applies, here }) {
+  const state = useEvents(job);
   const missing = found.error && found.error.status === 404;
   const moved = (position) => go(here({ at: String(position) }), true);
   if (missing) {
     return html`<div class="note">This service cannot show the past of a job. <a href=${here({ at: null })}>Back to now</a></div>`;
-  }
-  if (!isOpen) {
-    return html`<div class="past-closed"><button class="small" onClick=${() => setOpen(true)}>Slide back in time</button></div>`;
   }
   return html`<section class=${wanted === null ? "card past" : "card past on"} aria-label="Time slider"><div class="past-row">
       ${state.events.length > 1 ? html`<${Slider} events=${state.events} at=${wanted} moved=${moved} />` : html`<span class="soft">${state.error ? "" : "Reading the events…"}</span>`}

@@ -62,7 +62,7 @@ function Buttons({ job, step }) {
     ${retries && html`<${ActionButton} name="retry" job=${job} step=${step.path} label="Retry" small />`}
     ${known && index === null && html`<${ActionButton} name="rerun" job=${job} step=${name} label="Rerun from here" small />`}
     ${step.signal && !STEP_ENDED.has(step.state) && html`<${ActionButton} name="signal" job=${job} label="Send its signal" small />`}
-    ${step.request && step.state === "waiting_user" && html`<a class="button small" href=${`#/actions?find=${step.request}`}>Answer it</a>`}
+    ${step.request && !STEP_ENDED.has(step.state) && html`<a class="button small" href="#/actions">To its form</a>`}
     ${step.child && html`<a class="button small" href=${jobLink(step.child)}>Open its job</a>`}
   </div>`;
 }

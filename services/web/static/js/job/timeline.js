@@ -54,7 +54,7 @@ function Bars({ row, y, scale, now, sight }) {
   });
 }
 
-function RowName({ row, here, top, fold, rest, more }) {
+function RowName({ row, job, here, top, fold, rest, more }) {
   const style = { top: `${top}px`, "--level": row.level };
   if (row.rest) {
     return html`<div class="gantt-name" style=${style}><button class="small" onClick=${() => rest(row.rest)}>${row.left.toLocaleString("en")} more items</button></div>`;
@@ -65,7 +65,7 @@ function RowName({ row, here, top, fold, rest, more }) {
   if (row.note) {
     return html`<div class="gantt-name soft" style=${style}>${clean(row.note, 80)}</div>`;
   }
-  const isHere = row.job === here.job;
+  const isHere = row.job === job.job;
   return html`<div class="gantt-name" style=${style}>
     ${row.foldable ? html`<button class="fold" aria-expanded=${row.unfolded} aria-label=${`${row.unfolded ? "Fold" : "Unfold"} ${clean(row.path, 60)}`} onClick=${() => fold(row)}>${row.unfolded ? "▾" : "▸"}</button>` : html`<span class="fold"></span>`}
     <a href=${isHere ? here({ step: row.path }) : jobLink(row.job, row.path)} data-step=${isHere ? row.path : undefined} title=${clean(row.path, 200)}>${clean(row.path, 60)}</a>${row.items > 0 && html`<span class="soft"> ×${row.items.toLocaleString("en")}</span>`}</div>`;
@@ -124,7 +124,7 @@ function Chart({ job, rows, zoom, here, now, onZoom, fold, rest, more }) {
       <div class="gantt-axis" aria-hidden="true" style=${{ height: `${AXIS}px` }}><span class="gantt-corner" style=${{ width: `${names}px` }}></span>
         <svg width=${width + 12} height=${AXIS}>${marks.map((tick) => html`<text key=${tick.x} x=${tick.x + 3} y="17">${tick.text}</text>`)}</svg></div>
       <div class="gantt-body">
-        <div class="gantt-names" style=${{ width: `${names}px`, height: `${height}px` }}>${shown.map(({ row, top }) => html`<${RowName} key=${row.key} row=${row} top=${top} here=${here} fold=${fold} rest=${rest} more=${more} />`)}</div>
+        <div class="gantt-names" style=${{ width: `${names}px`, height: `${height}px` }}>${shown.map(({ row, top }) => html`<${RowName} key=${row.key} row=${row} job=${job} top=${top} here=${here} fold=${fold} rest=${rest} more=${more} />`)}</div>
         <svg class="gantt-bars" width=${width + 12} height=${height} role="img" aria-label="Bars of the attempts">
           ${marks.map((tick) => html`<line key=${tick.x} class="tick" x1=${tick.x} x2=${tick.x} y1="0" y2=${height} />`)}
           ${shown.map(({ row, top }) => html`<line key=${`l${row.key}`} class="line" x1="0" x2=${width + 12} y1=${top + ROW - 0.5} y2=${top + ROW - 0.5} />`)}
@@ -160,7 +160,6 @@ export function TimelineTab({ job, here }) {
   const { all, more } = useAttempts(job.root, jobs);
   const loaded = all[job.job];
   const rows = rowsOf({ job: job.job, names: Object.keys(job.steps), all, open, counts });
-  here.job = job.job;
   const fold = (row) => setOpen((old) => ({ ...old, [row.key]: row.unfolded ? false : row.child || true }));
   const rest = (key) => setCounts((old) => ({ ...old, [key]: (old[key] || ITEMS_MAX) + ITEMS_MAX }));
   const changeZoom = (factor) => setZoom((old) => Math.min(ZOOM_MAX, Math.max(1, old * factor)));

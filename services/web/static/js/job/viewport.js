@@ -5,18 +5,20 @@ import { useEffect, useRef, useState } from "../../vendor/preact.js";
 
 const SCALE_MIN = 0.02;
 const SCALE_MAX = 3;
-const CELL = 500; // what is drawn grows and shrinks in steps of so many units of the drawing
+const CELL = 200; // pixels: what is drawn grows and shrinks in such steps
+const BORDER = 100; // pixels that are drawn beyond what is in sight
+const REDRAW_MS = 90; // while it moves it is drawn anew no more often
 const STEP = 60; // pixels that an arrow key moves
 const DRAG_PIXELS = 4; // less is a click
 
 const limited = (scale) => Math.min(SCALE_MAX, Math.max(SCALE_MIN, scale));
 
-/** The part of the drawing that is to be drawn, with a border around what is in sight. */
+/** The part of the drawing that is to be drawn: what is in sight with a border, in whole cells. */
 function partOf(view, size) {
-  const edge = CELL / Math.max(view.k, 0.25) ** 0.5;
-  const cell = CELL / Math.min(1, view.k * 2);
-  const down = (value) => Math.floor((value - edge) / cell) * cell;
-  const up = (value) => Math.ceil((value + edge) / cell) * cell;
+  const border = BORDER / view.k;
+  const cell = CELL / 2 ** Math.floor(Math.log2(view.k)); // the same over a stretch of scales
+  const down = (value) => Math.floor((value - border) / cell) * cell;
+  const up = (value) => Math.ceil((value + border) / cell) * cell;
   return {
     left: down(-view.x / view.k), top: down(-view.y / view.k),
     right: up((size.width - view.x) / view.k), bottom: up((size.height - view.y) / view.k),
@@ -24,7 +26,7 @@ function partOf(view, size) {
 }
 
 /** How far details are drawn: "far" only boxes, "middle" with names, "near" all. */
-export const detailOf = (scale) => (scale < 0.28 ? "far" : scale < 0.55 ? "middle" : "near");
+export const detailOf = (scale) => (scale < 0.28 ? "far" : scale < 0.8 ? "middle" : "near");
 
 const same = (one, other) => one && one.left === other.left && one.top === other.top && one.right === other.right && one.bottom === other.bottom && one.detail === other.detail;
 
@@ -39,6 +41,8 @@ export function useViewport(width, height, fitMax = 1) {
   const pending = useRef(0);
   const [part, setPart] = useState(null);
   const shown = useRef(null);
+  const drawnAt = useRef(-REDRAW_MS);
+  const later = useRef(0);
 
   const size = () => ({ width: frame.current.clientWidth || 600, height: frame.current.clientHeight || 400 });
   const paint = () => {
@@ -48,11 +52,21 @@ export function useViewport(width, height, fitMax = 1) {
     }
     const { x, y, k } = view.current;
     layer.current.setAttribute("transform", `translate(${x.toFixed(2)} ${y.toFixed(2)}) scale(${k.toFixed(4)})`);
-    const next = { ...partOf(view.current, size()), detail: detailOf(k) };
-    if (!same(shown.current, next)) {
-      shown.current = next;
-      setPart(next);
+    redraw();
+  };
+  const redraw = () => {
+    const next = { ...partOf(view.current, size()), detail: detailOf(view.current.k) };
+    if (same(shown.current, next) || later.current) {
+      return;
     }
+    const wait = drawnAt.current + REDRAW_MS - performance.now();
+    if (wait > 0) {
+      later.current = setTimeout(() => { later.current = 0; if (frame.current) { redraw(); } }, wait);
+      return;
+    }
+    shown.current = next;
+    drawnAt.current = performance.now();
+    setPart(next);
   };
   const move = (next) => {
     view.current = { ...view.current, fitted: false, ...next };
@@ -72,7 +86,7 @@ export function useViewport(width, height, fitMax = 1) {
     move({ k, x: (w - width * k) / 2, y: (h - height * k) / 2, fitted: true });
   };
   /** Bring a box into sight, at a scale that can be read. */
-  const show = (box, least = 0.6) => {
+  const show = (box, least = 0.7) => {
     const { width: w, height: h } = size();
     const old = view.current;
     const k = old.k < least ? least : old.k;
@@ -92,7 +106,7 @@ export function useViewport(width, height, fitMax = 1) {
     fit();
     const observer = new ResizeObserver(() => (view.current.fitted ? fit() : move({})));
     observer.observe(frame.current);
-    return () => { observer.disconnect(); cancelAnimationFrame(pending.current); pending.current = 0; };
+    return () => { observer.disconnect(); cancelAnimationFrame(pending.current); pending.current = 0; clearTimeout(later.current); later.current = 0; };
   }, [width, height]);
 
   useEffect(() => {

@@ -1,6 +1,6 @@
 // One job: its head, and the views of it. `at` in the address is a point of its past.
 
-import { html, useEffect } from "../../vendor/preact.js";
+import { html, useEffect, useState } from "../../vendor/preact.js";
 import { get } from "../api.js";
 import { go } from "../router.js";
 import { Fault, Tabs } from "../ui.js";
@@ -47,6 +47,7 @@ export function Job({ job, step, query }) {
   const found = useSlowly(of(job), (change) => change.roots && (!found.value || about(found.value.root)(change)), 300);
   const at = /^\d+$/.test(query.at || "") ? query.at : null;
   const past = useSlowly(at && found.value ? of(found.value.job, ["replay"], { at }) : null, never);
+  const [sliding, setSliding] = useState(false);
   const now = found.value;
   useEffect(() => {
     if (now) {
@@ -62,6 +63,7 @@ export function Job({ job, step, query }) {
     return html`<${Lead} job=${now.job} step=${step} query=${query} />`;
   }
   const tab = VIEWS[query.tab] ? query.tab : "graph";
+  const follows = IN_THE_PAST.has(tab);
   const shown = at && past.value ? past.value : now;
   const isPast = shown !== now;
   const large = Object.keys(now.steps).length > LARGE;
@@ -70,8 +72,9 @@ export function Job({ job, step, query }) {
   return html`
     <${Head} ...${parts} />
     <${Fault} error=${found.error} />
-    <${Tabs} tabs=${TABS} current=${tab} href=${(name) => here({ tab: name, step: WITH_STEP.has(name) ? step : null })} />
-    ${(IN_THE_PAST.has(tab) || at) && html`<${Past} key=${now.job} ...${parts} wanted=${at} found=${past} always=${tab === "history"} applies=${IN_THE_PAST.has(tab)} />`}
+    <div class="tabs-row"><${Tabs} tabs=${TABS} current=${tab} href=${(name) => here({ tab: name, step: WITH_STEP.has(name) ? step : null })} />
+      ${follows && tab !== "history" && !at && html`<button class="small" aria-expanded=${sliding} onClick=${() => setSliding(!sliding)}>Slide back in time</button>`}</div>
+    ${(at || (follows && (sliding || tab === "history"))) && html`<${Past} key=${now.job} ...${parts} wanted=${at} found=${past} applies=${follows} />`}
     <div class=${step && WITH_STEP.has(tab) ? "job-view with-step" : "job-view"}>
       <div class="job-main"><${VIEWS[tab]} key=${tab} ...${parts} /></div>
       ${step && WITH_STEP.has(tab) && html`<${StepPanel} key=${step} ...${parts} />`}
