@@ -86,6 +86,10 @@ class MemoryAnswers:
         found.sort(key=lambda view: (view.submitted_at, view.job), reverse=True)
         return found[: wanted.limit]
 
+    def count_jobs(self, wanted: JobFilter) -> int:
+        """Return how many jobs match, at most the limit."""
+        return len(self.find_jobs(wanted))
+
     def jobs_between(self, low: UUID, high: UUID, limit: int) -> Sequence[UUID]:
         """Return ids of jobs from `low` to `high`."""
         return sorted(job for job in self._kept.tables[JOBS] if low <= job <= high)[:limit]

@@ -166,6 +166,17 @@ class MongoViewStore:
         """Return matching jobs, the newest first."""
         return self._views(queries.jobs(wanted))
 
+    def count_jobs(self, wanted: JobFilter) -> int:
+        """Return how many jobs match, at most the limit."""
+        query = queries.jobs(wanted)
+
+        def ask(generation: int) -> int:
+            with self._generations.using() as db:
+                of = collection(db, generation, query.table)
+                return of.count_documents(query.wanted, limit=query.limit)
+
+        return self._asked(ask)
+
     def jobs_between(self, low: UUID, high: UUID, limit: int) -> Sequence[UUID]:
         """Return ids of jobs from `low` to `high`."""
         return self._ids(queries.ids_between(JOBS, low, high, limit))

@@ -38,6 +38,11 @@ class SqliteAnswers:
         sql, values = job_query(wanted)
         return self._views(JOBS, sql, values)
 
+    def count_jobs(self, wanted: JobFilter) -> int:
+        """Return how many jobs match, at most the limit."""
+        sql, values = job_query(wanted, "1")
+        return int(self._rows(f"SELECT COUNT(*) FROM ({sql})", values)[0][0])
+
     def jobs_between(self, low: UUID, high: UUID, limit: int) -> Sequence[UUID]:
         """Return ids of jobs from `low` to `high`."""
         sql = "SELECT job FROM view_jobs WHERE job BETWEEN ? AND ? ORDER BY job LIMIT ?"

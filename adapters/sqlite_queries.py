@@ -42,7 +42,7 @@ def incident_query(wanted: IncidentFilter) -> tuple[str, tuple[Any, ...]]:
     return sql, (*values, since, wanted.limit)
 
 
-def job_query(wanted: JobFilter) -> tuple[str, tuple[Any, ...]]:
+def job_query(wanted: JobFilter, column: str = "doc") -> tuple[str, tuple[Any, ...]]:
     """Return statement and values that find jobs: by a label first, if one is asked for."""
     labels = [label_of(key, value) for key, value in sorted(wanted.labels.items())]
     conditions: list[tuple[str, Any]] = []
@@ -72,8 +72,8 @@ def job_query(wanted: JobFilter) -> tuple[str, tuple[Any, ...]]:
         texts.append(f"({of}submitted_at, {of}job) < (?, ?)")
         values += [microseconds(wanted.after.submitted_at), wanted.after.job.bytes]
     where = f"WHERE {' AND '.join(texts)} " if texts else ""
-    sql = f"SELECT doc FROM {source} {where}ORDER BY {of}submitted_at DESC, {of}job DESC LIMIT ?"
-    return sql, (*values, wanted.limit)
+    order = f"ORDER BY {of}submitted_at DESC, {of}job DESC LIMIT ?"
+    return f"SELECT {column} FROM {source} {where}{order}", (*values, wanted.limit)
 
 
 def label_rows(view: JobView) -> Iterator[tuple[Any, ...]]:

@@ -17,7 +17,7 @@ STEP_ENDED: Final = frozenset(
 )
 STEP_FAILED: Final = frozenset({"failed", "upstream_failed", "cancelled"})
 
-_JOB_STATES = ["submitted", "running", "paused", "cancelling", *sorted(JOB_ENDED)]
+JOB_STATES: Final = ("submitted", "running", "paused", "cancelling", *sorted(JOB_ENDED))
 _JOB_ROWS = [
     ("start", "submitted", "running"),
     ("pause", ["submitted", "running"], "paused"),
@@ -65,7 +65,7 @@ def machine(states: list[str], rows: list[Any], initial: str) -> Machine:
 
 def job_machine() -> Machine:
     """Return the machine of a job."""
-    return machine(_JOB_STATES, _JOB_ROWS, "submitted")
+    return machine(list(JOB_STATES), _JOB_ROWS, "submitted")
 
 
 def step_machine() -> Machine:

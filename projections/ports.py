@@ -180,6 +180,10 @@ class ViewStore(Protocol):
         """Return matching jobs, the newest first."""
         ...
 
+    def count_jobs(self, wanted: JobFilter) -> int:
+        """Return how many jobs match; the limit stands for as many or more, and bounds the cost."""
+        ...
+
     def jobs_between(self, low: UUID, high: UUID, limit: int) -> Sequence[UUID]:
         """Return ids of jobs from `low` to `high`, both included, in order."""
         ...

@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
+
+from warrener.domain.messages import Time as At
 from warrener.projections.attempt_views import AttemptView
 from warrener.projections.ports import ViewStore
 from warrener.services.shapes import Shape, Time, format_time, optional_time
@@ -79,11 +82,26 @@ class Attempt(Shape, frozen=True, kw_only=True):
         )
 
 
+class AttemptPlace(msgspec.Struct, frozen=True):
+    """The place of an attempt in order of time."""
+
+    begun_at: At
+    job: UUID
+    path: str
+    attempt: int
+
+    @classmethod
+    def of(cls, attempt: Attempt) -> AttemptPlace:
+        """Return the place of an attempt."""
+        begun_at = datetime.fromisoformat(attempt.begun_at)
+        return cls(begun_at, attempt.job, attempt.path, attempt.attempt)
+
+
 class TimelinePage(Shape, frozen=True, kw_only=True):
     """Some attempts in order of the time at which they began; `last` goes on after them."""
 
     attempts: tuple[Attempt, ...]
-    last: Attempt | None  # give it for `after`; None at the end
+    last: AttemptPlace | None  # give it for `after`; None at the end
 
 
 def attempts_of_step(
@@ -98,17 +116,18 @@ def timeline(
     *,
     job: UUID | None = None,
     root: UUID | None = None,
-    after: Attempt | None = None,
+    after: AttemptPlace | None = None,
     limit: int = PAGE_SIZE,
 ) -> TimelinePage:
     """Return a page of what happened when: in one job, or in the tree under a root job.
 
     A page is full unless it is the last one; what begins later comes on later pages.
     """
-    place = None if after is None else _place(after)
+    place = None if after is None else _view_at(after)
     found = views.timeline(job=job, root=root, after=place, limit=limit)
     shaped = tuple(Attempt.of(view) for view in found)
-    return TimelinePage(attempts=shaped, last=shaped[-1] if len(shaped) == limit else None)
+    full = len(shaped) == limit
+    return TimelinePage(attempts=shaped, last=AttemptPlace.of(shaped[-1]) if full else None)
 
 
 def whole_timeline(
@@ -122,12 +141,12 @@ def whole_timeline(
         yield from page.attempts
 
 
-def _place(attempt: Attempt) -> AttemptView:
-    """Return a document that is at the place of an attempt."""
+def _view_at(place: AttemptPlace) -> AttemptView:
+    """Return a document that is at a place; its root does not count."""
     return AttemptView(
-        job=attempt.job,
-        path=attempt.path,
-        attempt=attempt.attempt,
-        root=attempt.root,
-        begun_at=datetime.fromisoformat(attempt.begun_at),
+        job=place.job,
+        path=place.path,
+        attempt=place.attempt,
+        root=place.job,
+        begun_at=place.begun_at,
     )

@@ -6,14 +6,24 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
+
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import UnknownJob
 from warrener.domain.ids import split_path
 from warrener.domain.partitions import Logs
+from warrener.domain.states import JOB_STATES
 from warrener.projections import views as documents
-from warrener.projections.ports import JobFilter, ViewStore
+from warrener.projections.ports import JobCursor, JobFilter, ViewStore
 from warrener.projections.views import JobView
-from warrener.services.attempt_queries import Attempt, attempts_of_step, whole_timeline
+from warrener.services.attempt_queries import (
+    Attempt,
+    AttemptPlace,
+    TimelinePage,
+    attempts_of_step,
+    whole_timeline,
+)
+from warrener.services.attempt_queries import timeline as timeline_page
 from warrener.services.control_queries import ControlQueries
 from warrener.services.control_shapes import ActionLine, Fleet, LimitLine
 from warrener.services.flow_queries import FlowQueries
@@ -42,6 +52,8 @@ from warrener.services.tree_events import TreeEvents
 from warrener.services.tree_queries import TreeQueries
 from warrener.services.why import Progress
 
+JOBS_COUNTED_MAX = 100_000  # of each state
+
 
 class Queries:
     """Answers from the read models; payloads kept as blobs and events come from the log."""
@@ -66,20 +78,34 @@ class Queries:
         name: str | None = None,
         labels: Mapping[str, str] | None = None,
         since: datetime | None = None,
+        until: datetime | None = None,
+        after: JobCursor | None = None,
         limit: int = 50,
         roots_only: bool = True,
     ) -> list[JobLine]:
-        """Return jobs, the newest first."""
+        """Return jobs, the newest first: those submitted from `since` on and before `until`.
+
+        With `after` those that come after this place in the list.
+        """
         self.refresh()
         wanted = JobFilter(
             state=state,
             name=name,
             labels=labels or {},
             since=since,
+            until=until,
+            after=after,
             limit=limit,
             roots_only=roots_only,
         )
         return [_line(view) for view in self._views.find_jobs(wanted)]
+
+    def count_jobs(self, count_max: int = JOBS_COUNTED_MAX) -> dict[str, int]:
+        """Return how many root jobs there are by state; `count_max` stands for as many or more."""
+        self.refresh()
+        wanted = (JobFilter(state=state, limit=count_max) for state in JOB_STATES)
+        counts = {str(each.state): self._views.count_jobs(each) for each in wanted}
+        return {state: count for state, count in counts.items() if count}
 
     def show(self, job: UUID, *, whole: bool = True) -> Show:
         """Return a job with its named steps; raises `UnknownJob`.
@@ -193,6 +219,20 @@ class Queries:
             return whole_timeline(self._views, job=job)
         found = whole_timeline(self._views, root=self._places.job(job).root)
         return (each for each in found if self._places.is_below(each.job, job))
+
+    def timeline_page(
+        self, job: UUID, *, tree: bool, after: AttemptPlace | None, limit: int
+    ) -> TimelinePage:
+        """Return some of it, after a place in it; a page may be empty before the end."""
+        self.refresh()
+        if not tree:
+            return timeline_page(
+                self._views, job=self._places.job(job).job, after=after, limit=limit
+            )
+        root = self._places.job(job).root
+        page = timeline_page(self._views, root=root, after=after, limit=limit)
+        below = (each for each in page.attempts if self._places.is_below(each.job, job))
+        return msgspec.structs.replace(page, attempts=tuple(below))
 
     def slowest(self, job: UUID, limit: int = 10) -> list[SlowStep]:
         """Return the steps that ran longest, in a job and everything below it."""

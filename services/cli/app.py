@@ -31,6 +31,7 @@ from warrener.services.cli import (
     store,
     submit,
     tuning,
+    web,
     why,
     worker,
 )
@@ -111,6 +112,7 @@ for _family in (
     worker,
     notifier,
     projector,
+    web,
     broker,
     store,
     doctor,

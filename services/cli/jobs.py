@@ -26,7 +26,7 @@ from warrener.services.cli.output import (
     value_text,
 )
 from warrener.services.cli.session import Session
-from warrener.services.cli.values import RESERVED
+from warrener.services.shapes import own_labels
 
 if TYPE_CHECKING:
     from warrener.services.queries import Queries
@@ -144,11 +144,6 @@ def show(
             _show_job(session.output, queries.show(place.job, whole=False))
             if tree:
                 session.output.show(_tree(queries.tree(place.job)))
-
-
-def own_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """Return the labels that users gave, without ours."""
-    return {key: value for key, value in labels.items() if not key.startswith(RESERVED)}
 
 
 def _document(queries: Queries, job: Any, tree: bool) -> dict[str, Any]:

@@ -7,14 +7,14 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from warrener.domain.errors import ParameterError, PayloadError, UsageError
 from warrener.domain.payloads import PAYLOAD_BYTES_MAX, decode_json
+from warrener.services.shapes import RESERVED
 
-RESERVED: Final = "warrener."  # labels of ours begin so
 _AGO = re.compile(r"(\d{1,9})(s|m|h|d|w)\Z")
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 

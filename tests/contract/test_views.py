@@ -254,6 +254,16 @@ def test_jobs_submitted_before_a_time_are_found(views: ViewStore) -> None:
     assert jobs_of(views, JobFilter(since=when, until=when + timedelta(seconds=1))) == [green]
 
 
+def test_jobs_are_counted_up_to_the_limit(views: ViewStore) -> None:
+    three_jobs(views)
+
+    assert views.count_jobs(JobFilter(limit=10)) == 3
+    assert views.count_jobs(JobFilter(limit=2)) == 2
+    assert views.count_jobs(JobFilter(state="running", limit=10)) == 1
+    assert views.count_jobs(JobFilter(state="failed", limit=10)) == 0
+    assert views.count_jobs(JobFilter(roots_only=False, labels={"team": "x"}, limit=10)) == 2
+
+
 def test_attempts_of_a_step_come_by_number_and_page_by_page(views: ViewStore) -> None:
     history, job, child = half_done_report()
     finish_report(history, job, child)

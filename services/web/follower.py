@@ -1,0 +1,163 @@
+"""One thread a process that follows the logs: folds them where nobody else does, and tells."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Final
+
+import structlog
+
+from warrener.domain.errors import Conflict, StoredDataError, WarrenerError
+from warrener.services.logs import each_log
+from warrener.services.projector import catch_up
+from warrener.services.web.changes import Changes, folded_to, look
+from warrener.services.web.reader import Open, Opened
+
+POLL_SECONDS: Final = 0.1
+TELL_SECONDS: Final = 0.25  # four notices a second at most
+AGAIN_SECONDS: Final = 1.0  # after the store failed
+
+logger = structlog.get_logger()
+
+
+class Follower:
+    """Looks at the heads of the logs again and again.
+
+    With `folds` it brings the read models up to the log, so that requests need not. `told` hears
+    what changed once it is in the read models, at most every `TELL_SECONDS`. `same` says whether
+    the store is the one that was opened; `renewed` is called if it is not.
+    """
+
+    def __init__(
+        self,
+        opens: Open,
+        *,
+        folds: bool,
+        told: Callable[[Changes], None],
+        same: Callable[[], object] = lambda: None,
+        renewed: Callable[[], None] = lambda: None,
+        on_turn: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Take what opens the store; it is called in the thread."""
+        self._open = opens
+        self._folds = folds
+        self._told = told
+        self._same = same
+        self._renewed = renewed
+        self._on_turn = on_turn
+        self._wake = threading.Event()
+        self._stopped = False
+        self._turned = threading.Condition()
+        self._turns = 0
+        self._changes: Changes | None = None
+        self._told_at = float("-inf")
+        self._heads: dict[int, int] = {}
+        self.failure = "not opened yet"
+        self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
+
+    def start(self) -> None:
+        """Begin to follow."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop, and wait for the end of the turn."""
+        self._stopped = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def catch_up(self, timeout_seconds: float) -> bool:
+        """Wait until what is in the logs now is in the read models; False if it takes too long.
+
+        Where a projector folds it is not waited for.
+        """
+        if not self._folds:
+            return True
+        deadline = time.monotonic() + timeout_seconds
+        with self._turned:
+            wanted = self._turns + 2  # the present turn may have looked before
+            self._wake.set()
+            while self._turns < wanted:
+                left = deadline - time.monotonic()
+                if left <= 0 or self._stopped or self.failure:
+                    return False
+                self._turned.wait(left)
+                self._wake.set()
+        return True
+
+    def _run(self) -> None:
+        while not self._stopped:
+            try:
+                with ExitStack() as stack:
+                    self._follow(stack.enter_context(self._open()))
+            except (WarrenerError, OSError) as error:
+                self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        if self.failure != str(error):
+            logger.error("web.store_failed", reason=str(error))
+        self.failure = str(error) or type(error).__name__
+        with self._turned:
+            self._turned.notify_all()
+        self._on_turn()
+        self._wait(AGAIN_SECONDS)
+
+    def _follow(self, opened: Opened) -> None:
+        same = self._same()
+        self._heads = {}
+        while not self._stopped:
+            if self._same() != same:
+                logger.warning("web.store_replaced")
+                self._renewed()
+                return
+            self._turn(opened)
+            if self.failure:
+                logger.info("web.store_open")
+                self.failure = ""
+            with self._turned:
+                self._turns += 1
+                self._turned.notify_all()
+            self._on_turn()
+            self._wait(POLL_SECONDS)
+
+    def _turn(self, opened: Opened) -> None:
+        if self._folds:
+            self._fold(opened)
+        if self._changes is None:
+            positions = {
+                partition: folded_to(opened.views, partition)
+                for partition in range(opened.logs.count)
+            }
+            self._tell(Changes(dict(positions), positions))
+        changes = self._changes
+        assert changes is not None
+        for partition, log in enumerate(each_log(opened.logs)):
+            look(changes, log, opened.views, partition)
+        if not changes.is_empty and time.monotonic() >= self._told_at + TELL_SECONDS:
+            self._tell(changes)
+
+    def _fold(self, opened: Opened) -> None:
+        """Bring the read models up to the logs that have grown."""
+        for partition, log in enumerate(each_log(opened.logs)):
+            head = log.head()
+            if self._heads.get(partition) == head:
+                continue
+            try:
+                catch_up(log, opened.views)
+            except (Conflict, StoredDataError) as error:
+                logger.warning("web.not_folded", reason=str(error))
+            else:
+                self._heads[partition] = head
+
+    def _tell(self, changes: Changes) -> None:
+        self._told_at = time.monotonic()
+        after = dict(changes.after)
+        self._changes = Changes(dict(after), after)
+        self._told(changes)
+
+    def _wait(self, seconds: float) -> None:
+        self._wake.wait(seconds)
+        self._wake.clear()

@@ -1,0 +1,150 @@
+"""The graph of a job as a page draws it: boxes of one size, laid out once for each definition."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from threading import Lock
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from warrener.domain.ids import compensation
+from warrener.domain.plan import build_plan
+from warrener.domain.states import STEP_ENDED
+from warrener.projections.drawing_model import Edge, Graph, Node, graph_of
+from warrener.projections.drawing_svg import columns
+from warrener.projections.layout import Box, Layout, Link, Size, lay_out
+from warrener.services.queries import Queries
+from warrener.services.shapes import Step
+from warrener.services.web.shapes import GraphEdge, GraphNode, GraphNow, Point
+
+HEIGHT: Final = 56.0
+WIDTH_MIN: Final = 150.0
+WIDTH_MAX: Final = 280.0
+COLUMN: Final = 7.5
+LABEL: Final = Size(110.0, 20.0)
+KEPT_MAX: Final = 64
+
+
+class Drawn(msgspec.Struct, frozen=True):
+    """A graph and where everything is."""
+
+    graph: Graph
+    layout: Layout
+
+
+_kept: OrderedDict[str, Drawn] = OrderedDict()
+_lock = Lock()
+
+
+def graph_now(queries: Queries, job: UUID) -> GraphNow:
+    """Return the graph of a job with the states of its steps."""
+    shown = queries.show(job, whole=False)
+    drawn = _drawn(queries, job, shown.definition)
+    size = drawn.layout.size
+    return GraphNow(
+        job=job,
+        name=shown.name,
+        version=shown.version,
+        width=round(size.width, 1),
+        height=round(size.height, 1),
+        nodes=tuple(
+            _node(node, box, shown.steps)
+            for node, box in zip(drawn.graph.nodes, drawn.layout.nodes, strict=True)
+        ),
+        edges=tuple(_edges(drawn)),
+    )
+
+
+def _drawn(queries: Queries, job: UUID, definition: str) -> Drawn:
+    """Lay a definition out, one at a time: it may take long, and it is kept."""
+    with _lock:
+        if definition not in _kept:
+            graph = graph_of(build_plan(queries.definition(job)), None, None)
+            _kept[definition] = Drawn(graph, _laid_out(graph))
+            while len(_kept) > KEPT_MAX:
+                _kept.popitem(last=False)
+        _kept.move_to_end(definition)
+        return _kept[definition]
+
+
+def _laid_out(graph: Graph) -> Layout:
+    numbers = {node.name: number for number, node in enumerate(graph.nodes)}
+    links = [
+        Link(numbers[edge.dependency], numbers[edge.reader], LABEL if edge.label else None)
+        for edge in graph.edges
+    ]
+    last = {number for number, node in enumerate(graph.nodes) if node.always}
+    return lay_out([_size(node) for node in graph.nodes], links, last)
+
+
+def _size(node: Node) -> Size:
+    text = max(columns(node.name), columns(node.target)) * COLUMN + 60.0
+    return Size(min(WIDTH_MAX, max(WIDTH_MIN, text)), HEIGHT)
+
+
+def _node(node: Node, box: Box, steps: Mapping[str, Step]) -> GraphNode:
+    step = steps.get(node.name)
+    undone = steps.get(compensation(node.name))
+    return GraphNode(
+        name=node.name,
+        kind=node.kind,
+        target=node.target,
+        fan_out=node.fan_out,
+        join=node.join,
+        when=node.when,
+        always=node.always,
+        compensate=node.compensate,
+        undone=None if undone is None else undone.state,
+        state="pending" if step is None else step.state,
+        items=None if step is None else step.items,
+        progress=None if step is None else _progress(step),
+        child=None if step is None else step.child,
+        x=round(box.x, 1),
+        y=round(box.y, 1),
+        w=round(box.width, 1),
+        h=round(box.height, 1),
+    )
+
+
+def _progress(step: Step) -> float | None:
+    if step.items:
+        ended = sum(count for state, count in step.items.items() if state in STEP_ENDED)
+        return round(ended / max(1, sum(step.items.values())), 4)
+    return step.progress
+
+
+def _edges(drawn: Drawn) -> Sequence[GraphEdge]:
+    boxes = {
+        node.name: box for node, box in zip(drawn.graph.nodes, drawn.layout.nodes, strict=True)
+    }
+    return [
+        _edge(edge, boxes, drawn.layout.bends[number], drawn.layout.labels[number])
+        for number, edge in enumerate(drawn.graph.edges)
+    ]
+
+
+def _edge(
+    edge: Edge, boxes: Mapping[str, Box], bends: Sequence[Box], label: Box | None
+) -> GraphEdge:
+    source, target = boxes[edge.dependency], boxes[edge.reader]
+    points = [_point(source.right, source.middle)]
+    for bend in bends:
+        points.append(_point(bend.x, bend.middle))
+        if bend.width:
+            points.append(_point(bend.right, bend.middle))
+    points.append(_point(target.x, target.middle))
+    return GraphEdge(
+        source=edge.dependency,
+        target=edge.reader,
+        condition=edge.condition,
+        catch=edge.catch,
+        points=tuple(points),
+        label=None if label is None else _point(label.x + label.width / 2, label.middle),
+    )
+
+
+def _point(x: float, y: float) -> Point:
+    return Point(x=round(x, 1), y=round(y, 1))

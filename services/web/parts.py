@@ -1,0 +1,62 @@
+"""What the application is put together from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
+
+from warrener.domain.ports import Leases
+from warrener.domain.tokens import Tokens
+from warrener.services.web.access import Access
+from warrener.services.web.counts import Counts
+from warrener.services.web.desk import Desk
+from warrener.services.web.follower import Follower
+from warrener.services.web.hub import Hub
+from warrener.services.web.reader import Reader
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """All that requests need. `slow` answers what may take long, so that nothing else waits.
+
+    `leases` tells who works on the logs. With `hosts` the service answers under these names only.
+    """
+
+    reader: Reader
+    slow: Reader
+    desk: Desk
+    follower: Follower
+    hub: Hub
+    counts: Counts
+    tokens: Tokens
+    access: Access
+    leases: Callable[[], Leases]
+    now: Callable[[], datetime]
+    static: Path
+    version: str
+    hosts: frozenset[str] | None = None
+
+    def start(self) -> None:
+        """Begin to follow the logs; in the event loop that serves."""
+        self.hub.start()
+        self.follower.start()
+
+    async def caught_up(self, timeout_seconds: float) -> None:
+        """Wait until what was written is read, too, where that is this process' work."""
+        await asyncio.to_thread(self.follower.catch_up, timeout_seconds)
+
+    def close(self) -> None:
+        """End all threads and let the store go."""
+        self.follower.stop()
+        self.desk.close()
+        self.reader.close()
+        self.slow.close()
+        self.tokens.close()
+
+
+Given = NamedDependency[SkipValidation[Parts]]

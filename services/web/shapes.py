@@ -1,0 +1,339 @@
+"""What the API takes and gives beside the shapes that the command line has, too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from warrener.domain.messages import Time as At
+from warrener.domain.tokens import Role
+from warrener.projections.ports import JobCursor
+from warrener.services.attempt_queries import Attempt
+from warrener.services.control_shapes import ActionLine, LimitLine
+from warrener.services.flow_shapes import StarvationLine
+from warrener.services.shapes import HistoryLine, JobLine, Shape, SlowStep, Step
+
+Reason = Annotated[str, Meta(max_length=2_000)]
+Key = Annotated[str, Meta(min_length=1, max_length=200)]
+StepPath = Annotated[str, Meta(min_length=1, max_length=300)]
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class SessionNow(Shape, frozen=True, kw_only=True):
+    """Who you are. `login` says that there are tokens, one of which is needed to get in.
+
+    `csrf` goes into the header X-Warrener-CSRF of whatever changes something.
+    """
+
+    name: str
+    role: Role
+    csrf: str
+    login: bool
+    version: str
+
+
+class JobsPage(Shape, frozen=True, kw_only=True):
+    """Jobs, the newest first; `next` goes on after them, null at the end."""
+
+    items: tuple[JobLine, ...]
+    next: str | None
+
+
+class ItemsPage(Shape, frozen=True, kw_only=True):
+    """Items of a fan-out that began or ended; `next` is the index to give for `after`."""
+
+    items: tuple[Step, ...]
+    next: int | None
+
+
+class AttemptsPage(Shape, frozen=True, kw_only=True):
+    """Attempts of a step; `next` is the number to give for `after`."""
+
+    items: tuple[Attempt, ...]
+    next: int | None
+
+
+class HistoryPage(Shape, frozen=True, kw_only=True):
+    """Events by position; `next` is the position to give for `after`."""
+
+    items: tuple[HistoryLine, ...]
+    next: int | None
+
+
+class TimelinePage(Shape, frozen=True, kw_only=True):
+    """Attempts and waits by the time at which they began. A page may be empty before the end."""
+
+    items: tuple[Attempt, ...]
+    next: str | None
+
+
+class SlowestList(Shape, frozen=True, kw_only=True):
+    """The steps that ran longest."""
+
+    items: tuple[SlowStep, ...]
+
+
+class ActionsPage(Shape, frozen=True, kw_only=True):
+    """Requests for people, the newest first; `more` says that some are left out."""
+
+    items: tuple[ActionLine, ...]
+    more: bool
+
+
+class LimitsList(Shape, frozen=True, kw_only=True):
+    """Limits that were changed or are in use, by name."""
+
+    items: tuple[LimitLine, ...]
+
+
+class FleetNow(Shape, frozen=True, kw_only=True):
+    """What workers offer, since a time, null if none has come yet.
+
+    `workers` are those that were heard; null where there is no broker to hear them at.
+    """
+
+    slots: Mapping[str, int]
+    endpoints: tuple[str, ...]
+    since: str | None
+    workers: tuple[Any, ...] | None = None
+
+
+class StarvationPage(Shape, frozen=True, kw_only=True):
+    """Incidents, the newest first; `more` says that some are left out."""
+
+    items: tuple[StarvationLine, ...]
+    more: bool
+
+
+class Point(Shape, frozen=True, kw_only=True):
+    """A place in a drawing; x goes to the right and y down."""
+
+    x: float
+    y: float
+
+
+class GraphNode(Shape, frozen=True, kw_only=True):
+    """A step, placed by its left upper corner. `progress` is a share of its items from 0 to 1."""
+
+    name: str
+    kind: str
+    target: str
+    fan_out: bool
+    join: str
+    when: str | None
+    always: bool
+    compensate: str | None
+    undone: str | None
+    state: str
+    items: Mapping[str, int] | None
+    progress: float | None
+    child: UUID | None
+    x: float
+    y: float
+    w: float
+    h: float
+
+
+class GraphEdge(Shape, frozen=True, kw_only=True):
+    """A dependency, drawn through its points from left to right."""
+
+    source: str
+    target: str
+    condition: str | None
+    catch: str | None
+    points: tuple[Point, ...]
+    label: Point | None
+
+
+class GraphNow(Shape, frozen=True, kw_only=True):
+    """The graph of a job with the states of its steps, and where everything is."""
+
+    job: UUID
+    name: str
+    version: int
+    width: float
+    height: float
+    nodes: tuple[GraphNode, ...]
+    edges: tuple[GraphEdge, ...]
+
+
+class Done(Shape, frozen=True, kw_only=True):
+    """A command that was handed on; `done` says that it was carried out by now."""
+
+    command: str
+    done: bool
+    key: str | None = None
+
+
+class Submitted(Shape, frozen=True, kw_only=True):
+    """The id of a job that was submitted."""
+
+    job: UUID
+
+
+class Ready(Shape, frozen=True, kw_only=True):
+    """Whether the service can do its work, and why not."""
+
+    ready: bool
+    reason: str = ""
+
+
+class DefinitionLine(Shape, frozen=True, kw_only=True):
+    """A definition of a job, by its hash."""
+
+    hash: str
+    name: str
+    version: int
+    steps: int
+
+
+class DefinitionWhole(DefinitionLine, frozen=True, kw_only=True):
+    """A definition with its text as a JSON value."""
+
+    definition: Any
+
+
+class DefinitionsPage(Shape, frozen=True, kw_only=True):
+    """Definitions that newest jobs have run by; `next` goes on."""
+
+    items: tuple[DefinitionLine, ...]
+    next: str | None
+
+
+class ProblemLine(Shape, frozen=True, kw_only=True):
+    """One fault in a definition."""
+
+    message: str
+    hint: str
+    line: int | None
+    path: str
+
+
+class Checked(Shape, frozen=True, kw_only=True):
+    """What is wrong with definitions; the lines of those that could be read."""
+
+    valid: bool
+    problems: tuple[ProblemLine, ...]
+    jobs: tuple[DefinitionLine, ...]
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of what clients send; unknown fields are refused."""
+
+
+class LogIn(Body, frozen=True, kw_only=True):
+    """A token to begin a session with."""
+
+    token: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class Why(Body, frozen=True, kw_only=True):
+    """Why something is asked for; it is kept in the history."""
+
+    reason: Reason = ""
+
+
+class RetryBody(Why, frozen=True, kw_only=True):
+    """With `step` only that one is tried again."""
+
+    step: StepPath | None = None
+
+
+class RerunBody(Why, frozen=True, kw_only=True):
+    """The step to run again; the same key does so once."""
+
+    step: StepPath
+    key: Key | None = None
+
+
+class SignalBody(Why, frozen=True, kw_only=True):
+    """The signal; the same key is the same signal."""
+
+    name: Name
+    data: Any = None
+    key: Key | None = None
+
+
+class AdjustBody(Why, frozen=True, kw_only=True):
+    """New parameters of a step; null leaves one as it is. `retry` is as in a definition."""
+
+    step: StepPath
+    window: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    tolerated: Annotated[int, Meta(ge=0, le=10**9)] | None = None
+    retry: list[dict[str, Any]] | None = None
+
+
+class AnswerBody(Why, frozen=True, kw_only=True):
+    """The answer to a request for help, as its form wants it."""
+
+    data: Any = None
+
+
+class RateBody(Body, frozen=True, kw_only=True):
+    """So many orders in so many seconds."""
+
+    count: Annotated[float, Meta(gt=0, le=10**9)]
+    seconds: Annotated[float, Meta(ge=0.001, le=10**8)]
+
+    def text(self) -> str:
+        """Return it as it is written elsewhere, such as 20/60s."""
+        return f"{Decimal(repr(self.count)):f}/{Decimal(repr(self.seconds)):f}s"
+
+
+class LimitBody(Why, frozen=True, kw_only=True):
+    """All parts of a limit; null is what definitions say. `rate` may be text such as 20/min."""
+
+    slots: Annotated[int, Meta(ge=0, le=10**9)] | None = None
+    rate: RateBody | Annotated[str, Meta(max_length=50)] | None = None
+    burst: Annotated[int, Meta(ge=1, le=10**9)] | None = None
+
+
+class FlowBody(Why, frozen=True, kw_only=True):
+    """What to change about the flow; null stays as it is. `weights` replace all others."""
+
+    policy: Name | None = None
+    weights: dict[str, Annotated[float, Meta(ge=0.001, le=10**6)]] | None = None
+    mode: Literal["off", "observe", "advise", "act"] | None = None
+    bound_seconds: Annotated[float, Meta(gt=0, le=10**8)] | None = None
+    intake: Literal["accept", "queue", "refuse"] | None = None
+
+
+class DefinitionBody(Body, frozen=True, kw_only=True):
+    """A definition as JSON or as the text of a YAML file, with those of the jobs that it starts."""
+
+    definition: dict[str, Any] | str
+    library: dict[str, Any] = {}
+
+
+class SubmitBody(DefinitionBody, frozen=True, kw_only=True):
+    """A job to be run; the same key gives the same job. `deadline` is such as 2h, or a time."""
+
+    params: dict[str, Any] = {}
+    key: Key | None = None
+    labels: Annotated[dict[str, str], Meta(max_length=100)] = {}
+    priority: Annotated[int, Meta(ge=-1_000, le=1_000)] = 0
+    fair: Annotated[str, Meta(max_length=200)] | None = None
+    deadline: Annotated[str, Meta(max_length=50)] | None = None
+
+
+class JobPlace(msgspec.Struct, frozen=True):
+    """The place of a job in a list."""
+
+    submitted_at: At
+    job: UUID
+
+    @classmethod
+    def of(cls, line: JobLine) -> JobPlace:
+        """Return the place of a line."""
+        return cls(datetime.fromisoformat(line.submitted_at), line.job)
+
+    @property
+    def cursor(self) -> JobCursor:
+        """Return the place as stores know it."""
+        return JobCursor(self.submitted_at, self.job)
