@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -92,7 +92,7 @@ class MemoryAnswers:
 
     def jobs_between(self, low: UUID, high: UUID, limit: int) -> Sequence[UUID]:
         """Return ids of jobs from `low` to `high`."""
-        return sorted(job for job in self._kept.tables[JOBS] if low <= job <= high)[:limit]
+        return sorted(job for job in self._keys(JOBS) if low <= job <= high)[:limit]
 
     def children(self, parent: UUID, after: JobView | None, limit: int) -> Sequence[JobView]:
         """Return jobs that a job started, in order."""
@@ -165,7 +165,7 @@ class MemoryAnswers:
 
     def actions_between(self, low: UUID, high: UUID, limit: int) -> Sequence[UUID]:
         """Return ids of requests from `low` to `high`."""
-        return sorted(found for found in self._kept.tables[ACTIONS] if low <= found <= high)[:limit]
+        return sorted(found for found in self._keys(ACTIONS) if low <= found <= high)[:limit]
 
     def waiters(self, request: UUID, limit: int) -> Waiters:
         """Return who waits for the answer to a request."""
@@ -192,9 +192,7 @@ class MemoryAnswers:
 
     def incidents_between(self, low: UUID, high: UUID, limit: int) -> Sequence[UUID]:
         """Return ids of incidents from `low` to `high`."""
-        return sorted(found for found in self._kept.tables[INCIDENTS] if low <= found <= high)[
-            :limit
-        ]
+        return sorted(found for found in self._keys(INCIDENTS) if low <= found <= high)[:limit]
 
     def history(
         self, *, job: UUID | None, root: UUID | None, after: int, limit: int
@@ -206,6 +204,9 @@ class MemoryAnswers:
             if view.position > after and job in (None, view.job) and root in (None, view.root)
         ]
         return sorted(found, key=lambda view: view.position)[:limit]
+
+    def _keys(self, table: str) -> Iterable[Any]:
+        return self._kept.tables[table]
 
     def _all(self, table: str) -> Iterator[Any]:
         return (decode(table, data) for data in self._kept.tables[table].values())

@@ -1,7 +1,8 @@
 """Facts that the log keeps. Each has a stable name and version; stored events only ever gain.
 
 `at` is the time of the decision and `cause` names what led to it (`report:<message id>`,
-`timer:<step>/<attempt>`, `command:<message id>`), both given to the core from outside.
+`timer:<step>/<attempt>`, `command:<message id>`), both given to the core from outside. What goes
+out has `release:` before what made it ready or gave it room.
 A step that never started (skipped, not needed, upstream failed) is told by its job's events alone.
 """
 
@@ -16,6 +17,8 @@ import msgspec
 
 from warrener.domain.definition.model import Budget, RetryRule
 from warrener.domain.payloads import Payload
+
+RELEASE = "release:"
 
 
 class Error(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -40,10 +40,11 @@ class Counts(msgspec.Struct, omit_defaults=True):
 
     def add(self, other: Mapping[str, int], sign: int = 1) -> None:
         """Add numbers by state, or with sign -1 take them away."""
+        states = self.states
         for state, count in other.items():
-            total = self.states.pop(state, 0) + sign * count
+            total = states.pop(state, 0) + sign * count
             if total:
-                self.states[state] = total
+                states[state] = total
 
     def by_state(self) -> dict[str, int]:
         """Return the number of steps by state, as a copy."""
@@ -224,7 +225,8 @@ class StepView(View, kw_only=True):
 
     def began_since(self, born: int, position: int) -> bool:
         """Say whether a generation has begun since `born`, as seen at a position of the log."""
-        return any(born < birth <= position for birth in self.births)
+        births = self.births
+        return bool(births) and any(born < birth <= position for birth in births)
 
     def items_by_state(self) -> dict[str, int] | None:
         """Return the number of items by state, those without a document included."""

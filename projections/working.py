@@ -71,13 +71,16 @@ class Working:
         if key in self._open:
             opened: StepView | None = self._open[key]
             return opened
-        outlived = self.is_outlived(job, path)
-        view: StepView | None = self._edit(STEPS, key)
-        if view is None and self._peek(STEPS, key) is None:
+        known: StepView | None = self._peek(STEPS, key)
+        view: StepView | None
+        if known is None:
             view = self._new_step(job, path)
-        elif view is not None and outlived:
-            self.renew(view)
-            view.state = ""
+        else:
+            outlived = self._is_outlived(known)
+            view = self._edited(STEPS, key, known)
+            if view is not None and outlived:
+                self.renew(view)
+                view.state = ""
         self._open[key] = view
         if view is not None and not view.is_item:
             self._before.append((view, view.tally()))
@@ -86,9 +89,12 @@ class Working:
     def is_outlived(self, job: UUID, path: str) -> bool:
         """Say whether a step is an item of an older generation of its fan-out."""
         view = self._peek(STEPS, (job, path)) if path.endswith("]") else None
-        if view is None:
+        return view is not None and self._is_outlived(view)
+
+    def _is_outlived(self, view: StepView) -> bool:
+        if not view.is_item:
             return False
-        fan_out: StepView | None = self._peek(STEPS, (job, split_path(path)[0]))
+        fan_out: StepView | None = self._peek(STEPS, (view.job, view.name))
         return fan_out is not None and fan_out.began_since(view.born, self._position)
 
     def is_renewed(self, job: UUID, path: str) -> bool:
@@ -176,11 +182,18 @@ class Working:
 
     def _peek(self, table: str, key: Any) -> Any:
         changed = self._changed[table].get(key)
-        return self._loaded.get(table, {}).get(key) if changed is None else changed
+        if changed is not None:
+            return changed
+        loaded = self._loaded.get(table)
+        return loaded.get(key) if loaded else None
 
     def _edit(self, table: str, key: Any) -> Any:
         view = self._peek(table, key)
-        if view is None or view.position >= self._position:
+        return None if view is None else self._edited(table, key, view)
+
+    def _edited(self, table: str, key: Any, view: Any) -> Any:
+        """Return a document to change, None if it has seen this event already."""
+        if view.position >= self._position:
             return None
         changed = self._changed[table]
         if key not in changed:

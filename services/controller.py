@@ -62,6 +62,8 @@ def _nothing() -> None:
 class Controller:
     """Decides for the jobs it has been given."""
 
+    turns: type[Turn] = Turn  # what a batch is decided in
+
     def __init__(
         self,
         store: EventStore,
@@ -163,9 +165,10 @@ class Controller:
     def handle(self, messages: Sequence[tuple[str, InboxMessage]], now: datetime) -> Batch:
         """Decide all that follows from messages, each with its id, and from due timers."""
         batch = Batch(now)
-        turn = Turn(self.memory, self.control, batch, self._chance)
+        turn = self.turns(self.memory, self.control, batch, self._chance)
         turn.cause = "recovery"
         user_actions.take_in_orphans(turn)
+        turn.cause = "time"
         for message_id, message in messages:
             self._take(turn, message_id, message)
             turn.drain()
@@ -173,10 +176,10 @@ class Controller:
         for about in self.memory.take_due(now):
             self._take_due(turn, about)
             turn.drain()
-        turn.cause = "release"
+        turn.begin_release()
         release_all(turn)
         if self._watches and flow_watch.look(turn, self.fleet, self.pace):
-            turn.cause = "release"
+            turn.begin_release()
             release_all(turn)
         turn.finish()
         self._record_fleet(batch)

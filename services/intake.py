@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from warrener.services.turn import Turn
     from warrener.services.working_set import WorkingSet
 
-CAUSE = "release"  # of what follows from the start of a job that waited
 STARTS_MAX = 1_000  # of waiting jobs in one turn
 ENDS_KEPT = 64  # times at which jobs ended, to tell how fast they do
 RESERVE_SLOTS = 8  # that a partition has at hand: who is refused does not wait for its share
@@ -161,13 +160,14 @@ def leave(turn: Turn, job: Job) -> None:
 def go_on(turn: Turn) -> None:
     """Let those who wait for no limit start, or wait for one; once in a turn."""
     memory, flow, now = turn.memory, turn.flow, turn.batch.now
-    intake, turn.cause = memory.intake, CAUSE
+    intake = memory.intake
     intake.more = False
     while intake.idle and intake.lets_in(flow) and turn.starts < STARTS_MAX:
         waiter = intake.idle.take(now)
         active = None if waiter is None else _waiting(memory, waiter)
         if waiter is None or active is None:
             continue
+        turn.cause = turn.cause_of_release(waiter.queued.ready)
         claims = claims_of(memory, flow, active.job.name)
         if claims:  # even if they have room: others may wait there whose turn it is
             blocker = memory.limits.blocker(claims, now) or claims[0].held
@@ -180,7 +180,7 @@ def go_on(turn: Turn) -> None:
 
 def try_start(turn: Turn, waiter: Waiter) -> None:
     """Start a job that a limit has let through, unless another one holds it back."""
-    memory, turn.cause = turn.memory, CAUSE
+    memory, turn.cause = turn.memory, turn.cause_of_release(waiter.queued.ready)
     active = _waiting(memory, waiter)
     if active is None:
         return

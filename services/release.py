@@ -73,7 +73,9 @@ def _release(turn: Turn, queued: Queued) -> None:
     if paused is not None:
         turn.memory.held.setdefault(paused, []).append(_held(turn, queued, PAUSED))
         return
-    turn.cause = f"timer:{step_id}/{step.attempt}" if step and step.attempt else "release"
+    turn.cause = turn.cause_of_release(ready)
+    if step is not None and step.state == "retrying":
+        turn.cause = f"timer:{step_id}/{step.attempt}"
     try:
         claims = _claims(turn, active, queued)
     except (ExpressionError, PayloadError) as error:

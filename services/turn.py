@@ -18,7 +18,7 @@ from warrener.domain import ids
 from warrener.domain import job as jobs
 from warrener.domain import step as steps
 from warrener.domain.caps import JOBS
-from warrener.domain.events import Error, JobEvent
+from warrener.domain.events import RELEASE, Error, JobEvent
 from warrener.domain.flow.control import FlowControl, Recording
 from warrener.domain.flow.ready import Queued, Ready
 from warrener.domain.graph import Advance, Effect
@@ -63,6 +63,8 @@ class Turn:
         self.starts = 0  # of jobs that waited for that
         self.claimed: set[str] = set()  # kept signals that somebody is about to take
         self._advances: dict[UUID, tuple[int, Advance, str]] = {}
+        self._led = ""  # to what goes out now: the last message or timer before
+        self._readied: dict[Ready, str] = {}  # in this turn, by what
         self._work: deque[Callable[[], None]] = deque()
 
     # --- recording -------------------------------------------------------------------------------
@@ -106,6 +108,17 @@ class Turn:
         """Flush all jobs at the end of the turn."""
         for job in list(self._advances):
             self.flush(self.memory.jobs[job])
+
+    # --- causes ----------------------------------------------------------------------------------
+
+    def begin_release(self) -> None:
+        """All messages and timers of the turn are handled: what is ready may go out."""
+        self._led = self.cause
+
+    def cause_of_release(self, ready: Ready) -> str:
+        """Return what led to a release: what made it ready in this turn, else what gave room."""
+        cause = self._readied.get(ready, self._led)
+        return cause if cause.startswith(RELEASE) else f"{RELEASE}{cause}"
 
     # --- work list -------------------------------------------------------------------------------
 
@@ -170,6 +183,7 @@ class Turn:
     def queue_up(self, active: ActiveJob, name: str, index: int | None) -> None:
         """Let a step wait for its release from now on."""
         ready = Ready(active.job.id, name, index)
+        self._readied[ready] = self.cause
         self.flow.add(Queued(ready, active.standing(name), self.batch.now))
 
     def succeed(self, active: ActiveJob, effect: Effect) -> None:

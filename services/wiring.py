@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from warrener.domain.notices import Positions
     from warrener.domain.partitions import Logs
     from warrener.domain.ports import Broker, Clock, EventStore, Leases
-    from warrener.projections.ports import ViewStore
+    from warrener.projections.ports import Documents, ViewStore
     from warrener.services.projector import Progress
     from warrener.services.queries import Queries
     from warrener.services.turn import Chance
@@ -80,6 +80,13 @@ def open_views(url: str, *, create: bool = True) -> ViewStore:
     from warrener.adapters.sqlite_views import SqliteViewStore
 
     return SqliteViewStore(_prepared(sqlite_path(url, "views"), create))
+
+
+def open_past_views(documents: Documents) -> ViewStore:
+    """Return what answers about documents that were folded in memory, such as those of the past."""
+    from warrener.adapters.document_views import DocumentViews
+
+    return DocumentViews(documents)
 
 
 def open_broker(url: str, heartbeat_seconds: float | None = None) -> Broker:

@@ -137,16 +137,17 @@ def show(
         if attempts:
             show_attempts(session.output, queries, place, tree=tree)
         elif place.path is not None:
-            _show_step(session.output, queries.step(place, whole=as_json))
+            show_step(session.output, queries.step(place, whole=as_json))
         elif as_json:
-            session.output.json(_document(queries, place.job, tree))
+            session.output.json(document_of(queries, place.job, tree))
         else:
-            _show_job(session.output, queries.show(place.job, whole=False))
+            show_job(session.output, queries.show(place.job, whole=False))
             if tree:
-                session.output.show(_tree(queries.tree(place.job)))
+                session.output.show(tree_of(queries.tree(place.job)))
 
 
-def _document(queries: Queries, job: Any, tree: bool) -> dict[str, Any]:
+def document_of(queries: Queries, job: Any, tree: bool) -> dict[str, Any]:
+    """Return the JSON document about a job."""
     shown = queries.show(job)
     document = msgspec.structs.asdict(shown)
     document["labels"] = own_labels(shown.labels)
@@ -155,7 +156,8 @@ def _document(queries: Queries, job: Any, tree: bool) -> dict[str, Any]:
     return document
 
 
-def _show_job(output: Output, shown: Show) -> None:
+def show_job(output: Output, shown: Show) -> None:
+    """Show a job and its steps to people."""
     head = Text.assemble(plain(f"{shown.name} v{shown.version} ", "bold"), state_text(shown.state))
     facts = Table.grid(padding=(0, 2))
     facts.add_column()
@@ -199,7 +201,8 @@ def _steps(steps: Mapping[str, Step]) -> Any:
     return rows
 
 
-def _show_step(output: Output, step: Step) -> None:
+def show_step(output: Output, step: Step) -> None:
+    """Show one step, as JSON or to people."""
     if output.as_json:
         output.json(step)
         return
@@ -210,7 +213,8 @@ def _show_step(output: Output, step: Step) -> None:
         output.show(Text.assemble(("result ", "dim"), plain(value_text(step.result))))
 
 
-def _tree(node: TreeNode) -> Tree:
+def tree_of(node: TreeNode) -> Tree:
+    """Return a drawing of a job and those below it."""
     top = Tree(_branch(node))
     waiting = [(top, node)]
     while waiting:

@@ -80,6 +80,14 @@ def since(text: str, now: datetime) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
+def point(text: str, now: datetime) -> int | datetime:
+    """Return a position of the log from a whole number, else a point in time as `since` does."""
+    stripped = text.strip()
+    if stripped.isascii() and stripped.isdigit() and len(stripped) < 19:
+        return int(stripped)
+    return since(text, now)
+
+
 def check_state(state: str) -> None:
     """Refuse a state that no job can be in."""
     from warrener.domain.states import JOB_MOVES

@@ -84,7 +84,7 @@ def _answer(session: Session, logs: Logs, what: str, when: tuple[str | None, dat
     job = _job_of(session, logs, head)
     partition = partition_of_job(logs, job)
     store = logs.log(partition)
-    moment = moment_at(store, None if at is None else _time(at, now), now)
+    moment = moment_at(store, None if at is None else values.point(at, now), now)
     leases = (lambda: wiring.open_leases(session.settings.store_url)) if at is None else None
     with catching_up(session.output) as report:
         past = LogPast(store, moment, leases, report, partition, partitions=logs.count)
@@ -103,14 +103,6 @@ def _job_of(session: Session, logs: Logs, text: str) -> UUID:
     last = None if partition is None else logs.log(partition).last(job)
     known = last is not None and isinstance(last.event, JobEvent)
     return job if known else session.find_job(logs, text)
-
-
-def _time(text: str, now: datetime) -> int | datetime:
-    """Return a position of the log, or a time."""
-    stripped = text.strip()
-    if stripped.isascii() and stripped.isdigit() and len(stripped) < 19:
-        return int(stripped)
-    return values.since(text, now)
 
 
 # --- for people ----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from support.cli import ENDPOINTS, SUM_JOB, Cli
 
 STORE = ("--store", "sqlite:///jobs.db")
 COMMANDS = (
-    *("demo", "run", "check", "graph", "jobs", "show", "history", "why", "doctor"),
+    *("demo", "run", "check", "graph", "jobs", "show", "history", "why", "replay", "doctor"),
     *("cancel", "pause", "resume", "retry", "rerun", "signal"),
     *("actions", "answer", "limits", "adjust", "flow", "starvation"),
 )

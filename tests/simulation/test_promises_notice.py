@@ -13,6 +13,8 @@ from warrener.domain import graph, step
 from warrener.domain.flow.window import ReleaseWindow
 from warrener.domain.job_state import Items
 from warrener.domain.limits import Limits
+from warrener.domain.step import Step
+from warrener.domain.step_events import StepEvent, StepSucceeded
 from warrener.projections import apply
 from warrener.services import attempts, children, recovery, release, user_actions
 from warrener.services.outbox import Outbox
@@ -159,6 +161,27 @@ def project_half(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(apply, "apply_job_event", half)
 
 
+def set_for_a_moment(patch: pytest.MonkeyPatch) -> None:
+    """A step is told another attempt than its event, and it is put right at the end of the turn."""
+    record, finish = Turn.record_step, Turn.finish
+    changed: list[Step] = []
+
+    def wrongly(self: Turn, one: Step, event: StepEvent) -> None:
+        record(self, one, event)
+        if isinstance(event, StepSucceeded) and one.attempt:
+            one.attempt += 1
+            changed.append(one)
+
+    def rightly(self: Turn) -> None:
+        for one in changed:
+            one.attempt -= 1
+        changed.clear()
+        finish(self)
+
+    patch.setattr(Turn, "record_step", wrongly)
+    patch.setattr(Turn, "finish", rightly)
+
+
 @pytest.mark.parametrize(
     ("fault", "promises"),
     [
@@ -179,6 +202,7 @@ def project_half(patch: pytest.MonkeyPatch) -> None:
         (ignore_budget, "G9"),
         (keep_slots, "Replay"),
         (forget_timers, "Replay G6"),
+        (set_for_a_moment, "Live"),
     ],
 )
 def test_a_fault_of_the_controller_breaks_the_promise_against_it(

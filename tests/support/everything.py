@@ -123,6 +123,7 @@ class Everything(World):
             INBOX,
             watches=self.watched,
             detector=ChanceDetector(self.seed, lambda: self.healthy) if self.watched else None,
+            live=self.promises.live,
         )
 
     def start_reactor(self) -> None:

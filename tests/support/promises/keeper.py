@@ -10,6 +10,7 @@ from support.promises.attempts import G1, G2, G3
 from support.promises.ends import G6, G7
 from support.promises.folded import Folded
 from support.promises.limits import G9
+from support.promises.live import Live
 from support.promises.messages import G8
 from support.promises.order import G4, G5
 from support.promises.replayed import Replay, Restart
@@ -36,6 +37,7 @@ class Promises:
         self.g8 = G8()
         self.g9 = G9(self.folded, window_max)
         self.replay = Replay(self.folded, self.g9)
+        self.live = Live(self.folded)
         self.restart = Restart(self.folded, self.replay)
         self._log = log
         self._touched: set[UUID] = set()

@@ -6,6 +6,7 @@ from typing import Any
 
 from support.flow_chance import ChanceDetector
 from support.promises.folded import Broken
+from support.promises.live import Live, watching
 
 from warrener.domain.messages import (
     AnswerUserAction,
@@ -67,9 +68,16 @@ class WatchedController(Controller):
     """A controller that tells what becomes of each message."""
 
     def __init__(
-        self, g8: G8, *args: Any, detector: ChanceDetector | None = None, **more: Any
+        self,
+        g8: G8,
+        *args: Any,
+        detector: ChanceDetector | None = None,
+        live: Live | None = None,
+        **more: Any,
     ) -> None:
         self._g8 = g8
+        if live is not None:
+            self.turns = watching(live)
         self._detector = detector
         super().__init__(*args, **more)
 
