@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from warrener.domain.errors import UsageError
 from warrener.services.settings import MEMORY_BROKER, Settings, sqlite_path, store_kind
-from warrener.services.wiring import open_leases, open_logs, open_views
+from warrener.services.wiring import open_leases, open_logs, open_past_views, open_views
 
 if TYPE_CHECKING:
     from warrener.domain.tokens import Tokens
@@ -131,6 +131,7 @@ def open_web(
         tokens=tokens,
         access=Access(tokens, open_to=open_to, nobody_named=login_name()),
         leases=lambda: open_leases(settings.store_url),
+        open_past=open_past_views,
         now=lambda: datetime.now(UTC),
         static=static,
         version=version("warrener"),

@@ -13,6 +13,7 @@ from litestar.params import SkipValidation
 
 from warrener.domain.ports import Leases
 from warrener.domain.tokens import Tokens
+from warrener.services.past import OpenViews
 from warrener.services.web.access import Access
 from warrener.services.web.counts import Counts
 from warrener.services.web.desk import Desk
@@ -24,7 +25,8 @@ from warrener.services.web.reader import Reader
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """All that requests need. `slow` answers what may take long, so that nothing else waits.
 
-    `leases` tells who works on the logs. With `hosts` the service answers under these names only.
+    `leases` tells who works on the logs; `open_past` answers from events alone.
+    With `hosts` the service answers under these names only.
     """
 
     reader: Reader
@@ -36,6 +38,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     tokens: Tokens
     access: Access
     leases: Callable[[], Leases]
+    open_past: OpenViews
     now: Callable[[], datetime]
     static: Path
     version: str

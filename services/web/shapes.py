@@ -17,7 +17,7 @@ from warrener.projections.ports import JobCursor
 from warrener.services.attempt_queries import Attempt
 from warrener.services.control_shapes import ActionLine, LimitLine
 from warrener.services.flow_shapes import StarvationLine
-from warrener.services.shapes import HistoryLine, JobLine, Shape, SlowStep, Step
+from warrener.services.shapes import HistoryLine, JobLine, Shape, Show, SlowStep, Step, Time
 
 Reason = Annotated[str, Meta(max_length=2_000)]
 Key = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -161,6 +161,21 @@ class GraphNow(Shape, frozen=True, kw_only=True):
     height: float
     nodes: tuple[GraphNode, ...]
     edges: tuple[GraphEdge, ...]
+
+
+class PastShow(Show, frozen=True, kw_only=True):
+    """A job as it was at a position of its log; `event` is its last event by then."""
+
+    position: int
+    at: Time
+    event: HistoryLine
+
+
+class StepInput(Shape, frozen=True, kw_only=True):
+    """What an attempt was given: the arguments of its order. One over 64 KiB is only told of."""
+
+    attempt: int
+    input: Any
 
 
 class Done(Shape, frozen=True, kw_only=True):
