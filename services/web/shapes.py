@@ -119,7 +119,10 @@ class Point(Shape, frozen=True, kw_only=True):
 
 
 class GraphNode(Shape, frozen=True, kw_only=True):
-    """A step, placed by its left upper corner. `progress` is a share of its items from 0 to 1."""
+    """A step, placed by its left upper corner. `progress` is a share from 0 to 1.
+
+    It is of its items, of the steps of its open sub-job, or what its endpoint said.
+    """
 
     name: str
     kind: str

@@ -84,7 +84,7 @@ function bars(node, step) {
 
 /** How far a step is, from 0 to 1, null if nobody can say: of a sub-job, or as it says itself. */
 function shareOf(node, step) {
-  const said = node.kind === "job" && !node.fan_out ? node.progress : STEP_ENDED.has(step.state) ? null : step.progress;
+  const said = STEP_ENDED.has(step.state) ? null : node.kind === "job" && !node.fan_out ? node.progress : step.progress;
   return said ?? null;
 }
 
