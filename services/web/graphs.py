@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from threading import Lock
 from typing import Final
@@ -81,7 +81,36 @@ def _laid_out(graph: Graph) -> Layout:
         for edge in graph.edges
     ]
     last = {number for number, node in enumerate(graph.nodes) if node.always}
-    return lay_out([_size(node) for node in graph.nodes], links, last)
+    found = lay_out([_size(node) for node in graph.nodes], links, last)
+    return _gathered(found, {each for link in links for each in (link.source, link.target)})
+
+
+def _gathered(layout: Layout, linked: Collection[int]) -> Layout:
+    """Bring a box that nothing is linked to, alone in its column, to the middle of the others."""
+    columns_of: dict[float, list[int]] = {}
+    for number, box in enumerate(layout.nodes):
+        columns_of.setdefault(box.x + box.width / 2, []).append(number)
+    alone = {each[0] for each in columns_of.values() if len(each) == 1} - set(linked)
+    rest = [box for number, box in enumerate(layout.nodes) if number not in alone]
+    if not alone or not rest:
+        return layout
+    bends = [bend for each in layout.bends for bend in each]
+    top = min(box.y for box in (*rest, *bends))
+    bottom = max(box.y + box.height for box in (*rest, *bends))
+
+    def moved(number: int, box: Box) -> Box:
+        y = (bottom - top - box.height) / 2 if number in alone else box.y - top
+        return msgspec.structs.replace(box, y=y)
+
+    def up(box: Box) -> Box:
+        return msgspec.structs.replace(box, y=box.y - top)
+
+    return Layout(
+        size=Size(layout.size.width, bottom - top),
+        nodes=[moved(number, box) for number, box in enumerate(layout.nodes)],
+        bends=[[up(bend) for bend in each] for each in layout.bends],
+        labels=[None if label is None else up(label) for label in layout.labels],
+    )
 
 
 def _size(node: Node) -> Size:

@@ -11,7 +11,7 @@ const SMALL_CHAR = 6.6;
 const LARGER = 1.28; // texts, where there are fewer of them
 const LABEL_WIDTH = 118; // of the condition at an edge
 const STACK = 4;
-const NODES_MAX = 260; // with more in sight each is only a box
+export const NODES_MAX = 260; // with more in sight each is only a box
 const SAFE_STATE = /^[a-z_]+$/;
 
 const stateClass = (state) => `s-${SAFE_STATE.test(state) ? state : "pending"}`;
@@ -53,14 +53,23 @@ export function prepared(graph) {
 const isIn = (box, part) => box.x + box.w >= part.left && box.x <= part.right && box.y + box.h >= part.top && box.y - 2 * STACK <= part.bottom;
 const crosses = (edge, part) => edge.right >= part.left && edge.left <= part.right && edge.bottom >= part.top && edge.top <= part.bottom;
 
-/** What is known of a step: its state in words, for those who do not see the drawing. */
-export function spoken(node, step) {
-  const state = step ? words(step.state) : "pending";
+/** The state of a step with how often it was tried, or how many of its items have ended. */
+function stateText(state, step) {
   const items = step && step.items ? itemsProgress(step.items, STEP_ENDED) : null;
+  if (items) {
+    return `${items.done.toLocaleString("en")}/${items.total.toLocaleString("en")} ${words(state)}`;
+  }
+  return step && step.attempts > 1 ? `${words(state)} ×${step.attempts}` : words(state);
+}
+
+const kindText = (node) => [KINDS[node.kind] || node.kind, node.target].filter(Boolean).join(" ");
+
+/** What is known of a step, for those who do not see the drawing; it begins as the drawn text. */
+export function spoken(node, step) {
+  const after = node.before.slice(0, 6).join(", ");
   return clean([
-    `${node.name}: ${state}`, node.fan_out ? "fan-out" : KINDS[node.kind] || node.kind,
-    step && step.attempts > 1 && `${step.attempts} attempts`, items && `${items.done} of ${items.total} items ended`,
-    node.before.length && `after ${node.before.slice(0, 6).join(", ")}${node.before.length > 6 ? ` and ${node.before.length - 6} more` : ""}`,
+    `${node.name}: ${stateText(step ? step.state : "pending", step)}`, kindText(node), node.fan_out && "fan-out",
+    after && `after ${after}${node.before.length > 6 ? ` and ${node.before.length - 6} more` : ""}`,
   ].filter(Boolean).join(", "), 300);
 }
 
@@ -88,26 +97,23 @@ function shareOf(node, step) {
   return said ?? null;
 }
 
-function stateText(state, step) {
-  const items = step && step.items ? itemsProgress(step.items, STEP_ENDED) : null;
-  const more = items ? ` ${items.done.toLocaleString("en")}/${items.total.toLocaleString("en")}` : step && step.attempts > 1 ? ` ×${step.attempts}` : "";
-  return words(state) + more;
-}
-
 function Node({ node, step, href, selected, focused, near }) {
   const state = step ? step.state : "pending";
   const inner = node.w - 2 * NODE_PADDING;
   const radius = { set: 14, wait: 20, sleep: 20 }[node.kind] || 6;
   const hasBar = step && (step.items || shareOf(node, step) !== null);
   const size = near ? 1 : LARGER;
-  return html`<a href=${href} class=${`node ${stateClass(state)}${selected ? " selected" : ""}${near ? "" : " larger"}`} data-step=${node.name} tabindex=${focused ? 0 : -1} aria-label=${spoken(node, step)} aria-current=${selected ? "true" : undefined} transform=${`translate(${node.x} ${node.y})`}>
-    ${near && html`<title>${spoken(node, step)}</title>`}
+  const drawn = [cut(node.name, inner, CHAR * size), cut(stateText(state, step), inner - 16, SMALL_CHAR * size), near && !hasBar ? cut(kindText(node), inner, SMALL_CHAR) : ""];
+  const said = spoken(node, step);
+  const label = drawn.every((text) => said.includes(text)) ? said : `${drawn.join(" ")}: ${said}`;
+  return html`<a href=${href} class=${`node ${stateClass(state)}${selected ? " selected" : ""}${near ? "" : " larger"}`} data-step=${node.name} tabindex=${focused ? 0 : -1} aria-label=${label} aria-current=${selected ? "true" : undefined} transform=${`translate(${node.x} ${node.y})`}>
+    ${near && html`<title>${said}</title>`}
     ${node.fan_out && [2, 1].map((sheet) => html`<rect key=${sheet} class="box" x=${sheet * STACK} y=${-sheet * STACK} width=${node.w} height=${node.h} rx="6" />`)}
     <rect class="box main" width=${node.w} height=${node.h} rx=${radius} />
     ${node.kind === "job" && html`<rect class="inner" x="3" y="3" width=${node.w - 6} height=${node.h - 6} rx="4" />`}
-    <text class="name" x=${NODE_PADDING} y=${near ? 18 : 22}>${cut(node.name, inner, CHAR * size)}</text>
-    <text x=${NODE_PADDING} y=${near ? 34 : 42} class="state-text">${MARKS[state] || "·"} ${cut(stateText(state, step), inner - 16, SMALL_CHAR * size)}</text>
-    ${near && !hasBar && html`<text x=${NODE_PADDING} y="49" class="small-text">${cut([KINDS[node.kind] || node.kind, node.target].filter(Boolean).join(" "), inner, SMALL_CHAR)}</text>`}
+    <text class="name" x=${NODE_PADDING} y=${near ? 18 : 22}>${drawn[0]}</text>
+    <text x=${NODE_PADDING} y=${near ? 34 : 42} class="state-text">${MARKS[state] || "·"} ${drawn[1]}</text>
+    ${near && !hasBar && html`<text x=${NODE_PADDING} y="49" class="small-text">${drawn[2]}</text>`}
     ${step && bars(node, step)}
   </a>`;
 }

@@ -4,7 +4,7 @@ import { html, useEffect, useMemo, useRef, useState } from "../../vendor/preact.
 import { jobLink } from "../router.js";
 import { Card, Empty, Fault, MARKS, State } from "../ui.js";
 import { about, of, useSlowly } from "./data.js";
-import { Drawing, prepared } from "./drawing.js";
+import { Drawing, NODES_MAX, prepared } from "./drawing.js";
 import { useViewport } from "./viewport.js";
 
 /** The node in a direction: along an edge, or beside it. */
@@ -29,8 +29,16 @@ function Legend({ steps }) {
   return html`<span class="chips legend" aria-label="Steps by state">${Object.keys(MARKS).filter((state) => counts[state]).map((state) => html`<span key=${state} class="nowrap"><${State} state=${state} /> ${counts[state].toLocaleString("en")}</span>`)}</span>`;
 }
 
+const READABLE = 0.55; // a scale
+
+/** Where one looks first: at what failed or is under way. */
+function firstOf(graph, steps) {
+  const found = ["failed", "waiting_user", "running", "retrying", "released", "waiting", "ready"].map((state) => graph.nodes.find((node) => steps[node.name] && steps[node.name].state === state));
+  return found.find(Boolean) || graph.nodes[0];
+}
+
 function Canvas({ graph, steps, selected, hrefOf, title }) {
-  const view = useViewport(graph.width, graph.height);
+  const view = useViewport(graph.width, graph.height, { least: graph.nodes.length > NODES_MAX ? 0 : READABLE, first: graph.byName.get(selected) || firstOf(graph, steps) });
   const [focused, setFocused] = useState(selected && graph.byName.has(selected) ? selected : graph.nodes[0].name);
   const wants = useRef(null); // the node that gets the focus once it is drawn
   const focus = (node) => {
@@ -41,7 +49,7 @@ function Canvas({ graph, steps, selected, hrefOf, title }) {
   useEffect(() => {
     if (selected && graph.byName.has(selected)) {
       setFocused(selected);
-      view.show(graph.byName.get(selected), graph.nodes.length > 60 ? 0.7 : 0.1);
+      view.show(graph.byName.get(selected), graph.nodes.length > NODES_MAX ? 0.7 : 0);
     }
   }, [selected, graph]);
   useEffect(() => {
@@ -79,7 +87,7 @@ function Canvas({ graph, steps, selected, hrefOf, title }) {
   const drawn = useMemo(() => view.part && html`<${Drawing} graph=${graph} steps=${steps} part=${view.part} selected=${selected} focused=${focused} hrefOf=${hrefOf} />`, [graph, steps, view.part, selected, focused, hrefOf]);
   return html`<div class="graph">
     <div class="graph-tools" role="group" aria-label="Zoom"><button class="small" onClick=${() => view.zoom(1.25)} aria-label="Zoom in">+</button><button class="small" onClick=${() => view.zoom(0.8)} aria-label="Zoom out">−</button><button class="small" onClick=${view.fit}>Fit</button></div>
-    <svg ref=${view.frame} class="graph-frame" role="group" tabindex="0" aria-label=${`${title}. Arrow keys walk along the edges, Enter opens a step, plus and minus zoom, 0 fits, shift with arrow keys moves.`} onKeyDown=${keys} onClick=${click}>
+    <svg ref=${view.frame} class="graph-frame" style=${{ height: `min(62vh, ${Math.max(280, Math.round(graph.height) + 90)}px)` }} role="group" tabindex="0" aria-label=${`${title}. Arrow keys walk along the edges, Enter opens a step, plus and minus zoom, 0 fits, shift with arrow keys moves.`} onKeyDown=${keys} onClick=${click}>
       <g ref=${view.layer}>${drawn}</g>
     </svg></div>`;
 }

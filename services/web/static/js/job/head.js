@@ -74,7 +74,7 @@ function Values({ job }) {
   const parts = [
     ["Parameters", job.params],
     ["Result", job.state === "succeeded" ? job.result : null],
-  ].filter(([, value]) => value !== null && value !== undefined);
+  ].filter(([, value]) => value !== null && value !== undefined && JSON.stringify(value) !== "{}");
   return html`<div class="values">${parts.map(([name, value]) => html`<details key=${name}><summary>${name}</summary><${Json} value=${value} label=${name} /></details>`)}
     ${job.signals_kept > 0 && html`<details><summary>Signals that no step has taken yet (${job.signals_kept})</summary>
       <ul class="plain-list">${job.signals.map((signal) => html`<li key=${signal.key}><${Said} text=${signal.name} most=${60} /> by <${Said} text=${signal.by || "somebody"} most=${60} /> at <${Time} at=${signal.at} /></li>`)}</ul></details>`}

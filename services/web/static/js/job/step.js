@@ -2,7 +2,7 @@
 
 import { html, useEffect, useRef, useState } from "../../vendor/preact.js";
 import { jobLink } from "../router.js";
-import { Facts, Fault, Json, Progress, STEP_ENDED, Said, State, Table, Time, clean, duration } from "../ui.js";
+import { Facts, Fault, Json, Progress, STEP_ENDED, Said, State, Time, clean, duration } from "../ui.js";
 import { ActionButton } from "./actions.js";
 import { KINDS, about, itemsProgress, of, splitPath, useSlowly } from "./data.js";
 import { GraphCard } from "./graph.js";
@@ -11,15 +11,14 @@ import { Items } from "./steps.js";
 
 const OUTCOMES = { retry: "failed, is tried again" };
 
-function attemptColumns() {
-  return [
-    { name: "No.", number: true, cell: (each) => each.attempt || "–" },
-    { name: "Outcome", cell: (each) => (each.outcome ? html`<span title=${OUTCOMES[each.outcome]}><${State} state=${each.outcome} /></span>` : html`<${State} state=${each.started_at ? "running" : each.kind === "attempt" ? "released" : "waiting"} />`) },
-    { name: "Began", cell: (each) => html`<${Time} at=${each.started_at || each.begun_at} />` },
-    { name: "Waited", number: true, cell: (each) => duration(each.seconds_waited) },
-    { name: "Ran", number: true, cell: (each) => duration(each.seconds_ran) },
-    { name: "Worker, error", cell: (each) => html`${each.worker && html`<${Said} text=${each.worker} most=${40} />`}${each.error_code && html`<div class="bad-text"><code>${clean(each.error_code, 40)}</code> <${Said} text=${each.error_message} most=${200} /></div>`}${each.due && !each.outcome && html`<div class="soft">due <${Time} at=${each.due} /></div>`}` },
-  ];
+/** One attempt: its times in a line, and below it who ran it and what went wrong. */
+function Attempt({ each }) {
+  const state = each.outcome || (each.started_at ? "running" : each.kind === "attempt" ? "released" : "waiting");
+  return html`<tr><td class="number">${each.attempt || "–"}</td><td><span title=${OUTCOMES[each.outcome]}><${State} state=${state} /></span></td>
+      <td><${Time} at=${each.started_at || each.begun_at} /></td><td class="number">${duration(each.seconds_waited)}</td><td class="number">${duration(each.seconds_ran)}</td></tr>
+    ${(each.worker || each.error_code || each.due) && html`<tr class="more"><td></td><td colspan="4">${each.worker && html`<span class="soft">by <${Said} text=${each.worker} most=${60} /></span>`}
+      ${each.error_code && html`<div class="bad-text"><code>${clean(each.error_code, 40)}</code> <${Said} text=${each.error_message} most=${300} /></div>`}
+      ${each.due && html`<div class="soft">the next one is due <${Time} at=${each.due} /></div>`}</td></tr>`}`;
 }
 
 const ATTEMPTS = 100;
@@ -27,13 +26,16 @@ const ATTEMPTS = 100;
 function Attempts({ job, step }) {
   const [after, setAfter] = useState(null);
   const found = useSlowly(of(job.job, ["steps", step.path, "attempts"], { after, limit: ATTEMPTS }), about(job.root), 800);
-  const rows = found.value ? found.value.items || found.value : [];
+  const rows = found.value ? found.value.items : [];
   if (found.error) {
     return html`<${Fault} error=${found.error} />`;
   }
   return html`<section aria-label="Attempts"><h3>Attempts</h3>
-    ${found.value ? html`<${Table} caption=${`Attempts of ${step.path}`} columns=${attemptColumns()} rows=${rows} keyOf=${(each) => `${each.generation} ${each.attempt}`} empty="No attempt yet." />` : html`<p class="soft">Loading…</p>`}
-    ${rows.length >= ATTEMPTS && html`<button class="small" onClick=${() => setAfter(rows[rows.length - 1].attempt)}>Later attempts</button>`}
+    ${!found.value && html`<p class="soft">Loading…</p>`}${found.value && !rows.length && html`<p class="soft">No attempt yet.</p>`}
+    ${rows.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label=${`Attempts of ${clean(step.path, 60)}`}><table class="attempts">
+      <thead><tr><th scope="col" class="number">No.</th><th scope="col">Outcome</th><th scope="col">Began</th><th scope="col" class="number">Waited</th><th scope="col" class="number">Ran</th></tr></thead>
+      <tbody>${rows.map((each) => html`<${Attempt} key=${`${each.generation} ${each.attempt}`} each=${each} />`)}</tbody></table></div>`}
+    ${found.value && found.value.next !== null && html`<button class="small" onClick=${() => setAfter(found.value.next)}>Later attempts</button>`}
     ${after !== null && html` <button class="small" onClick=${() => setAfter(null)}>First attempts</button>`}</section>`;
 }
 
@@ -48,10 +50,7 @@ function useStep({ job, shown, step, at }) {
 function Input({ job, step }) {
   const [open, setOpen] = useState(false);
   const found = useSlowly(open ? of(job.job, ["steps", step.path, "input"]) : null, () => false);
-  if (found.error) {
-    return null;
-  }
-  return html`<details onToggle=${(event) => setOpen(event.target.open)}><summary>Input</summary>${found.value ? html`<${Json} value=${found.value.input} label="input" />` : html`<p class="soft">Loading…</p>`}</details>`;
+  return html`<details onToggle=${(event) => setOpen(event.target.open)}><summary>Input</summary>${found.value ? html`<${Json} value=${found.value.input} label="input" />` : found.error ? html`<${Fault} error=${found.error} />` : html`<p class="soft">Loading…</p>`}</details>`;
 }
 
 function Buttons({ job, step }) {
@@ -124,7 +123,7 @@ export function StepPanel(parts) {
     ["Adjusted by", value.adjusted && html`<${Said} text=${`${value.adjusted.by}: ${value.adjusted.reason}`} most=${200} />`],
   ]} />
         <div class="values">
-          ${["call", "job"].includes(value.kind) && !at && value.attempts > 0 && html`<${Input} job=${job} step=${value} />`}
+          ${value.kind === "call" && !at && value.attempts > 0 && html`<${Input} job=${job} step=${value} />`}
           ${value.result !== null && html`<details open=${JSON.stringify(value.result).length < 2000}><summary>Result</summary><${Json} value=${value.result} label="result" /></details>`}
         </div>
         <${Below} job=${job} step=${value} here=${here} />

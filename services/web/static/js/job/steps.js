@@ -46,8 +46,9 @@ function columns(here, now) {
   ];
 }
 
-export function StepsTab({ shown, query, here }) {
-  const now = useNow();
+export function StepsTab({ shown, at, query, here }) {
+  const present = useNow();
+  const now = at ? Date.parse(shown.at) : present;
   const [most, setMost] = useState(ROWS);
   const [name, setName] = useState("");
   const all = Object.values(shown.steps);
@@ -56,7 +57,7 @@ export function StepsTab({ shown, query, here }) {
     counts[step.state] = (counts[step.state] || 0) + 1;
   }
   const rows = all.filter((step) => (!query.state || step.state === query.state) && (!name || step.name.includes(name)));
-  return html`<section class="card" aria-label="Steps">
+  return html`<section class="card steps" aria-label="Steps">
     <header><h2>Steps</h2><${StateFilter} counts=${counts} state=${query.state} href=${(state) => here({ state })} label="Steps by state" />
       <span class="side"><input type="search" aria-label="Name of a step" placeholder="name" value=${name} onInput=${(event) => setName(event.target.value)} /></span></header>
     <${Table} caption="Steps of the job" columns=${columns(here, now)} rows=${rows.slice(0, most)} keyOf=${(step) => step.path} empty=${all.length ? "No step fits." : "This job has no steps."} />

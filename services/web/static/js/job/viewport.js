@@ -31,10 +31,11 @@ export const detailOf = (scale) => (scale < 0.28 ? "far" : scale < 0.8 ? "middle
 const same = (one, other) => one && one.left === other.left && one.top === other.top && one.right === other.right && one.bottom === other.bottom && one.detail === other.detail;
 
 /**
- * Returns { frame, layer, part, fit, zoom, show, at }: `frame` and `layer` are refs for the outer
- * `svg` and the group that moves. `width` and `height` are those of the drawing.
+ * Returns { frame, layer, part, fit, zoom, show, key, at }: `frame` and `layer` are refs for the
+ * outer `svg` and the group that moves. `width` and `height` are those of the drawing. It begins
+ * with all of it, or around the box `first` where all of it would be smaller than `least`.
  */
-export function useViewport(width, height, fitMax = 1) {
+export function useViewport(width, height, { least = 0, first = null } = {}) {
   const frame = useRef(null);
   const layer = useRef(null);
   const view = useRef({ x: 0, y: 0, k: 1, fitted: true });
@@ -82,7 +83,7 @@ export function useViewport(width, height, fitMax = 1) {
   const zoom = (factor) => { const { width: w, height: h } = size(); zoomAt(factor, w / 2, h / 2); };
   const fit = () => {
     const { width: w, height: h } = size();
-    const k = limited(Math.min(fitMax, (w - 32) / Math.max(1, width), (h - 32) / Math.max(1, height)));
+    const k = limited(Math.min(1, (w - 32) / Math.max(1, width), (h - 32) / Math.max(1, height)));
     move({ k, x: (w - width * k) / 2, y: (h - height * k) / 2, fitted: true });
   };
   /** Bring a box into sight, at a scale that can be read. */
@@ -102,8 +103,16 @@ export function useViewport(width, height, fitMax = 1) {
     }
   };
 
-  useEffect(() => {
+  const begin = () => {
     fit();
+    if (first && view.current.k < least) {
+      const { width: w, height: h } = size();
+      const inside = (wanted, room, whole) => (whole * least <= room - 32 ? (room - whole * least) / 2 : Math.max(room - 16 - whole * least, Math.min(16, wanted)));
+      move({ k: least, x: inside(w / 2 - (first.x + first.w / 2) * least, w, width), y: inside(h / 2 - (first.y + first.h / 2) * least, h, height) });
+    }
+  };
+  useEffect(() => {
+    begin();
     const observer = new ResizeObserver(() => (view.current.fitted ? fit() : move({})));
     observer.observe(frame.current);
     return () => { observer.disconnect(); cancelAnimationFrame(pending.current); pending.current = 0; clearTimeout(later.current); later.current = 0; };
