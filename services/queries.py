@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from warrener.domain.definition.model import JobDefinition
-from warrener.domain.errors import UnknownJob
+from warrener.domain.errors import StoredDataError, UnknownJob
 from warrener.domain.ids import split_path
 from warrener.domain.partitions import Logs
 from warrener.domain.states import JOB_STATES
@@ -53,6 +53,7 @@ from warrener.services.tree_queries import TreeQueries
 from warrener.services.why import Progress
 
 JOBS_COUNTED_MAX = 100_000  # of each state
+DEFINITIONS_AMONG = 1_000  # jobs are looked at for a page of definitions
 
 
 class Queries:
@@ -174,6 +175,36 @@ class Queries:
         """Return the definition that a job runs by; raises `UnknownJob`."""
         self.refresh()
         return self._places.definition(self._places.job(job).definition)
+
+    def definition_of(self, content_hash: str) -> JobDefinition:
+        """Return the definition with this hash; raises `UnknownJob`."""
+        self.refresh()
+        try:
+            return self._places.definition(content_hash)
+        except StoredDataError as error:
+            raise UnknownJob(str(error)) from error
+
+    def definitions(
+        self, limit: int, after: JobCursor | None = None
+    ) -> tuple[list[JobDefinition], JobCursor | None]:
+        """Return the definitions that the newest jobs run by, each once, and where to go on.
+
+        The next page may have some of them again. Few are found among many jobs: a page may have
+        less than `limit` before the end.
+        """
+        self.refresh()
+        found: dict[str, JobDefinition] = {}
+        wanted = JobFilter(roots_only=False, limit=DEFINITIONS_AMONG, after=after)
+        views = self._views.find_jobs(wanted)
+        for view in views:
+            if view.definition not in found:
+                if len(found) == limit:
+                    break
+                found[view.definition] = self._places.definition(view.definition)
+            after = JobCursor(view.submitted_at, view.job)
+        else:
+            after = after if len(views) == DEFINITIONS_AMONG else None
+        return list(found.values()), after
 
     def counts(self, job: UUID) -> dict[str, int]:
         """Return how many steps a job and everything below it have, by state."""

@@ -16,7 +16,16 @@ from warrener.services.web.access import COOKIE, guard
 from warrener.services.web.outer import Outer
 from warrener.services.web.parts import Parts
 from warrener.services.web.problems import Denied, answer_to
-from warrener.services.web.routes import control, jobs, past, service, session, steering, stream
+from warrener.services.web.routes import (
+    control,
+    definitions,
+    jobs,
+    past,
+    service,
+    session,
+    steering,
+    stream,
+)
 
 API: Final = "/api/v1"
 _JSON: Final = "application/json"
@@ -44,7 +53,7 @@ def build(parts: Parts) -> Outer:
 
 def inner(parts: Parts) -> Litestar:
     """Return the application without its outermost layer."""
-    families = (session, jobs, past, steering, control, stream)
+    families = (session, jobs, past, steering, control, definitions, stream)
     api = Router(API, route_handlers=[each for family in families for each in family.HANDLERS])
     return Litestar(
         route_handlers=[api, *service.PUBLIC_HANDLERS],

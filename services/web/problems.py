@@ -135,10 +135,7 @@ def _document(
         detail=str(error)[:TEXT_MAX],
         hint=_HINTS.get(name, ""),
         request=request,
-        errors=tuple(
-            Fault(path=each.path, message=each.message, hint=each.hint, line=each.line)
-            for each in problems[:ERRORS_MAX]
-        ),
+        errors=faults_of(problems),
     )
 
 
@@ -169,6 +166,14 @@ def _of_framework(error: HTTPException, request: str) -> ProblemDocument:
             Fault(path=str(each.get("key", "")), message=str(each.get("message", ""))[:TEXT_MAX])
             for each in faults[:ERRORS_MAX]
         ),
+    )
+
+
+def faults_of(problems: Sequence[errors.Problem]) -> tuple[Fault, ...]:
+    """Return what is wrong with a definition, bounded."""
+    return tuple(
+        Fault(path=each.path, message=each.message, hint=each.hint, line=each.line)
+        for each in problems[:ERRORS_MAX]
     )
 
 

@@ -18,6 +18,7 @@ from warrener.services.attempt_queries import Attempt
 from warrener.services.control_shapes import ActionLine, LimitLine
 from warrener.services.flow_shapes import StarvationLine
 from warrener.services.shapes import HistoryLine, JobLine, Shape, Show, SlowStep, Step, Time
+from warrener.services.web.problems import Fault
 
 Reason = Annotated[str, Meta(max_length=2_000)]
 Key = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -218,26 +219,17 @@ class DefinitionWhole(DefinitionLine, frozen=True, kw_only=True):
 
 
 class DefinitionsPage(Shape, frozen=True, kw_only=True):
-    """Definitions that newest jobs have run by; `next` goes on."""
+    """Definitions that the newest jobs run by; `next` goes on, perhaps with some of them again."""
 
     items: tuple[DefinitionLine, ...]
     next: str | None
-
-
-class ProblemLine(Shape, frozen=True, kw_only=True):
-    """One fault in a definition."""
-
-    message: str
-    hint: str
-    line: int | None
-    path: str
 
 
 class Checked(Shape, frozen=True, kw_only=True):
     """What is wrong with definitions; the lines of those that could be read."""
 
     valid: bool
-    problems: tuple[ProblemLine, ...]
+    problems: tuple[Fault, ...]
     jobs: tuple[DefinitionLine, ...]
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from litestar import Request, patch, put
-from litestar.params import FromPath, QueryParameter, RequestBody
+from litestar.params import FromPath, FromQuery, QueryParameter, RequestBody
 
 from warrener.domain.errors import UnknownJob, UsageError
 from warrener.services.control_shapes import LimitLine
@@ -42,7 +42,7 @@ async def list_actions(
 
 
 @reads("/limits")
-async def list_limits(parts: Given, held: bool = False) -> shapes.LimitsList:
+async def list_limits(parts: Given, held: FromQuery[bool] = False) -> shapes.LimitsList:
     """List limits that were changed or are in use; with `held` who holds them is counted, too."""
     at = parts.now() if held else None
     asked = parts.slow if held else parts.reader
@@ -51,7 +51,7 @@ async def list_limits(parts: Given, held: bool = False) -> shapes.LimitsList:
 
 
 @reads("/limits/{name:str}")
-async def show_limit(parts: Given, name: FromPath[str], held: bool = False) -> LimitLine:
+async def show_limit(parts: Given, name: FromPath[str], held: FromQuery[bool] = False) -> LimitLine:
     """Show a limit that was changed or is in use; with `held` who holds it is counted, too."""
     wanted, now = segment(name), parts.now()
 
@@ -105,7 +105,7 @@ async def change_flow(request: Asked, parts: Given, data: RequestBody[shapes.Flo
 async def list_starvation(
     parts: Given,
     is_open: Annotated[bool, QueryParameter(name="open")] = True,
-    since: datetime | None = None,
+    since: FromQuery[datetime | None] = None,
     limit: Limit = 50,
 ) -> shapes.StarvationPage:
     """List incidents of starvation, the newest first; with open=false those that are over, too."""

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
-from litestar.params import FromPath, QueryParameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from warrener.services.attempt_queries import AttemptPlace
 from warrener.services.shapes import JobLine, Show, Step, TreeNode, Why, own_labels
@@ -59,11 +59,11 @@ async def list_jobs(
     in_state: Annotated[State | None, QueryParameter(name="state")] = None,
     name: Text = None,
     labels: Labels = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
+    since: FromQuery[datetime | None] = None,
+    until: FromQuery[datetime | None] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
-    roots: bool = True,
+    roots: FromQuery[bool] = True,
 ) -> shapes.JobsPage:
     """List jobs, the newest first."""
     after = None if cursor is None else place_in(cursor, shapes.JobPlace).cursor
@@ -94,7 +94,7 @@ async def count_jobs(parts: Given) -> dict[str, int]:
 
 
 @reads("/jobs/{job:uuid}")
-async def show_job(parts: Given, job: FromPath[UUID], whole: bool = False) -> Show:
+async def show_job(parts: Given, job: FromPath[UUID], whole: FromQuery[bool] = False) -> Show:
     """Show a job with its steps; without `whole` a value over 64 KiB is not loaded."""
     found = await parts.reader.ask(lambda opened: opened.queries.show(job, whole=whole))
     return msgspec.structs.replace(found, labels=own_labels(found.labels))
@@ -108,7 +108,7 @@ async def show_tree(parts: Given, job: FromPath[UUID], jobs_max: _MILLI = 500) -
 
 @reads("/jobs/{job:uuid}/steps/{path:str}")
 async def show_step(
-    parts: Given, job: FromPath[UUID], path: FromPath[str], whole: bool = False
+    parts: Given, job: FromPath[UUID], path: FromPath[str], whole: FromQuery[bool] = False
 ) -> Step:
     """Show a step or an item; slashes in the path of one in a sub-job are written as %2F."""
 
@@ -166,7 +166,7 @@ async def list_items(
 async def list_history(
     parts: Given,
     job: FromPath[UUID],
-    tree: bool = False,
+    tree: FromQuery[bool] = False,
     after: After = 0,
     limit: Limit = 200,
 ) -> shapes.HistoryPage:
@@ -185,7 +185,7 @@ async def list_history(
 async def list_timeline(
     parts: Given,
     job: FromPath[UUID],
-    tree: bool = False,
+    tree: FromQuery[bool] = False,
     cursor: Cursor = None,
     limit: Limit = 500,
 ) -> shapes.TimelinePage:

@@ -16,17 +16,17 @@ from warrener.services.web.routes.common import reads
 
 INDEX: Final = "index.html"
 TYPES: Final = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".mjs": "text/javascript; charset=utf-8",
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
     ".json": "application/json",
     ".map": "application/json",
     ".svg": "image/svg+xml",
     ".png": "image/png",
     ".ico": "image/x-icon",
     ".woff2": "font/woff2",
-    ".txt": "text/plain; charset=utf-8",
+    ".txt": "text/plain",
 }
 _FILES: Final = {"Cache-Control": "no-cache"}
 
@@ -51,7 +51,7 @@ async def metrics(parts: Given) -> Response[bytes]:
     text, kind = await parts.reader.ask(
         lambda opened: page(registry_of(lambda: opened.queries.flow(points=0)))
     )
-    return Response(text, media_type=kind)
+    return Response(text, media_type=kind.partition("; charset")[0])
 
 
 @get("/schema", opt={"role": "public"}, include_in_schema=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from litestar import Request, Response, delete, post
+from litestar.datastructures import Cookie
 from litestar.params import RequestBody
 
 from warrener.services.web import shapes
@@ -14,6 +15,7 @@ from warrener.services.web.problems import Denied
 from warrener.services.web.routes.common import changes, reads
 
 Asked = Request[Any, Any, Any]
+_ENDED = Cookie(key=COOKIE, value="", max_age=0, path="/", httponly=True, samesite="strict")
 
 
 @reads("/session", "public")
@@ -38,33 +40,26 @@ async def log_in(
         )
     who, cookie = found
     answer = Response(_now(who, parts.version, login=True))
-    _set(answer, request, cookie, SESSION_SECONDS)
+    answer.set_cookie(
+        key=COOKIE,
+        value=cookie,
+        max_age=SESSION_SECONDS,
+        path="/",
+        secure=request.scope["scheme"] == "https",
+        httponly=True,
+        samesite="strict",
+    )
     return answer
 
 
-@changes(delete, "/session", "viewer", status_code=204)
-async def log_out(request: Asked) -> Response[None]:
+@changes(delete, "/session", "viewer", status_code=204, response_cookies=[_ENDED])
+async def log_out() -> None:
     """End the session of this browser."""
-    answer: Response[None] = Response(None, status_code=204)
-    _set(answer, request, "", 0)
-    return answer
 
 
 def _now(who: Who, version: str, *, login: bool) -> shapes.SessionNow:
     return shapes.SessionNow(
         name=who.name, role=who.role, csrf=who.csrf, login=login, version=version
-    )
-
-
-def _set(answer: Response[Any], request: Asked, value: str, seconds: int) -> None:
-    answer.set_cookie(
-        key=COOKIE,
-        value=value,
-        max_age=seconds,
-        path="/",
-        secure=request.scope["scheme"] == "https",
-        httponly=True,
-        samesite="strict",
     )
 
 

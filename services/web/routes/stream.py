@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from litestar import Request
+from litestar.params import FromQuery
 from litestar.response import Stream
 
 from warrener.services.web.parts import Given
@@ -16,7 +17,7 @@ _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 @reads("/stream", media_type="text/event-stream")
 async def open_stream(
-    request: Request[Any, Any, Any], parts: Given, job: UUID | None = None
+    request: Request[Any, Any, Any], parts: Given, job: FromQuery[UUID | None] = None
 ) -> Stream:
     """Follow what changes, with `job` in the tree that it is in.
 
