@@ -100,6 +100,10 @@ class EventMapper(Mapper[UUID]):
         }
         self._encode = msgspec.json.Encoder().encode
 
+    def knows(self, topic: str) -> bool:
+        """Say whether events of a type can be read."""
+        return topic in self._classes or topic in self._upcasters
+
     def to_stored_event(self, domain_event: Recorded) -> StoredEvent:  # type: ignore[override]
         """Encode an event."""
         event = domain_event.event

@@ -31,12 +31,16 @@ _OTHER_VARIABLES = frozenset({"DEBUG"})  # read elsewhere; no settings
 # Kubernetes sets these for every service whose name begins with "warrener".
 _KUBERNETES = re.compile(r"(.*_)?(SERVICE_(HOST|PORT)(_.*)?|PORT(_\d+_(TCP|UDP|SCTP)(_.*)?)?)\Z")
 MONGO_SCHEMES: Final = frozenset({"mongodb", "mongodb+srv"})
-StoreKind = Literal["memory", "sqlite", "mongodb"]
+HISTORY: Final = "history"
+StoreKind = Literal["memory", "sqlite", "mongodb", "history"]
 _LATER = {
     "postgresql": "a PostgreSQL store",
     "postgres": "a PostgreSQL store",
 }
-_STORES = "what works is sqlite:///PATH, sqlite:///:memory: and mongodb://HOST/DATABASE"
+_STORES = (
+    "what works is sqlite:///PATH, sqlite:///:memory:, mongodb://HOST/DATABASE and, to read only,"
+    " history:FILE"
+)
 _BROKERS = "what works is memory: and amqp://user:password@host/vhost (or amqps://)"
 _BROKER_SCHEMES = frozenset({"amqp", "amqps"})
 
@@ -68,6 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     mail_from: str = ""
     mail_to: str = ""
     notify_on: str = f"{REQUESTED},{REMINDED}"
+    redact: str = ""  # patterns of keys whose values leave no store, separated by commas
 
     def redacted(self) -> dict[str, str]:
         """Return the settings as they may be shown: without passwords and tokens."""
@@ -102,9 +107,11 @@ def load(
     store_url = given.get("store_url") or default_store_url(environ)
     values = {**given, "store_url": store_url}
     values["views_url"] = given.get("views_url") or store_url
+    if store_kind(store_url) == HISTORY:
+        values["views_url"] = store_url  # what is in a file is not for anybody's read models
     settings = msgspec.convert(values, Settings)
-    store_kind(settings.store_url, "store")
-    store_kind(settings.views_url, "views")
+    if store_kind(settings.views_url, "views") == HISTORY != store_kind(store_url):
+        raise UsageError(f"{settings.views_url}: a history is no place for read models")
     check_broker_url(settings.broker_url)
     log_parts(settings.log)
     notify_kinds(settings.notify_on)
@@ -128,7 +135,33 @@ def store_kind(url: str, what: str = "store") -> StoreKind:
     """
     if url.partition(":")[0].lower() in MONGO_SCHEMES:
         return "mongodb"
+    if is_history(url):
+        history_path(url)
+        return HISTORY
     return "memory" if sqlite_path(url, what) == MEMORY else "sqlite"
+
+
+def is_history(url: str) -> bool:
+    """Say whether a URL names a history that was exported into a file."""
+    return url.startswith(f"{HISTORY}:")
+
+
+def history_path(url: str) -> str:
+    """Return the path that a `history:` URL names, relative to the working folder."""
+    path = url.removeprefix(f"{HISTORY}:")
+    if not path or "\0" in path:
+        raise UsageError(f"{url!r} names no file: {_STORES}")
+    return str(Path(path).expanduser())
+
+
+def refuse_history(url: str) -> None:
+    """Raise `UsageError` if a URL names a history: it is for looking at only."""
+    if is_history(url):
+        raise UsageError(
+            f"{url} is the history of jobs that ran elsewhere: it can be looked at with show, why,"
+            " history, replay and such, but nothing can be run or changed in it. Name another"
+            " --store for that"
+        )
 
 
 def sqlite_path(url: str, what: str = "store") -> str:
@@ -136,6 +169,7 @@ def sqlite_path(url: str, what: str = "store") -> str:
 
     `sqlite:///path` is relative to the working folder, `sqlite:////path` is absolute.
     """
+    refuse_history(url)
     scheme, colon, rest = url.partition(":")
     if scheme.lower() in MONGO_SCHEMES and colon:
         raise UsageError(

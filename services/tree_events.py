@@ -17,6 +17,7 @@ from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import StoredDataError
 from warrener.domain.events import DefinitionStored, Event, JobSubmitted, event_of
 from warrener.domain.flow.ready import Stage
+from warrener.domain.ids import compensation
 from warrener.domain.messages import DEFAULT_QUEUE
 from warrener.domain.ports import EventStore, Positioned
 from warrener.domain.step_events import StepOpened, StepParked
@@ -93,7 +94,11 @@ def _request(event: Event) -> UUID | None:
 
 def _limit_names(definition: JobDefinition) -> Iterator[str]:
     """Yield the names of the limits that jobs of a definition come under."""
-    yield from caps.names_for_job(definition.name)
+    job = definition.name
+    yield from caps.names_for_job(job)
     for name, step in definition.steps.items():
+        queue = step.queue or DEFAULT_QUEUE
         yield from (limit.name for limit in step.limits)
-        yield from caps.names_for_step(Stage(definition.name, name, step.queue or DEFAULT_QUEUE))
+        yield from caps.names_for_step(Stage(queue=queue, job=job, step=name))
+        if step.compensate is not None:
+            yield from caps.names_for_step(Stage(queue=queue, job=job, step=compensation(name)))

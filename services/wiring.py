@@ -14,13 +14,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from warrener.domain.errors import StoreUnavailable
+from warrener.domain.errors import StoreUnavailable, UsageError
 from warrener.services.settings import (
+    HISTORY,
     MEMORY,
     MEMORY_BROKER,
     Settings,
     check_broker_url,
     data_folder,
+    history_path,
+    refuse_history,
     sqlite_path,
     store_kind,
 )
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from warrener.domain.partitions import Logs
     from warrener.domain.ports import Broker, Clock, EventStore, Leases
     from warrener.projections.ports import Documents, ViewStore
+    from warrener.services.histories.file_format import Codec
+    from warrener.services.histories.read import History
     from warrener.services.projector import Progress
     from warrener.services.queries import Queries
     from warrener.services.turn import Chance
@@ -49,7 +54,10 @@ def open_logs(url: str, *, create: bool = True, whole: bool = True) -> Logs:
     from warrener.services.logs import LogSet
     from warrener.services.upkeep.epoch import check_whole
 
-    if store_kind(url) == "mongodb":
+    kind = store_kind(url)
+    if kind == HISTORY:
+        return LogSet([read_history(Path(history_path(url))).log])
+    if kind == "mongodb":
         from warrener.adapters.mongo_logs import open_logs as open_mongo
         from warrener.services.event_log import EventLog
 
@@ -63,6 +71,20 @@ def open_logs(url: str, *, create: bool = True, whole: bool = True) -> Logs:
     return logs
 
 
+def read_history(path: Path, on_progress: Progress | None = None) -> History:
+    """Read a history file, of which so many bytes are done; raises `UsageError`."""
+    from warrener.services.histories.read import read_history
+
+    return read_history(path, open_codec(), on_progress)
+
+
+def open_codec() -> Codec:
+    """Return what turns events into stored ones, and back."""
+    from warrener.adapters.codec import EventMapper
+
+    return EventMapper()
+
+
 def open_store(url: str, *, create: bool = True) -> EventStore:
     """Open the one log of a store in a file or in memory; see `open_logs`."""
     from warrener.adapters.sqlite_events import SqliteRecorder
@@ -72,8 +94,13 @@ def open_store(url: str, *, create: bool = True) -> EventStore:
 
 
 def open_views(url: str, *, create: bool = True) -> ViewStore:
-    """Open the read models."""
-    if store_kind(url, "views") == "mongodb":
+    """Open the read models; those of a history are kept in memory."""
+    kind = store_kind(url, "views")
+    if kind == HISTORY:
+        from warrener.adapters.sqlite_views import SqliteViewStore
+
+        return SqliteViewStore(MEMORY)
+    if kind == "mongodb":
         from warrener.adapters.mongo_views import MongoViewStore
 
         return MongoViewStore(url)
@@ -123,6 +150,7 @@ def open_clock() -> Clock:
 
 def open_leases(url: str, role: str = "reactor") -> Leases:
     """Open the leases of a role beside the event store at this URL."""
+    refuse_history(url)
     kind = store_kind(url)
     if kind == "mongodb":
         from warrener.adapters.mongo_leases import MongoLeases
@@ -148,6 +176,7 @@ def open_limit_shares(url: str) -> LimitShares | None:
 
 def open_positions(url: str) -> Positions:
     """Open the positions of readers, beside the event store at this URL."""
+    refuse_history(url)
     kind = store_kind(url)
     if kind == "mongodb":
         from warrener.adapters.mongo_positions import MongoPositions
@@ -199,9 +228,20 @@ def open_queries(
     try:
         for log in each_log(logs) if folds else ():
             catch_up(log, views, on_progress)
+        if store_kind(settings.store_url) == HISTORY:
+            _check_folded(settings.store_url, views)
         yield Queries(logs, views, folds=folds)
     finally:
         views.close()
+
+
+def _check_folded(url: str, views: ViewStore) -> None:
+    """Refuse a history whose events say what no job can do."""
+    for stopped in views.stopped():
+        raise UsageError(
+            f"{history_path(url)}: the event at position {stopped.position} ({stopped.event}) does"
+            f" not fit what is before it: {stopped.reason}"
+        )
 
 
 def _prepared(path: str, create: bool) -> str:

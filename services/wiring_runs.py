@@ -11,7 +11,14 @@ from uuid import UUID
 import msgspec
 
 from warrener.domain.errors import UsageError
-from warrener.services.settings import MEMORY, MEMORY_BROKER, Settings, sqlite_path, store_kind
+from warrener.services.settings import (
+    MEMORY,
+    MEMORY_BROKER,
+    Settings,
+    refuse_history,
+    sqlite_path,
+    store_kind,
+)
 from warrener.services.wiring import (
     TOKEN_BYTES,
     open_broker,
@@ -139,6 +146,7 @@ def open_steering(settings: Settings, logs: Logs) -> StoreSteering:
     from warrener.services.event_log import EventLog
     from warrener.services.steering import StoreSteering
 
+    refuse_history(settings.store_url)
     kind = store_kind(settings.store_url)
     if kind != "memory":
         advice = "name its broker with --broker URL, or set WARRENER_BROKER_URL"

@@ -10,7 +10,7 @@ import msgspec
 
 from warrener.domain.errors import UsageError
 from warrener.services import wiring
-from warrener.services.settings import redacted_url, sqlite_path, store_kind
+from warrener.services.settings import redacted_url, refuse_history, sqlite_path, store_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +31,7 @@ class Made(msgspec.Struct, frozen=True):
 
 def make_store(url: str, partitions: int | None) -> Made:
     """Make a store if there is none; raises `UsageError` if it cannot have so many partitions."""
+    refuse_history(url)
     kind = store_kind(url)
     if kind == "memory":
         raise UsageError("a store in memory ends with this command: give --store sqlite:///PATH")
@@ -60,6 +61,7 @@ def _is_there(url: str) -> bool:
 @contextmanager
 def opened_logs(url: str, *, create: bool = False) -> Iterator[Logs]:
     """Open all logs of a store, be they restored to their end or not."""
+    refuse_history(url)
     logs = wiring.open_logs(url, create=create, whole=False)
     try:
         yield logs

@@ -12,7 +12,10 @@ AsJson = Annotated[
 Store = Annotated[
     str | None,
     typer.Option(
-        "--store", metavar="URL", help="Event store, such as sqlite:///jobs.db.", show_default=False
+        "--store",
+        metavar="URL",
+        help="Event store, such as sqlite:///jobs.db; to look at only, history:FILE.",
+        show_default=False,
     ),
 ]
 Broker = Annotated[

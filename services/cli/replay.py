@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -135,8 +134,9 @@ def replay(
 def _export(
     session: Session, job: str, file: Path, redact: Sequence[str], *, no_redact: bool
 ) -> None:
-    files = import_module("warrener.services.cli.replay_files")
-    files.export_history(session, job, str(file), redact, no_redact=no_redact)
+    from warrener.services.cli.replay_files import export_history
+
+    export_history(session, job, str(file), redact, no_redact=no_redact)
 
 
 def _store(store: str | None, imported: Path | None) -> str | None:

@@ -58,9 +58,11 @@ class Session:
 
     @contextmanager
     def logs(self, *, create: bool = False) -> Iterator[Logs]:
-        """Open the logs of the store."""
+        """Open the logs of the store, with `create` to write them."""
         from warrener.services import wiring
 
+        if create:
+            settings_of.refuse_history(self.settings.store_url)
         logs = wiring.open_logs(self.settings.store_url, create=create)
         try:
             yield logs

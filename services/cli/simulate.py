@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from warrener.domain.flow.settings import Mode
+    from warrener.domain.partitions import Logs
     from warrener.domain.simulation.record import Record
     from warrener.domain.simulation.summary import Group, Summary
     from warrener.services.cli.output import Output
@@ -30,6 +31,8 @@ warrener simulate --store sqlite:///jobs.db --policy fifo --policy finish-first
 warrener simulate --policy fair --workers 40 --workers gpu=4 --plot what-if.svg
 
 warrener history 5f2c71e0 --tree --json > job.jsonl && warrener simulate --history job.jsonl
+
+warrener replay 5f2c71e0 --export job.jsonl && warrener simulate --history job.jsonl
 
 The policy plain is fifo with all that is ready released at once, as in the queues of a broker."""
 RECORDED = "as recorded"
@@ -56,7 +59,8 @@ def simulate(
         typer.Option(
             "--history",
             metavar="FILE",
-            help="Exported histories instead of a store; may be given again.",
+            help="Exported histories instead of a store, of replay --export or history --json;"
+            " may be given again.",
             show_default=False,
         ),
     ] = None,
@@ -180,6 +184,9 @@ def _load(session: Session, files: list[Path], question: Question) -> Load:
     from warrener.services.simulate.what_if import Rules, gather
 
     rules = Rules()
+    if files and _are_histories(files):
+        logs = _histories(session, files)
+        return gather(read_store(logs, rules.take, lambda *_: None), rules, question, infer=False)
     if files:
         with working(session.output, "bytes", "reading the history") as progress:
             return gather(read_files(files, progress), rules, question, infer=True)
@@ -188,6 +195,25 @@ def _load(session: Session, files: list[Path], question: Question) -> Load:
         working(session.output, "events", "reading the log") as progress,
     ):
         return gather(read_store(logs, rules.take, progress), rules, question, infer=False)
+
+
+def _are_histories(files: list[Path]) -> bool:
+    """Say whether files were made by `replay --export`, and not by `history --json`."""
+    from warrener.services.histories.read import is_history
+
+    found = {is_history(file) for file in files}
+    if len(found) > 1:
+        raise UsageError("some of the files are of replay --export and some are not: give one kind")
+    return True in found
+
+
+def _histories(session: Session, files: list[Path]) -> Logs:
+    from warrener.services import wiring
+    from warrener.services.cli.progress import working
+    from warrener.services.logs import LogSet
+
+    with working(session.output, "bytes", "reading the history") as progress:
+        return LogSet([wiring.read_history(file, progress).log for file in files])
 
 
 def _tell(output: Output, load: Load, summaries: list[Summary]) -> None:

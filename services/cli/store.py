@@ -91,9 +91,11 @@ def rebuild_views(*, store: options.Store = None, as_json: options.AsJson = Fals
     """
     from warrener.services import wiring
     from warrener.services.cli.progress import working
+    from warrener.services.settings import refuse_history
     from warrener.services.upkeep.rebuild import rebuild
 
     session = Session(as_json=as_json, store=store)
+    refuse_history(session.settings.store_url)
     with session.logs() as logs:
         views = wiring.open_views(session.settings.views_url)
         try:

@@ -59,10 +59,12 @@ def prune(
     """Archive jobs that ended long ago in one file, then remove them from the store."""
     from warrener.services import wiring
     from warrener.services.cli.progress import working
+    from warrener.services.settings import refuse_history
     from warrener.services.upkeep import prune as pruning
 
     session = Session(as_json=as_json, store=store)
     output, settings = session.output, session.settings
+    refuse_history(settings.store_url)
 
     def work(unit: str, note: str) -> AbstractContextManager[Progress]:
         return working(output, unit, note)

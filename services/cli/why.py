@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
@@ -17,7 +18,9 @@ from warrener.services.cli.session import Session
 
 if TYPE_CHECKING:
     from warrener.domain.partitions import Logs
+    from warrener.domain.ports import EventStore
     from warrener.services.shapes import Blocker, Why
+    from warrener.services.why import Moment
 
 _EXAMPLES = """Examples:
 
@@ -71,6 +74,7 @@ def why(
         session.output.json(found)
     else:
         _show(session.output, found, what, past=at is not None)
+        _note_others(session)
 
 
 def _answer(session: Session, logs: Logs, what: str, when: tuple[str | None, datetime]) -> Why:
@@ -84,11 +88,25 @@ def _answer(session: Session, logs: Logs, what: str, when: tuple[str | None, dat
     job = _job_of(session, logs, head)
     partition = partition_of_job(logs, job)
     store = logs.log(partition)
-    moment = moment_at(store, None if at is None else values.point(at, now), now)
-    leases = (lambda: wiring.open_leases(session.settings.store_url)) if at is None else None
+    exported = _exported(session, store) if at is None else None
+    moment = exported or moment_at(store, None if at is None else values.point(at, now), now)
+    is_now = at is None and exported is None
+    leases = (lambda: wiring.open_leases(session.settings.store_url)) if is_now else None
     with catching_up(session.output) as report:
         past = LogPast(store, moment, leases, report, partition, partitions=logs.count)
         return ask(past, locate(past, job, path if slash else None))
+
+
+def _exported(session: Session, store: EventStore) -> Moment | None:
+    """Return the moment at which a history was exported, which is its present; None of a store."""
+    from warrener.services import settings
+    from warrener.services.histories.read import read_header
+    from warrener.services.why import Moment
+
+    url = session.settings.store_url
+    if not settings.is_history(url):
+        return None
+    return Moment(store.head(), read_header(Path(settings.history_path(url))).made_at)
 
 
 def _job_of(session: Session, logs: Logs, text: str) -> UUID:
@@ -128,6 +146,14 @@ def _show(output: Output, found: Why, what: str, *, past: bool) -> None:
     output.show(head, facts)
     if waiting.blockers:
         output.show(_tree(head, found))
+
+
+def _note_others(session: Session) -> None:
+    """Say of a history that it does not have what others held of limits and workers."""
+    from warrener.services import settings
+
+    if settings.is_history(session.settings.store_url):
+        session.output.note("of a history: what other jobs held of limits and workers is not in it")
 
 
 def _tree(head: Text, found: Why) -> Tree:

@@ -15,6 +15,7 @@ from warrener.domain.ports import Positioned
 from warrener.domain.stored import Archive
 from warrener.projections.history import job_of
 from warrener.services.logs import log_of_job
+from warrener.services.partial_log import PartialLog
 from warrener.services.places import HEX, PREFIX_MIN
 from warrener.services.shapes import HistoryLine
 from warrener.services.tree_queries import history_line
@@ -38,6 +39,8 @@ def find_pruned(logs: Logs, text: str, file: Path | None = None) -> PrunedJob | 
     """
     digits = text.strip().lower().replace("-", "")
     if not HEX.fullmatch(digits) or len(digits) < PREFIX_MIN:
+        return None
+    if isinstance(logs.log(0), PartialLog):  # a history knows of no archives
         return None
     if file is not None:
         return _in_files(digits, [file])

@@ -1,0 +1,108 @@
+"""`replay --export`: writes a history into a file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from warrener.domain.errors import UsageError
+from warrener.services import settings
+from warrener.services.cli.session import Session, job_named
+
+if TYPE_CHECKING:
+    from warrener.services.histories.export import Exported, Exporter
+    from warrener.services.histories.file_format import Header
+    from warrener.services.histories.rules import Rules
+
+RULES_SHOWN = 6
+
+
+def export_history(
+    session: Session, job: str, file: str, redact: Sequence[str], *, no_redact: bool = False
+) -> None:
+    """Write the tree that a job is in into a file, `-` for stdout, and tell what was written.
+
+    `redact` are patterns beside those of the settings and our own; `no_redact` leaves all secrets
+    in. Raises `UsageError`.
+    """
+    rules = _rules(session, redact, no_redact)
+    if file == "-" and session.output.as_json:
+        raise UsageError("--export - writes to stdout, as --json does: name a file")
+    done = _export(session, job, file, rules)
+    if file != "-" and session.output.as_json:
+        session.output.json(
+            {"file": done.file, "bytes": done.bytes, "values": done.header.redaction.values}
+            | {"history": done.header}
+        )
+        return
+    if file != "-":
+        session.output.show(_holds(done))
+    _tell(session, done.header, rules)
+
+
+def _rules(session: Session, redact: Sequence[str], no_redact: bool) -> Rules | None:
+    from warrener.services.histories.rules import Rules
+
+    if no_redact and redact:
+        raise UsageError("--redact and --no-redact exclude each other: leave one of them out")
+    rules = Rules([*settings.listed(session.settings.redact), *redact])
+    return None if no_redact else rules
+
+
+def _export(session: Session, job: str, file: str, rules: Rules | None) -> Exported:
+    from warrener.services import wiring
+    from warrener.services.cli.progress import working
+    from warrener.services.histories.export import Exported, Exporter, Source, target
+    from warrener.services.logs import blob_of
+
+    with session.logs() as logs, session.queries(logs) as queries:
+        found = job_named(queries, job)
+        root = queries.show(found, whole=False).root
+        if root != found:
+            session.output.note(f"job {found} is part of {root}: the whole tree is exported")
+        source = Source(
+            root,
+            queries.tree_events(root),
+            lambda name: blob_of(logs, name),
+            wiring.open_codec(),
+        )
+        with (
+            target(file, sys.stdout.buffer) as (opened, compressed),
+            working(session.output, "events", "exporting") as report,
+        ):
+            exporter = Exporter(source, rules, report)
+            header = _written(exporter, opened, compressed=compressed)
+            size = opened.tell() if file != "-" else 0
+    return Exported(file, header, size)
+
+
+def _written(exporter: Exporter, opened: object, *, compressed: bool) -> Header:
+    from typing import IO, cast
+
+    from warrener.services import wiring
+
+    now, by = wiring.open_clock().now(), f"warrener {version('warrener')}"
+    return exporter.write(cast("IO[bytes]", opened), now, by, compressed=compressed)
+
+
+def _holds(done: Exported) -> str:
+    header = done.header
+    return (
+        f"{done.file}: job {header.root} with {header.jobs} jobs, {header.events} events and"
+        f" {header.blobs} blobs, {done.bytes:,} bytes. Look at it with: warrener show {header.root}"
+        f" --store history:{done.file}"
+    )
+
+
+def _tell(session: Session, header: Header, rules: Rules | None) -> None:
+    """Tell on stderr what was taken out; that nothing was is a warning."""
+    if rules is None:
+        session.output.note("warning: nothing was taken out: the file has all secrets of the jobs")
+        return
+    counts = sorted(header.redaction.counts.items(), key=lambda each: -each[1])
+    shown = ", ".join(f"{rule}: {count}" for rule, count in counts[:RULES_SHOWN])
+    more = f" and {len(counts) - RULES_SHOWN} more rules" if len(counts) > RULES_SHOWN else ""
+    taken = f" ({shown}{more})" if counts else ""
+    session.output.note(f"{header.redaction.values} values were taken out{taken}")
