@@ -36,6 +36,7 @@ from warrener.services.cli import (
     why,
     worker,
 )
+from warrener.services.cli import report as run_report
 from warrener.services.cli import run as running
 from warrener.services.cli.failures import (
     DONE,
@@ -103,6 +104,7 @@ for _family in (
     history,
     why,
     replay,
+    run_report,
     submit,
     steer,
     actions,
