@@ -1,4 +1,4 @@
-"""What was, from the events alone: a job at a point of its past, and what its steps were given."""
+"""What was, from the events alone: a job at a point of its past, where its time went, and more."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from warrener.domain.step_events import StepReleased
 from warrener.services.active_job import read_payload
 from warrener.services.logs import log_of_job
 from warrener.services.past import replay
+from warrener.services.report.gather import run_report
+from warrener.services.report.shapes import Report
 from warrener.services.shapes import own_labels
 from warrener.services.web import shapes
 from warrener.services.web.parts import Given
@@ -49,6 +51,13 @@ async def show_past(parts: Given, job: FromPath[UUID], at: At = None) -> shapes.
     return await parts.slow.ask(ask)
 
 
+@reads("/jobs/{job:uuid}/report")
+async def show_report(parts: Given, job: FromPath[UUID]) -> Report:
+    """Tell where the time of a job went: waits, work, retries, and the critical path."""
+    now = parts.now()
+    return await parts.slow.ask(lambda opened: run_report(opened.queries, opened.logs, job, now))
+
+
 @reads("/jobs/{job:uuid}/steps/{path:str}/input")
 async def show_input(parts: Given, job: FromPath[UUID], path: FromPath[str]) -> shapes.StepInput:
     """Show what the newest attempt of a step was given."""
@@ -79,4 +88,4 @@ def _value(payload: Payload, log: EventStore) -> Any:
     return read_payload(payload, log)
 
 
-HANDLERS = (show_past, show_input)
+HANDLERS = (show_past, show_report, show_input)

@@ -41,7 +41,7 @@ const AGAIN = [
 const ROWS = 50;
 
 export function ReportTab({ job }) {
-  const found = useSlowly(of(job.job, ["report"]), about(job.root), 5000);
+  const found = useSlowly(of(job.job, ["report"]), about(job.root), 10_000);
   if (found.error && found.error.status === 404) {
     return html`<${Card} title="Report"><${Empty}>This service makes no reports. On a command line: <code>warrener report ${job.job.slice(0, 8)}</code></${Empty}></${Card}>`;
   }
