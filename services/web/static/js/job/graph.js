@@ -45,6 +45,14 @@ function Canvas({ graph, steps, selected, hrefOf, title }) {
     wants.current = node.name;
     setFocused(node.name);
     view.show(node);
+    seize();
+  };
+  const seize = () => {
+    const found = wants.current && view.layer.current.querySelector(`[data-step="${CSS.escape(wants.current)}"]`);
+    if (found) {
+      wants.current = null;
+      found.focus({ preventScroll: true });
+    }
   };
   useEffect(() => {
     if (selected && graph.byName.has(selected)) {
@@ -52,18 +60,12 @@ function Canvas({ graph, steps, selected, hrefOf, title }) {
       view.show(graph.byName.get(selected), graph.nodes.length > NODES_MAX ? 0.7 : 0);
     }
   }, [selected, graph]);
-  useEffect(() => {
-    const found = wants.current && view.layer.current.querySelector(`[data-step="${CSS.escape(wants.current)}"]`);
-    if (found) {
-      wants.current = null;
-      found.focus({ preventScroll: true });
-    }
-  });
+  useEffect(seize);
   const keys = (event) => {
     if (view.key(event)) {
       return;
     }
-    const at = event.target.dataset && event.target.dataset.step;
+    const at = wants.current || (event.target.dataset && event.target.dataset.step); // keys may come faster than nodes are drawn
     const ends = { Home: graph.nodes[0], End: graph.nodes[graph.nodes.length - 1] };
     if (event.key.startsWith("Arrow") || event.key in ends) {
       const next = ends[event.key] || (at ? neighbour(graph, at, event.key) : graph.byName.get(focused));

@@ -57,13 +57,22 @@ function indexOf(events, position) {
 function Slider({ events, at, moved }) {
   const [index, setIndex] = useState(at === null ? events.length - 1 : indexOf(events, Number(at)));
   const timer = useRef(0);
-  useEffect(() => setIndex(at === null ? events.length - 1 : indexOf(events, Number(at))), [at, at === null && events.length, events.length > 0]);
+  const sent = useRef(null); // our own move comes back in the address: by then we may be further on
+  useEffect(() => {
+    if (at === null || Number(at) !== sent.current) {
+      setIndex(at === null ? events.length - 1 : indexOf(events, Number(at)));
+    }
+    sent.current = null;
+  }, [at, at === null && events.length]);
   useEffect(() => () => clearTimeout(timer.current), []);
   const set = (value) => {
     const next = Math.max(0, Math.min(events.length - 1, value));
     setIndex(next);
     clearTimeout(timer.current);
-    timer.current = setTimeout(() => moved(events[next].position), SETTLE_MS);
+    timer.current = setTimeout(() => {
+      sent.current = events[next].position;
+      moved(sent.current);
+    }, SETTLE_MS);
   };
   const event = events[Math.min(index, events.length - 1)];
   return html`<button class="small" onClick=${() => set(index - 1)} disabled=${index <= 0} aria-label="The event before">◀</button>
