@@ -17,7 +17,6 @@ from warrener.projections.ports import JobCursor
 from warrener.services.attempt_queries import Attempt
 from warrener.services.control_shapes import ActionLine, LimitLine
 from warrener.services.flow_shapes import StarvationLine
-from warrener.services.past import Point
 from warrener.services.shapes import HistoryLine, JobLine, Shape, Show, SlowStep, Step
 from warrener.services.web.problems import Fault
 
@@ -41,9 +40,11 @@ class SessionNow(Shape, frozen=True, kw_only=True):
 
 
 class ShowThen(Show, frozen=True, kw_only=True):
-    """A job as it was at a point of its past."""
+    """A job as it was at a position of its log; `event` is its last one by then."""
 
-    point: Point
+    position: int
+    at: Time
+    event: HistoryLine
 
 
 class InputOf(Shape, frozen=True, kw_only=True):
@@ -135,7 +136,10 @@ class Spot(Shape, frozen=True, kw_only=True):
 
 
 class GraphNode(Shape, frozen=True, kw_only=True):
-    """A step, placed by its left upper corner. `progress` is a share of its items from 0 to 1."""
+    """A step, placed by its left upper corner. `progress` is a share from 0 to 1.
+
+    It is of its items, of the steps of its open sub-job, or what its endpoint said.
+    """
 
     name: str
     kind: str

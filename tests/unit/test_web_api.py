@@ -155,7 +155,7 @@ def test_a_job_is_shown_as_it_was(web: Served, jobs: dict[str, UUID]) -> None:
     last = web.get(f"{job}/replay", params={"at": events[-1]["position"]})
 
     assert (then["state"], then["steps"]["load"]["state"]) == ("running", "succeeded")
-    assert (then["point"]["position"], then["point"]["event"]["type"]) == (
+    assert (then["position"], then["event"]["type"]) == (
         opened["position"],
         "StepOpened",
     )

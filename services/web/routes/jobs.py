@@ -249,7 +249,7 @@ async def show_then(
         past = replay(opened.logs, queries, place, moment, now=now, open_views=parts.past)
         shown = msgspec.structs.asdict(past.show(whole=whole))
         shown["labels"] = own_labels(shown["labels"])
-        return shapes.ShowThen(**shown, point=past.point)
+        return shapes.ShowThen(**shown, **msgspec.structs.asdict(past.point))
 
     return await parts.slow.ask(ask)
 

@@ -3,7 +3,7 @@
 import { Fragment, html, useEffect, useId, useRef, useState } from "../vendor/preact.js";
 import { Problem } from "./api.js";
 
-const MARKS = {
+export const MARKS = {
   pending: "○", ready: "◔", released: "→", running: "▶", retrying: "↻", waiting: "…", waiting_user: "?",
   succeeded: "✓", failed: "✗", upstream_failed: "⊘", skipped: "»", not_needed: "–", cancelled: "■",
   cancelling: "■", paused: "‖", submitted: "◔", retry: "↻", parked: "?", timed_out: "✗", open: "?", answered: "✓",
