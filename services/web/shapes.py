@@ -17,7 +17,7 @@ from warrener.projections.ports import JobCursor
 from warrener.services.attempt_queries import Attempt
 from warrener.services.control_shapes import ActionLine, LimitLine
 from warrener.services.flow_shapes import StarvationLine
-from warrener.services.shapes import HistoryLine, JobLine, Shape, Show, SlowStep, Step
+from warrener.services.shapes import HistoryLine, JobLine, Shape, Show, SlowStep, Step, Time
 from warrener.services.web.problems import Fault
 
 Reason = Annotated[str, Meta(max_length=2_000)]
