@@ -16,6 +16,7 @@ from warrener.domain.tokens import Role
 from warrener.projections.ports import JobCursor
 from warrener.services.attempt_queries import Attempt
 from warrener.services.control_shapes import ActionLine, LimitLine
+from warrener.services.fleet_watch import WorkerLine
 from warrener.services.flow_shapes import StarvationLine
 from warrener.services.shapes import HistoryLine, JobLine, Shape, Show, SlowStep, Step, Time
 from warrener.services.web.problems import Fault
@@ -118,7 +119,7 @@ class FleetNow(Shape, frozen=True, kw_only=True):
     slots: Mapping[str, int]
     endpoints: tuple[str, ...]
     since: str | None
-    workers: tuple[Any, ...] | None = None
+    workers: tuple[WorkerLine, ...] | None = None
 
 
 class StarvationPage(Shape, frozen=True, kw_only=True):
