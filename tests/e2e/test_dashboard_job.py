@@ -304,6 +304,7 @@ def test_viewers_see_the_actions_but_cannot_use_them(page: Page, tmp_path: Path)
 
 def only_refusals(page: Page) -> None:
     """Take answers of 4xx, which Chromium logs, out of what went wrong in a page."""
+    page.goto("about:blank")  # no more come
     faults = watched(page).faults
     faults[:] = [each for each in faults if not re.search(r"status of 4\d\d", each)]
 
@@ -324,7 +325,7 @@ def test_the_slider_shows_graph_and_steps_as_they_were(page: Page, ended: tuple[
     expect(page.locator(".job-head .state").first).to_have_text("◔submitted")
     expect(node(page, "last", "pending")).to_be_visible()
     events = runs.service.get(f"/jobs/{job}/history?limit=1000")["items"]
-    opened = next(i for i, each in enumerate(events) if each["type"] == "StepOpened")
+    opened = next(i for i, each in enumerate(events) if each["path"] == "each")
     for _ in range(opened):
         page.keyboard.press("ArrowRight")
     expect(page).to_have_url(re.compile(f"at={events[opened]['position']}$"), timeout=SOON)

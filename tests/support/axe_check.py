@@ -27,7 +27,7 @@ def serious_faults(page: Page, axe: str) -> list[str]:
     page.evaluate(axe)
     found: dict[str, Any] = page.evaluate(_RUN)
     return [
-        f"{each['id']}: {node['html'][:200]}: {node['failureSummary'][:300]}"
+        f"{each['id']}: {node['html'][:900]}: {node['failureSummary'][:300]}"
         for each in found["violations"]
         if each["impact"] in _SERIOUS
         for node in each["nodes"][:3]
