@@ -138,10 +138,10 @@ def open_web(
         hub=hub,
         counts=Counts(hub),
         tokens=tokens,
-        fleet=open_fleet_watch(settings),
         access=Access(tokens, open_to=open_to, nobody_named=login_name()),
-        past=open_past_views,
         leases=lambda: open_leases(settings.store_url),
+        open_past=open_past_views,
+        watch=_watch(settings),
         now=lambda: datetime.now(UTC),
         static=static,
         version=version("warrener"),
@@ -149,12 +149,12 @@ def open_web(
     )
 
 
-def open_fleet_watch(settings: Settings) -> FleetWatch | None:
-    """Return what hears the beats of workers, None without a broker."""
-    if settings.broker_url == MEMORY_BROKER:
-        return None
+def _watch(settings: Settings) -> FleetWatch | None:
+    """Return what hears the workers; None where no broker is named."""
     from warrener.services.fleet_watch import FleetWatch
 
+    if settings.broker_url == MEMORY_BROKER:
+        return None
     return FleetWatch(open_broker(settings.broker_url), open_clock())
 
 

@@ -26,9 +26,9 @@ from warrener.services.web.reader import Reader
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """All that requests need. `slow` answers what may take long, so that nothing else waits.
 
-    `fleet` hears the beats of workers, where there is a broker. `leases` tells who works on the
-    logs, `past` answers about documents of the past. With `hosts`
-    the service answers under these names only.
+    `leases` tells who works on the logs; `open_past` answers from events alone; `watch` hears the
+    workers, where there is a broker.
+    With `hosts` the service answers under these names only.
     """
 
     reader: Reader
@@ -39,9 +39,9 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     counts: Counts
     tokens: Tokens
     access: Access
-    fleet: FleetWatch | None
     leases: Callable[[], Leases]
-    past: OpenViews
+    open_past: OpenViews
+    watch: FleetWatch | None
     now: Callable[[], datetime]
     static: Path
     version: str
@@ -51,8 +51,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
         """Begin to follow the logs; in the event loop that serves."""
         self.hub.start()
         self.follower.start()
-        if self.fleet is not None:
-            self.fleet.start()
+        if self.watch is not None:
+            self.watch.start()
 
     async def caught_up(self, timeout_seconds: float) -> None:
         """Wait until what was written is read, too, where that is this process' work."""
@@ -61,8 +61,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     def close(self) -> None:
         """End all threads and let the store go."""
         self.follower.stop()
-        if self.fleet is not None:
-            self.fleet.close()
+        if self.watch is not None:
+            self.watch.close()
         self.desk.close()
         self.reader.close()
         self.slow.close()

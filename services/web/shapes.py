@@ -40,22 +40,6 @@ class SessionNow(Shape, frozen=True, kw_only=True):
     version: str
 
 
-class ShowThen(Show, frozen=True, kw_only=True):
-    """A job as it was at a position of its log; `event` is its last one by then."""
-
-    position: int
-    at: Time
-    event: HistoryLine
-
-
-class InputOf(Shape, frozen=True, kw_only=True):
-    """What an attempt of a step was given; values over 64 KiB are told by their hash and size."""
-
-    attempt: int
-    endpoint: str
-    input: Any
-
-
 class JobsPage(Shape, frozen=True, kw_only=True):
     """Jobs, the newest first; `next` goes on after them, null at the end."""
 
@@ -119,7 +103,7 @@ class FleetNow(Shape, frozen=True, kw_only=True):
     slots: Mapping[str, int]
     endpoints: tuple[str, ...]
     since: str | None
-    workers: tuple[WorkerLine, ...] | None = None
+    workers: tuple[WorkerLine, ...] | None
 
 
 class StarvationPage(Shape, frozen=True, kw_only=True):
@@ -182,6 +166,21 @@ class GraphNow(Shape, frozen=True, kw_only=True):
     height: float
     nodes: tuple[GraphNode, ...]
     edges: tuple[GraphEdge, ...]
+
+
+class PastShow(Show, frozen=True, kw_only=True):
+    """A job as it was at a position of its log; `event` is its last event by then."""
+
+    position: int
+    at: Time
+    event: HistoryLine
+
+
+class StepInput(Shape, frozen=True, kw_only=True):
+    """What an attempt was given: the arguments of its order. One over 64 KiB is only told of."""
+
+    attempt: int
+    input: Any
 
 
 class Done(Shape, frozen=True, kw_only=True):
