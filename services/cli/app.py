@@ -37,6 +37,7 @@ from warrener.services.cli import (
     why,
     worker,
 )
+from warrener.services.cli import report as run_report
 from warrener.services.cli import run as running
 from warrener.services.cli.failures import (
     DONE,
@@ -106,6 +107,7 @@ for _family in (
     replay,
     debug,
     diff,
+    run_report,
     submit,
     steer,
     actions,
