@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,10 @@ _SERIOUS = ("serious", "critical")
 
 
 @pytest.fixture(scope="session")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Give the script of axe-core."""
     folder = install(PACKAGE, tmp_path_factory.mktemp("npm") / "axe")
-    yield (folder / "node_modules" / "axe-core" / "axe.min.js").read_text()
+    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text()
 
 
 def serious_faults(page: Page, axe: str) -> list[str]:
@@ -27,7 +26,7 @@ def serious_faults(page: Page, axe: str) -> list[str]:
     page.evaluate(axe)
     found: dict[str, Any] = page.evaluate(_RUN)
     return [
-        f"{each['id']}: {node['html'][:200]}: {node['failureSummary'][:300]}"
+        f"{each['id']}: {node['html'][:900]}: {node['failureSummary'][:300]}"
         for each in found["violations"]
         if each["impact"] in _SERIOUS
         for node in each["nodes"][:3]

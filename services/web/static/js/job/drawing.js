@@ -11,7 +11,7 @@ const SMALL_CHAR = 6.6;
 const LARGER = 1.28; // texts, where there are fewer of them
 const LABEL_WIDTH = 118; // of the condition at an edge
 const STACK = 4;
-export const NODES_MAX = 260; // with more in sight each is only a box
+const NODES_MAX = 600; // with more in sight each is only a box
 const SAFE_STATE = /^[a-z_]+$/;
 
 const stateClass = (state) => `s-${SAFE_STATE.test(state) ? state : "pending"}`;
@@ -105,14 +105,15 @@ function Node({ node, step, href, selected, focused, near }) {
   const size = near ? 1 : LARGER;
   const drawn = [cut(node.name, inner, CHAR * size), cut(stateText(state, step), inner - 16, SMALL_CHAR * size), near && !hasBar ? cut(kindText(node), inner, SMALL_CHAR) : ""];
   const said = spoken(node, step);
-  const label = drawn.every((text) => said.includes(text)) ? said : `${drawn.join(" ")}: ${said}`;
+  const isCut = !drawn.every((text) => said.includes(text));
+  const label = isCut ? [said, ...drawn].join(" ") : said;
   return html`<a href=${href} class=${`node ${stateClass(state)}${selected ? " selected" : ""}${near ? "" : " larger"}`} data-step=${node.name} tabindex=${focused ? 0 : -1} aria-label=${label} aria-current=${selected ? "true" : undefined} transform=${`translate(${node.x} ${node.y})`}>
-    ${near && html`<title>${said}</title>`}
+    ${near && isCut && html`<title>${said}</title>`}
     ${node.fan_out && [2, 1].map((sheet) => html`<rect key=${sheet} class="box" x=${sheet * STACK} y=${-sheet * STACK} width=${node.w} height=${node.h} rx="6" />`)}
     <rect class="box main" width=${node.w} height=${node.h} rx=${radius} />
     ${node.kind === "job" && html`<rect class="inner" x="3" y="3" width=${node.w - 6} height=${node.h - 6} rx="4" />`}
-    <text class="name" x=${NODE_PADDING} y=${near ? 18 : 22}>${drawn[0]}</text>
-    <text x=${NODE_PADDING} y=${near ? 34 : 42} class="state-text">${MARKS[state] || "·"} ${drawn[1]}</text>
+    <text class="name" x=${NODE_PADDING} y=${near ? 18 : 22}>${`${drawn[0]} `}</text>
+    <text x=${NODE_PADDING} y=${near ? 34 : 42} class="state-text">${`${MARKS[state] || "·"} ${drawn[1]} `}</text>
     ${near && !hasBar && html`<text x=${NODE_PADDING} y="49" class="small-text">${drawn[2]}</text>`}
     ${step && bars(node, step)}
   </a>`;
@@ -151,7 +152,8 @@ export function Drawing({ graph, steps, part, selected, focused, hrefOf }) {
     return html`<${FarEdges} edges=${edges} /><${FarNodes} nodes=${nodes} steps=${steps} selected=${selected} />`;
   }
   const near = part.detail === "near";
-  const shown = focused && !nodes.some((node) => node.name === focused) ? [...nodes, graph.byName.get(focused)].filter(Boolean) : nodes;
+  // The one that may have the focus is always there, and always the last: moved, it would lose it.
+  const shown = [...nodes.filter((node) => node.name !== focused), graph.byName.get(focused)].filter(Boolean);
   const drawn = near ? edges : edges.filter((edge) => edge.source === selected || edge.target === selected || edge.catch || edge.condition);
   return html`<${Fragment}>${!near && html`<${FarEdges} edges=${edges} arrows />`}
     ${drawn.map((edge) => html`<${Edge} key=${`${edge.source}>${edge.target}`} edge=${edge} near=${near} lit=${selected !== null && (edge.source === selected || edge.target === selected)} />`)}

@@ -1,10 +1,10 @@
 // The graph of a job, coloured by state; it can be walked along its edges by keyboard.
 
-import { html, useEffect, useMemo, useRef, useState } from "../../vendor/preact.js";
+import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../../vendor/preact.js";
 import { jobLink } from "../router.js";
 import { Card, Empty, Fault, MARKS, State } from "../ui.js";
 import { about, of, useSlowly } from "./data.js";
-import { Drawing, NODES_MAX, prepared } from "./drawing.js";
+import { Drawing, prepared } from "./drawing.js";
 import { useViewport } from "./viewport.js";
 
 /** The node in a direction: along an edge, or beside it. */
@@ -29,6 +29,7 @@ function Legend({ steps }) {
   return html`<span class="chips legend" aria-label="Steps by state">${Object.keys(MARKS).filter((state) => counts[state]).map((state) => html`<span key=${state} class="nowrap"><${State} state=${state} /> ${counts[state].toLocaleString("en")}</span>`)}</span>`;
 }
 
+const LARGE = 260; // nodes: a larger graph is first shown whole
 const READABLE = 0.55; // a scale
 
 /** Where one looks first: at what failed or is under way. */
@@ -38,34 +39,47 @@ function firstOf(graph, steps) {
 }
 
 function Canvas({ graph, steps, selected, hrefOf, title }) {
-  const view = useViewport(graph.width, graph.height, { least: graph.nodes.length > NODES_MAX ? 0 : READABLE, first: graph.byName.get(selected) || firstOf(graph, steps) });
+  const view = useViewport(graph.width, graph.height, { least: graph.nodes.length > LARGE ? 0 : READABLE, first: graph.byName.get(selected) || firstOf(graph, steps) });
   const [focused, setFocused] = useState(selected && graph.byName.has(selected) ? selected : graph.nodes[0].name);
-  const wants = useRef(null); // the node that gets the focus once it is drawn
+  const owner = useRef(null); // the node that has the focus, or gets it once it is drawn
   const focus = (node) => {
-    wants.current = node.name;
+    owner.current = node.name;
     setFocused(node.name);
     view.show(node);
     seize();
   };
+  // Whatever is drawn anew may have been moved, and loses the focus then.
   const seize = () => {
-    const found = wants.current && view.layer.current.querySelector(`[data-step="${CSS.escape(wants.current)}"]`);
-    if (found) {
-      wants.current = null;
+    const found = owner.current && view.layer.current.querySelector(`[data-step="${CSS.escape(owner.current)}"]`);
+    const now = document.activeElement;
+    if (owner.current && !found && now === document.body) {
+      view.frame.current.focus({ preventScroll: true }); // from afar nodes are only boxes
+    } else if (found && now !== found && (now === document.body || view.frame.current.contains(now))) {
       found.focus({ preventScroll: true });
     }
   };
+  const left = (event) => {
+    if (event.relatedTarget && event.relatedTarget.closest("a.node") === null) {
+      owner.current = null;
+    }
+  };
+  useEffect(() => {
+    const pressed = () => { owner.current = null; };
+    document.addEventListener("pointerdown", pressed, true);
+    return () => document.removeEventListener("pointerdown", pressed, true);
+  }, []);
   useEffect(() => {
     if (selected && graph.byName.has(selected)) {
       setFocused(selected);
-      view.show(graph.byName.get(selected), graph.nodes.length > NODES_MAX ? 0.7 : 0);
+      view.show(graph.byName.get(selected), graph.nodes.length > LARGE ? 0.7 : 0);
     }
   }, [selected, graph]);
-  useEffect(seize);
+  useLayoutEffect(seize);
   const keys = (event) => {
     if (view.key(event)) {
       return;
     }
-    const at = wants.current || (event.target.dataset && event.target.dataset.step); // keys may come faster than nodes are drawn
+    const at = owner.current || (event.target.dataset && event.target.dataset.step); // keys may come faster than nodes are drawn
     const ends = { Home: graph.nodes[0], End: graph.nodes[graph.nodes.length - 1] };
     if (event.key.startsWith("Arrow") || event.key in ends) {
       const next = ends[event.key] || (at ? neighbour(graph, at, event.key) : graph.byName.get(focused));
@@ -89,7 +103,7 @@ function Canvas({ graph, steps, selected, hrefOf, title }) {
   const drawn = useMemo(() => view.part && html`<${Drawing} graph=${graph} steps=${steps} part=${view.part} selected=${selected} focused=${focused} hrefOf=${hrefOf} />`, [graph, steps, view.part, selected, focused, hrefOf]);
   return html`<div class="graph">
     <div class="graph-tools" role="group" aria-label="Zoom"><button class="small" onClick=${() => view.zoom(1.25)} aria-label="Zoom in">+</button><button class="small" onClick=${() => view.zoom(0.8)} aria-label="Zoom out">−</button><button class="small" onClick=${view.fit}>Fit</button></div>
-    <svg ref=${view.frame} class="graph-frame" style=${{ height: `min(62vh, ${Math.max(280, Math.round(graph.height) + 90)}px)` }} role="group" tabindex="0" aria-label=${`${title}. Arrow keys walk along the edges, Enter opens a step, plus and minus zoom, 0 fits, shift with arrow keys moves.`} onKeyDown=${keys} onClick=${click}>
+    <svg ref=${view.frame} class="graph-frame" style=${{ height: `min(62vh, ${Math.max(280, Math.round(graph.height) + 90)}px)` }} role="group" tabindex="0" aria-label=${`${title}. Arrow keys walk along the edges, Enter opens a step, plus and minus zoom, 0 fits, shift with arrow keys moves.`} onKeyDown=${keys} onFocusOut=${left} onClick=${click}>
       <g ref=${view.layer}>${drawn}</g>
     </svg></div>`;
 }

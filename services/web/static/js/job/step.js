@@ -85,6 +85,17 @@ export function StepPanel(parts) {
     place.current.focus({ preventScroll: true });
     place.current.scrollIntoView({ block: "nearest" });
   }, [step]);
+  const within = useRef(false); // whether the focus is in the panel
+  useEffect(() => {
+    const moved = (event) => { within.current = Boolean(event.target.closest(".step-panel, dialog")); };
+    document.addEventListener("focusin", moved);
+    return () => document.removeEventListener("focusin", moved);
+  }, []);
+  useEffect(() => { // a button that had it may be gone now
+    if (within.current && document.activeElement === document.body) {
+      place.current.focus({ preventScroll: true });
+    }
+  });
   const close = () => {
     location.hash = here({ step: null });
     requestAnimationFrame(() => {
