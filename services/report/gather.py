@@ -12,8 +12,8 @@ from warrener.domain.partitions import Logs, partition_of
 from warrener.domain.ports import Positioned
 from warrener.projections.report import critical, model
 from warrener.projections.report.fold import Times
-from warrener.projections.report.model import JobTimes, Summary, micros, moment_of
-from warrener.projections.report.summing import spans_of, summary_of
+from warrener.projections.report.model import JobTimes, micros, moment_of
+from warrener.projections.report.summing import summary_of
 from warrener.services.queries import Queries
 from warrener.services.report.bars import Chart
 from warrener.services.report.held import Log, Told, tell
@@ -24,6 +24,7 @@ from warrener.services.shapes import Show, format_time
 SLOWEST_MAX: Final = 20
 RETRIES_MAX: Final = 20
 JOBS_MAX: Final = 100
+OWN_LABELS: Final = "warrener."
 PROGRESS_EVENTS: Final = 1_000
 _MICRO: Final = 1_000_000
 
@@ -67,6 +68,11 @@ def _above(queries: Queries, shown: Show) -> list[UUID]:
     return found
 
 
+def _told_labels(shown: Show) -> dict[str, str]:
+    """Return the labels without our own, which name files of the machine that submitted the job."""
+    return {key: value for key, value in shown.labels.items() if not key.startswith(OWN_LABELS)}
+
+
 def _watched(
     events: Iterable[Positioned], head: int, on_progress: Progress | None
 ) -> Iterator[Positioned]:
@@ -95,7 +101,7 @@ class _Shaping:
             name=shown.name,
             version=shown.version,
             state=top.state,
-            labels=shown.labels,
+            labels=_told_labels(shown),
             error=shown.error,
             generation=top.generation,
             rerun=top.rerun_at is not None,
@@ -162,21 +168,21 @@ class _Shaping:
         found: list[JobTime] = []
         level = [self._top]
         while level and len(found) < JOBS_MAX:
-            below: list[JobTimes] = []
-            for job in level[: JOBS_MAX - len(found)]:
-                summary = Summary()
-                for step in job.steps.values():
-                    for each in (step, *(step.items.known.values() if step.items else ())):
-                        child = None if each.child is None else self._times.jobs.get(each.child)
-                        below += [] if child is None else [child]
-                        if each is step and not step.kept:
-                            summary.add(job, step, spans_of(job, step, self._until))
-                found.append(self._job(job, summary))
-            level = below
+            level = level[: JOBS_MAX - len(found)]
+            found += map(self._job, level)
+            level = [child for job in level for child in self._started_by(job)]
         return found
 
-    def _job(self, job: JobTimes, summary: Summary) -> JobTime:
+    def _started_by(self, job: JobTimes) -> Iterator[JobTimes]:
+        for step in job.steps.values():
+            for each in (step, *(step.items.known.values() if step.items else ())):
+                child = None if each.child is None else self._times.jobs.get(each.child)
+                if child is not None and not step.kept:
+                    yield child
+
+    def _job(self, job: JobTimes) -> JobTime:
         end = self._until if job.ended_at is None else job.ended_at
+        summary = summary_of(self._times.jobs, job, self._until)
         return JobTime(
             job=job.id,
             path=job.path,
@@ -184,6 +190,7 @@ class _Shaping:
             state=job.state,
             from_seconds=max(0, job.begin - self._top.begin) / _MICRO,
             to_seconds=max(0, end - self._top.begin) / _MICRO,
+            steps=summary.steps,
             seconds={kind: spent / _MICRO for kind, spent in summary.micros.items()},
         )
 

@@ -71,7 +71,7 @@ class Retried(Shape, frozen=True, kw_only=True):
 
 
 class JobTime(Shape, frozen=True, kw_only=True):
-    """Where a job of the tree spent the time of its own steps, by kind."""
+    """Where a job of the tree spent the time of its steps and of all below them, by kind."""
 
     job: UUID
     path: str
@@ -79,6 +79,7 @@ class JobTime(Shape, frozen=True, kw_only=True):
     state: str
     from_seconds: float
     to_seconds: float
+    steps: int
     seconds: dict[str, float]
 
 

@@ -13,9 +13,9 @@ from support.job_pages import SOON, Runs, ended, node, only_refusals, press, run
 __all__ = ["axe", "ended", "runs"]
 
 TABS = ("graph", "timeline", "steps", "tree", "history", "report")
+WITH_STEP = ("graph", "timeline", "steps")
 
 # --- looking back --------------------------------------------------------------------------------
-WITH_STEP = ("graph", "timeline", "steps")
 
 
 def test_the_slider_shows_graph_and_steps_as_they_were(page: Page, ended: tuple[Runs, str]) -> None:

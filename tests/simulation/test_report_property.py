@@ -15,7 +15,7 @@ from warrener.adapters.memory_views import MemoryViewStore
 from warrener.domain.events import JobRerun, JobSubmitted
 from warrener.projections.report.critical import critical_path
 from warrener.projections.report.fold import Times
-from warrener.projections.report.model import CHILDREN, DEPENDENCY, JobTimes, StepTimes
+from warrener.projections.report.model import JobTimes, StepTimes
 from warrener.projections.report.summing import spans_of, summary_of
 from warrener.services.logs import LogSet
 from warrener.services.queries import Queries
@@ -184,4 +184,3 @@ def test_all_kinds_of_time_occur_in_random_jobs() -> None:
     expected = {"computing", "dependency", "held", "paused", "window", "worker", "retry"}
     expected |= {"user-action", "signal", "timer", "reactor"}
     assert expected <= set(seen), expected - set(seen)
-    assert CHILDREN not in {"computing", DEPENDENCY}

@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, Page, Request, sync_playwright
 PROGRAM = os.environ.get("WARRENER_TEST_CHROMIUM") or shutil.which("chromium")
 ARGUMENTS = [
     "--no-sandbox",
+    "--disable-dev-shm-usage",  # which is small in containers
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
