@@ -95,6 +95,9 @@ class Follower:
                     self._follow(stack.enter_context(self._open()))
             except (WarrenerError, OSError) as error:
                 self._failed(error)
+            except Exception as error:  # a fault of ours must not leave pages without news for ever
+                logger.exception("web.follower_fault")
+                self._failed(error)
 
     def _failed(self, error: Exception) -> None:
         if self.failure != str(error):

@@ -19,7 +19,7 @@ from warrener.projections.drawing_svg import columns
 from warrener.projections.layout import Box, Layout, Link, Size, lay_out
 from warrener.services.queries import Queries
 from warrener.services.shapes import Step
-from warrener.services.web.shapes import GraphEdge, GraphNode, GraphNow, Point
+from warrener.services.web.shapes import GraphEdge, GraphNode, GraphNow, Spot
 
 HEIGHT: Final = 56.0
 WIDTH_MIN: Final = 150.0
@@ -190,5 +190,5 @@ def _edge(
     )
 
 
-def _point(x: float, y: float) -> Point:
-    return Point(x=round(x, 1), y=round(y, 1))
+def _point(x: float, y: float) -> Spot:
+    return Spot(x=round(x, 1), y=round(y, 1))

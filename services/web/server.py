@@ -12,6 +12,7 @@ import structlog
 import uvicorn
 
 from warrener.domain.errors import UsageError
+from warrener.services.web.protocol import BoundedProtocol
 
 BACKLOG: Final = 512
 IDLE_SECONDS: Final = 10  # of a connection between two requests
@@ -59,7 +60,7 @@ def server(
         access_log=False,
         lifespan="on",
         loop="asyncio",
-        http="h11",
+        http=BoundedProtocol,
         ws="none",
         server_header=False,
         date_header=True,

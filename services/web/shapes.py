@@ -16,6 +16,7 @@ from warrener.domain.tokens import Role
 from warrener.projections.ports import JobCursor
 from warrener.services.attempt_queries import Attempt
 from warrener.services.control_shapes import ActionLine, LimitLine
+from warrener.services.fleet_watch import WorkerLine
 from warrener.services.flow_shapes import StarvationLine
 from warrener.services.shapes import HistoryLine, JobLine, Shape, Show, SlowStep, Step, Time
 from warrener.services.web.problems import Fault
@@ -102,7 +103,7 @@ class FleetNow(Shape, frozen=True, kw_only=True):
     slots: Mapping[str, int]
     endpoints: tuple[str, ...]
     since: str | None
-    workers: tuple[Any, ...] | None = None
+    workers: tuple[WorkerLine, ...] | None
 
 
 class StarvationPage(Shape, frozen=True, kw_only=True):
@@ -112,7 +113,7 @@ class StarvationPage(Shape, frozen=True, kw_only=True):
     more: bool
 
 
-class Point(Shape, frozen=True, kw_only=True):
+class Spot(Shape, frozen=True, kw_only=True):
     """A place in a drawing; x goes to the right and y down."""
 
     x: float
@@ -151,8 +152,8 @@ class GraphEdge(Shape, frozen=True, kw_only=True):
     target: str
     condition: str | None
     catch: str | None
-    points: tuple[Point, ...]
-    label: Point | None
+    points: tuple[Spot, ...]
+    label: Spot | None
 
 
 class GraphNow(Shape, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -25,6 +26,7 @@ from warrener.domain.messages import (
     SignalJob,
     SubmitJob,
 )
+from warrener.services.web import outer, protocol
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +146,35 @@ def test_why_tells_the_reason_now_and_in_the_past(web: Served, jobs: dict[str, U
     assert (step["step"], step["waiting"]["kind"]) == ("groups", "dependency")
 
 
+def test_a_job_is_shown_as_it_was(web: Served, jobs: dict[str, UUID]) -> None:
+    job = f"/jobs/{jobs['ran']}"
+    events = web.get(f"{job}/history")["items"]
+    opened = next(each for each in events if each["type"] == "StepOpened")
+
+    then = web.get(f"{job}/replay", params={"at": opened["position"]})
+    last = web.get(f"{job}/replay", params={"at": events[-1]["position"]})
+
+    assert (then["state"], then["steps"]["load"]["state"]) == ("running", "succeeded")
+    assert (then["position"], then["event"]["type"]) == (opened["position"], "StepOpened")
+    now = web.get(job)
+    assert {name: last[name] for name in now} == now
+    problem(web.send("GET", f"{job}/replay?at=1"), 400)
+
+
+def test_where_the_time_went_and_what_a_step_was_given_is_told(
+    web: Served, jobs: dict[str, UUID]
+) -> None:
+    job = f"/jobs/{jobs['ran']}"
+
+    found = web.get(f"{job}/report")
+    given = web.get(f"{job}/steps/load/input")
+
+    assert (found["job"], found["so_far"]) == (str(jobs["ran"]), False)
+    assert found["critical_path"] is not None
+    assert given == {"attempt": 1, "input": {}}
+    problem(web.send("GET", f"/jobs/{jobs['asks']}/steps/merge/input"), 404)
+
+
 def test_what_jobs_share_is_shown(web: Served, jobs: dict[str, UUID]) -> None:
     (action,) = web.get("/actions")["items"]
 
@@ -235,6 +266,32 @@ def test_bodies_urls_and_headers_are_bounded(web: Served) -> None:
     problem(web.client.post(f"{API}/jobs", content=parts(), headers=headers), 413)
     problem(web.client.get(f"{API}/jobs?name={'x' * 9_000}"), 414)
     problem(web.client.get(f"{API}/jobs", headers={"X-Much": "x" * 33_000}), 431)
+
+
+def test_a_client_that_sends_nothing_is_not_waited_for(
+    web: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(outer, "READ_SECONDS", 0.2)
+    body = b"content-type: application/json\r\ncontent-length: 5\r\n\r\n{"
+    csrf = web.get("/session")["csrf"].encode()
+    head = b"PATCH /api/v1/flow HTTP/1.1\r\nhost: localhost\r\nx-warrener-csrf: " + csrf + b"\r\n"
+
+    assert answered(web.port, b"") == b""
+    assert answered(web.port, b"GET /healthz HTTP/1.1\r\nhost: loc") == b""
+    assert answered(web.port, head + body).startswith(b"HTTP/1.1 408")
+    assert answered(web.port, b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400")
+    assert web.client.get("/healthz").status_code == 200
+
+
+def answered(port: int, sent: bytes) -> bytes:
+    """Return all that comes for what was sent, until the other side has closed."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20.0) as connection:
+        connection.sendall(sent)
+        parts = []
+        while part := connection.recv(65_536):
+            parts.append(part)
+    return b"".join(parts)
 
 
 def test_a_fault_of_ours_tells_nothing_of_its_inside(
@@ -391,7 +448,10 @@ def test_a_job_is_submitted_as_json_or_as_the_text_of_a_file(web: Served, fleet:
     text = "job: outer\nsteps: {sub: {job: inner}}\n---\njob: inner\nsteps: {a: {call: t.a}}\n"
     body = {"definition": {"job": "one", "steps": {"a": {"call": "t.a"}}}, "params": {"x": 1}}
 
-    first = web.send("POST", "/jobs", {**body, "key": "k", "labels": {"team": "a"}, "priority": 3})
+    more = {"key": "k", "labels": {"team": "a"}, "priority": 3}
+    span = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+
+    first = web.send("POST", "/jobs", {**body, **more}, headers=span)
     second = web.send("POST", "/jobs", {"definition": text})
 
     assert first.status_code == second.status_code == 201, first.text + second.text
@@ -400,6 +460,7 @@ def test_a_job_is_submitted_as_json_or_as_the_text_of_a_file(web: Served, fleet:
     assert isinstance(two, SubmitJob)
     assert (one.key, one.labels, one.priority) == ("k", {"team": "a"}, 3)
     assert json.loads(bytes(one.params)) == {"x": 1}
+    assert (one.traceparent, two.traceparent) == (span["traceparent"], None)
     assert set(two.library) == {"inner"}
 
 

@@ -214,7 +214,7 @@ async def list_slowest(
 @reads("/jobs/{job:uuid}/graph")
 async def show_graph(parts: Given, job: FromPath[UUID]) -> shapes.GraphNow:
     """Show the graph of a job with the states of its steps, laid out for drawing."""
-    return await parts.reader.ask(lambda opened: graph_now(opened.queries, job))
+    return await parts.slow.ask(lambda opened: graph_now(opened.queries, job))
 
 
 @reads("/jobs/{job:uuid}/why")

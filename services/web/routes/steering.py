@@ -12,6 +12,7 @@ from litestar.params import FromPath, RequestBody
 
 from warrener.domain.definition.retry_rules import retry_rules
 from warrener.domain.states import JOB_ENDED
+from warrener.domain.trace_context import parsed
 from warrener.services.places import Place
 from warrener.services.shapes import Show
 from warrener.services.steering_calls import SteeringCalls
@@ -46,8 +47,11 @@ async def ask(parts: Parts, command: str, call: Call, key: str | None = None) ->
 
 
 @changes(post, "/jobs", "submitter", status_code=201)
-async def submit_job(parts: Given, data: RequestBody[shapes.SubmitBody]) -> shapes.Submitted:
+async def submit_job(
+    request: Asked, parts: Given, data: RequestBody[shapes.SubmitBody]
+) -> shapes.Submitted:
     """Submit a job to the fleet; the same key gives the same job."""
+    traceparent = request.headers.get("traceparent")
     message = submission(
         read(data.definition, data.library).source(),
         data.params,
@@ -56,6 +60,7 @@ async def submit_job(parts: Given, data: RequestBody[shapes.SubmitBody]) -> shap
         priority=data.priority,
         fair=data.fair,
         deadline=deadline_of(data.deadline, parts.now()),
+        traceparent=traceparent if parsed(traceparent) else None,
     )
     job = await parts.desk.call(lambda calls: submits(calls, message))
     await parts.caught_up(CAUGHT_UP_SECONDS)
