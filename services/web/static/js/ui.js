@@ -40,6 +40,9 @@ export function duration(seconds) {
   if (seconds === null || seconds === undefined || Number.isNaN(seconds)) {
     return "";
   }
+  if (seconds === 0) {
+    return "0 s";
+  }
   if (seconds < 10) {
     return `${seconds.toFixed(seconds < 1 ? 3 : 2)} s`;
   }

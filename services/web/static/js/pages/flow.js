@@ -69,7 +69,7 @@ const stageColumns = [
   { name: "Held back", number: true, cell: (stage) => html`<span title=${Object.entries(stage.held).slice(0, 10).map(([why, many]) => `${clean(why, 60)}: ${many}`).join("\n")}>${count(held(stage))}</span>` },
   { name: "Out", number: true, cell: (stage) => count(stage.out) },
   { name: "Running", number: true, cell: (stage) => count(stage.running) },
-  { name: "Oldest wait", number: true, cell: (stage) => duration(stage.oldest_wait) },
+  { name: "Oldest wait", number: true, cell: (stage) => duration(Math.max(stage.oldest_wait, stage.held_wait)) },
   { name: "Waits p50 / p95", number: true, cell: (stage) => `${duration(stage.wait_p50)} / ${duration(stage.wait_p95)}`, wide: true },
   { name: "Service", number: true, cell: (stage) => duration(stage.service_seconds), wide: true },
   { name: "In", number: true, cell: (stage) => rate(stage.arrival_rate), wide: true },
@@ -124,17 +124,19 @@ const measureColumns = [
 
 function Incident({ incident, now, open }) {
   const worst = incident.victims.map((victim) => `${victim.job}/${victim.step}`).join(", ");
+  const { sentence, ...figures } = incident.evidence;
   const since = incident.state === "open" ? html`for <${Ago} at=${incident.since} now=${now} />` : html`until <${Time} at=${incident.closed_at} />`;
   return html`<details class="incident" open=${open}><summary><span class=${incident.state === "open" ? "chip starves" : "chip"}>${clean(incident.cause, 40)}</span>
       <${Said} text=${`${incident.queue}: ${worst}`} most=${120} /> <span class="soft">${since}</span></summary>
     <div class="body">
+      ${sentence && html`<p><bdi class="hostile">${clean(sentence, 600)}</bdi></p>`}
       <${Facts} rows=${[
         ["victims", html`<ul class="plain">${incident.victims.slice(0, 20).map((victim) => html`<li key=${`${victim.job}/${victim.step}`}><${Said} text=${`${victim.job}/${victim.step}`} most=${80} />: ${count(victim.waiting)} wait, the longest ${duration(victim.oldest_wait)}</li>`)}</ul>`],
         ["opened", html`<${Time} at=${incident.opened_at} />`],
         ["closed", incident.closed_at && html`<${Time} at=${incident.closed_at} />${incident.why && `: ${clean(incident.why, 100)}`}`],
       ]} />
       ${incident.actions.length > 0 && html`<${Table} caption="Measures" columns=${measureColumns} rows=${incident.actions} keyOf=${(each) => `${each.kind}${each.job}${each.step}${each.proposed_at}${each.taken_at}${each.partition}`} />`}
-      <${Json} value=${incident.evidence} label="Evidence" most=${6000} />
+      <details><summary>Evidence</summary><${Json} value=${figures} label="Evidence" most=${6000} /></details>
     </div></details>`;
 }
 
@@ -186,7 +188,7 @@ const limitColumns = (onChange, may) => [
   { name: "Waiting", number: true, cell: (limit) => count(limit.waiting) },
   { name: "Keys", cell: (limit) => html`<span class="chips">${limit.keys.slice(0, 5).map((each) => html`<span class="chip" key=${each.key}><${Said} text=${each.key} most=${40} />: ${count(each.waiting)}${each.lacking && ` for ${each.lacking}`}</span>`)}</span>`, wide: true },
   { name: "Changed", cell: (limit) => limit.since && html`<${Time} at=${limit.since} />${limit.by && html` by <${Said} text=${limit.by} most=${40} />`}${limit.reason && html`: <${Said} text=${limit.reason} most=${80} />`}`, wide: true },
-  { name: "", cell: (limit) => html`<button disabled=${!may} onClick=${() => onChange(limit)} aria-label=${`Change ${clean(limit.name, 60)}`}>Change</button>` },
+  { name: "Action", number: true, cell: (limit) => html`<button disabled=${!may} onClick=${() => onChange(limit)} aria-label=${`Change ${clean(limit.name, 60)}`}>Change</button>` },
 ];
 
 function Limits() {
