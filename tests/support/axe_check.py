@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,10 @@ _SERIOUS = ("serious", "critical")
 
 
 @pytest.fixture(scope="session")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Give the script of axe-core."""
     folder = install(PACKAGE, tmp_path_factory.mktemp("npm") / "axe")
-    yield (folder / "node_modules" / "axe-core" / "axe.min.js").read_text()
+    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text()
 
 
 def serious_faults(page: Page, axe: str) -> list[str]:

@@ -7,7 +7,8 @@ import { about, of, useSlowly } from "./data.js";
 
 const share = (value) => `${(100 * value).toFixed(value < 0.1 ? 1 : 0)} %`;
 const Share = ({ value, label }) => html`<span class="share"><span class="bar" aria-hidden="true"><i style=${{ width: `${100 * Math.min(1, value)}%` }}></i></span><span class="nowrap" aria-label=${label}>${share(value)}</span></span>`;
-const stepLink = (row, name = row.path) => html`<a href=${jobLink(row.job, row.step)}><${Said} text=${name || "the job"} most=${70} /></a>`;
+const stepLink = (row) => html`<a href=${jobLink(row.job, row.step)}><${Said} text=${row.path || "the job"} most=${70} /></a>`;
+const pathLink = (row) => html`<a href=${jobLink(row.job, row.path.split("/").pop())}><${Said} text=${row.path} most=${70} /></a>`;
 
 const TOTALS = [
   { name: "Time went to", cell: (row) => clean(row.label, 60) },
@@ -24,7 +25,7 @@ const PATH = [
   { name: "What", cell: (row) => html`<${Said} text=${row.sentence} most=${240} />` },
 ];
 const SLOW = [
-  { name: "Step", cell: (row) => html`<${Said} text=${row.path} most=${70} />` },
+  { name: "Step", cell: (row) => pathLink(row) },
   { name: "State", cell: (row) => html`<${State} state=${row.state} />` },
   { name: "Computed", number: true, cell: (row) => duration(row.computing_seconds) },
   { name: "Waited", number: true, cell: (row) => duration(row.waited_seconds) },
@@ -32,7 +33,7 @@ const SLOW = [
   { name: "Worker", cell: (row) => row.worker && html`<${Said} text=${row.worker} most=${40} />`, wide: true },
 ];
 const AGAIN = [
-  { name: "Step", cell: (row) => html`<${Said} text=${row.path} most=${70} />` },
+  { name: "Step", cell: (row) => pathLink(row) },
   { name: "State", cell: (row) => html`<${State} state=${row.state} />` },
   { name: "Attempts", number: true, cell: (row) => row.attempts },
   { name: "Lost", number: true, cell: (row) => duration(row.lost_seconds) },
@@ -57,8 +58,8 @@ export function ReportTab({ job }) {
   return html`<div class="report">
     <p class="soft">${report.so_far ? "So far" : "In all"} ${duration(report.elapsed_seconds)}${report.rerun ? " since the rerun" : ""} from <${Time} at=${report.begun_at} />: ${report.jobs.toLocaleString("en")} jobs, ${report.steps.toLocaleString("en")} steps and items, ${report.retried.toLocaleString("en")} tried again${report.lost_seconds ? ` (${duration(report.lost_seconds)} lost)` : ""}.</p>
     <${Card} title="Where the time went" bare><${Table} caption="Time by kind" columns=${TOTALS} rows=${report.totals.filter((row) => row.step_seconds || row.critical_seconds)} keyOf=${(row) => row.kind} empty="No time has been spent yet." /></${Card}>
-    <${Card} title="Critical path" side=${left > 0 && html`<span class="soft">the ${ROWS} longest of ${report.critical_path.length.toLocaleString("en")} stretches</span>`} bare><${Table} caption="Critical path" columns=${PATH} rows=${path} keyOf=${(row) => `${row.from_seconds} ${row.path} ${row.kind}`} /></${Card}>
-    <${Card} title="Steps that computed longest" bare><${Table} caption="Steps that computed longest" columns=${SLOW} rows=${report.slowest.slice(0, ROWS)} keyOf=${(row) => `${row.job} ${row.path}`} /></${Card}>
+    <${Card} title="Critical path" side=${left > 0 && html`<span class="soft">the ${ROWS} longest of ${report.critical_path.length.toLocaleString("en")} stretches</span>`} bare><${Table} caption="Critical path, stretch by stretch" columns=${PATH} rows=${path} keyOf=${(row) => `${row.from_seconds} ${row.path} ${row.kind}`} /></${Card}>
+    <${Card} title="Steps that computed longest" bare><${Table} caption="Steps by the time that they computed" columns=${SLOW} rows=${report.slowest.slice(0, ROWS)} keyOf=${(row) => `${row.job} ${row.path}`} /></${Card}>
     ${report.retries.length > 0 && html`<${Card} title="Tried again" bare><${Table} caption="Steps that were tried again" columns=${AGAIN} rows=${report.retries.slice(0, ROWS)} keyOf=${(row) => `${row.job} ${row.path}`} /></${Card}>`}
   </div>`;
 }
