@@ -113,7 +113,7 @@ def test_filters_stay_in_the_address_and_say_what_is_shown(
     visit(page, dashboard, "jobs")
 
     page.get_by_label("Label", exact=True).fill("team=scarlet")
-    page.get_by_label("State", exact=True).select_option("succeeded")
+    page.get_by_role("combobox", name="State").select_option("succeeded")
     page.get_by_role("button", name="Show", exact=True).click()
 
     expect(page.get_by_role("link", name=red[:8])).to_be_visible()
