@@ -1,4 +1,4 @@
-"""What `replay --export` does: writes a history file, and tells what is in it."""
+"""`replay --export`: writes a history into a file."""
 
 from __future__ import annotations
 

@@ -277,6 +277,15 @@ def test_replay_writes_a_file_and_takes_it_in_the_place_of_a_store(
     assert out.lines[-1]["type"] == "end"
 
 
+def test_an_import_needs_no_job_to_be_named(there: Here, root: str) -> None:
+    shown = there("replay", "--import", "job.jsonl", "--json")
+    missing = there("replay", "--import", "missing", "--json")
+
+    assert shown.json["job"] == root
+    assert missing.code == 2
+    assert "missing" in missing.err
+
+
 def test_a_job_that_is_not_in_the_file_is_said_to_be_unknown(there: Here) -> None:
     for words in (("show",), ("history",), ("why",)):
         done = there(*words, "deadbeef", *STORE)
