@@ -78,6 +78,7 @@ class Controller:
         samples: bool = True,
         bounds_intake: bool = True,
         while_loading: Callable[[], None] = _nothing,
+        new_memory: Callable[..., WorkingSet] = WorkingSet,
     ) -> None:
         """Begin with no job in memory; `reply_to` is the queue that workers report to.
 
@@ -87,7 +88,9 @@ class Controller:
         it records none, and leaves incidents of others alone, as where several write one log.
         Without `bounds_intake` every job is taken and starts at once.
         `while_loading` is called after each tree that is loaded, since that may take long.
+        `new_memory` makes the working set, where time is not to bring things about by itself.
         """
+        self._new_memory = new_memory
         self._while_loading = while_loading
         self._store = store
         self._new_flow = new_flow
@@ -108,7 +111,7 @@ class Controller:
     def forget(self) -> None:
         """Throw away everything in memory, as after a conflict; `recover` loads it again."""
         self.flow = self._new_flow()
-        self.memory = WorkingSet(self._store, **self._bounds)
+        self.memory = self._new_memory(self._store, **self._bounds)
         change = event_of(self._store.last(ids.FLOW_ID), FlowChanged)
         if change is not None:
             self.flow.use(change.settings)

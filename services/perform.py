@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import timedelta
+from types import TracebackType
 from typing import Any
 from uuid import UUID
 
@@ -39,6 +41,7 @@ class Pulse(msgspec.Struct, eq=False):
     share: float | None = None
     note: str | None = None
     cancelled: bool = False
+    on_error: Callable[[BaseException], None] | None = None  # hears what the endpoint raised
 
 
 _running: ContextVar[tuple[RunStep, Pulse] | None] = ContextVar("warrener_running", default=None)
@@ -47,7 +50,8 @@ _running: ContextVar[tuple[RunStep, Pulse] | None] = ContextVar("warrener_runnin
 class CurrentStep(msgspec.Struct, frozen=True):
     """The step that is running here. `token` is the attempt's, for fencing effects outside.
 
-    `answer` is what a person answered, if an attempt before this one asked for help.
+    `answer` is what a person answered, if an attempt before this one asked for help. `debugging`
+    says that this is `warrener debug`: nobody takes the result, and `token` is no attempt's.
     """
 
     job: UUID
@@ -58,6 +62,7 @@ class CurrentStep(msgspec.Struct, frozen=True):
     labels: dict[str, str]
     root: UUID
     answer: Any = None
+    debugging: bool = False
     pulse: Pulse = msgspec.field(default_factory=Pulse)
 
     @property
@@ -105,6 +110,7 @@ def current_step() -> CurrentStep:
         labels=dict(order.context.get("labels", {})),
         root=UUID(str(order.context.get("root", order.job))),
         answer=order.context.get("answer"),
+        debugging=bool(order.context.get("debugging")),
         pulse=pulse,
     )
 
@@ -165,6 +171,8 @@ def _call(order: RunStep, registry: Registry, pulse: Pulse) -> Fate:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit and cancellation of a task, too
+        if pulse.on_error is not None:
+            pulse.on_error(error)
         return fate_of(order, error)
     finally:
         _running.reset(token)
@@ -255,11 +263,8 @@ def _message(error: BaseException) -> str:
 def _traceback(error: BaseException) -> str:
     import traceback
 
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_globals.get("__name__") in _OWN_MODULES:
-        frames = frames.tb_next
     try:
-        text = "".join(traceback.format_exception(type(error), error, frames))
+        text = "".join(traceback.format_exception(type(error), error, users_frames(error)))
     except Exception:
         text = "(the traceback cannot be had)"
     if len(text) > TRACEBACK_CHARACTERS_MAX:
@@ -267,7 +272,15 @@ def _traceback(error: BaseException) -> str:
     return _bounded(text, len(text))
 
 
-_OWN_MODULES = frozenset({__name__, "warrener.services.plans"})
+def users_frames(error: BaseException) -> TracebackType | None:
+    """Return the traceback of an error from the endpoint on, None if it was not in it."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_globals.get("__name__") in _ABOVE_ENDPOINTS:
+        frames = frames.tb_next
+    return frames
+
+
+_ABOVE_ENDPOINTS = frozenset({__name__, "warrener.services.plans", "asyncio.base_events"})
 
 
 def _bounded(text: Any, characters_max: int) -> str:

@@ -1,4 +1,7 @@
-"""`replay`: a job as it was at any point of its past, computed from its events alone."""
+"""`replay`: a job as it was at any point of its past, computed from its events alone.
+
+With `--definition` it is decided anew instead: `replay_definition` does that.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ import typer
 
 from warrener.domain.errors import UsageError
 from warrener.services.cli import options
+from warrener.services.cli import replay_definition as again
+from warrener.services.cli.replay_source import named, opened
 from warrener.services.cli.session import Session
 
 if TYPE_CHECKING:
@@ -33,12 +38,14 @@ warrener replay 5f2c71e0 --step-through
 warrener replay 5f2c71e0 --export failure.jsonl --redact '*.password'
 
 warrener replay --import failure.jsonl --step-through"""
+_EXAMPLES += again.EXAMPLES
 
 _What = Annotated[
-    str | None,
+    list[str] | None,
     typer.Argument(
-        metavar="JOB[/STEP]",
-        help="A job's id or the start of one, or a step of it; with --import it may be left out.",
+        metavar="[JOB[/STEP]]",
+        help="A job's id or the start of one, or a step of it; with --import it may be left out,"
+        " with --definition several jobs may be named.",
         show_default=False,
     ),
 ]
@@ -99,7 +106,7 @@ def register(app: typer.Typer) -> None:
 
 def replay(
     *,
-    what: _What = None,
+    whats: _What = None,
     at: _At = None,
     tree: Annotated[bool, typer.Option("--tree", help="The jobs below it, too.")] = False,
     step_through: _StepThrough = False,
@@ -107,28 +114,69 @@ def replay(
     redact: _Redact = None,
     no_redact: _NoRedact = False,
     imported: _Import = None,
+    definition: again.Definition = None,
+    endpoints: again.Endpoints = None,
+    name: again.Name = None,
+    state: again.State = None,
+    label: again.Label = None,
+    since: again.Since = None,
+    limit: again.Limit = again.LIMIT,
+    max_findings: again.MaxFindings = again.FINDINGS,
+    force: again.Force = False,
     store: options.Store = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show a job as it was at any point of its past, computed from its events alone."""
-    session = Session(as_json=as_json, store=_store(store, imported))
-    if export is not None:
-        _export(session, _named(session, what), export, redact or (), no_redact=no_redact)
-        return
-    if redact or no_redact:
-        raise UsageError("--redact and --no-redact are about --export FILE")
-    if step_through:
-        from warrener.services.cli.replay_walk import check
-        from warrener.services.cli.replay_walk import step_through as walk_through
+    """Show a job as it was at any point of its past, computed from its events alone.
 
-        check(session.output)
-    with session.logs() as logs, session.queries(logs) as queries:
-        place = queries.locate(what or _only_job(queries))
-        if step_through:
-            when = None if at is None else point(at, datetime.now(UTC))
-            walk_through(session, logs, queries, place, at=when, tree=tree)
-        else:
+    A pruned job is read back from its archive. With --definition, decide recorded jobs anew by
+    another definition, and tell what would differ.
+    """
+    question = again.Question(
+        definition=definition or "",
+        jobs=tuple(whats or ()),
+        endpoints=tuple(endpoints or ()),
+        name=name,
+        state=state,
+        labels=tuple(label or ()),
+        since=since,
+        limit=limit,
+        findings_max=max_findings,
+        force=force,
+    )
+    url = _store(store, imported)
+    if definition is not None:
+        if any((at, tree, step_through, export, redact, no_redact)):
+            raise UsageError("--definition decides anew: it goes with no other view of the past")
+        again.dry_run(question, store=url, as_json=as_json)
+        return
+    if question.selects or endpoints or force:
+        raise UsageError("which jobs to choose is said with --definition WHAT alone")
+    session, what = Session(as_json=as_json, store=url), _one(whats)
+    if export is not None:
+        _export(session, named(session, what), export, redact or (), no_redact=no_redact)
+    elif redact or no_redact:
+        raise UsageError("--redact and --no-redact are about --export FILE")
+    elif step_through:
+        _walk(session, what, at, tree=tree)
+    else:
+        with opened(session, what) as (logs, queries, place):
             _show(session, _past(logs, queries, place, at), tree=tree)
+
+
+def _walk(session: Session, what: str | None, at: str | None, *, tree: bool) -> None:
+    from warrener.services.cli.replay_walk import check, step_through
+
+    check(session.output)
+    when = None if at is None else point(at, datetime.now(UTC))
+    with opened(session, what) as (logs, queries, place):
+        step_through(session, logs, queries, place, at=when, tree=tree)
+
+
+def _one(whats: Sequence[str] | None) -> str | None:
+    """Return the one job or step that is named, None if none is."""
+    if whats is not None and len(whats) > 1:
+        raise UsageError("name one job: only --definition takes several")
+    return whats[0] if whats else None
 
 
 def _export(
@@ -146,21 +194,6 @@ def _store(store: str | None, imported: Path | None) -> str | None:
     if store is not None:
         raise UsageError("--import reads a file and no store: leave --store away")
     return f"history:{imported}"
-
-
-def _named(session: Session, what: str | None) -> str:
-    if what is not None:
-        return what
-    with session.queries() as queries:
-        return _only_job(queries)
-
-
-def _only_job(queries: Queries) -> str:
-    """Return the one tree of jobs that a file has."""
-    found = queries.jobs(limit=2)
-    if len(found) != 1:
-        raise UsageError("name a job: warrener replay JOB; `warrener jobs` lists them")
-    return str(found[0].job)
 
 
 def _past(logs: Logs, queries: Queries, place: Place, at: str | None) -> Past:

@@ -115,7 +115,7 @@ def _recorded_work(store: EventStore, job: UUID, more: Sequence[str]) -> Work:
     root = _submitted(store, event.root)
     library = {name: _definition(store, name_hash) for name, name_hash in root.library.items()}
     named = (Module.named(name, Path.cwd()) for name in more)
-    modules = tuple(dict.fromkeys((*_modules(root.labels), *named)))
+    modules = tuple(dict.fromkeys((*recorded_modules(root.labels), *named)))
     load_modules(modules)
     return Work(Source(_definition(store, event.definition), library), modules)
 
@@ -131,7 +131,8 @@ def _label(modules: Sequence[Module]) -> dict[str, str]:
     return {MODULES_LABEL: msgspec.json.encode(modules).decode()} if modules else {}
 
 
-def _modules(labels: Mapping[str, str]) -> tuple[Module, ...]:
+def recorded_modules(labels: Mapping[str, str]) -> tuple[Module, ...]:
+    """Return the modules that a job of `run` began with, from its labels."""
     try:
         return msgspec.json.decode(labels.get(MODULES_LABEL, "[]"), type=tuple[Module, ...])
     except msgspec.MsgspecError as error:

@@ -259,6 +259,15 @@ def test_a_file_is_a_load_to_simulate(there: Here, root: str) -> None:
     assert "give one kind" in mixed.err
 
 
+def test_an_import_needs_no_job_to_be_named(there: Here, root: str) -> None:
+    shown = there("replay", "--import", "job.jsonl", "--json")
+    missing = there("replay", "--import", "missing", "--json")
+
+    assert shown.json["job"] == root
+    assert missing.code == 2
+    assert "missing" in missing.err
+
+
 def test_replay_writes_a_file_and_takes_it_in_the_place_of_a_store(
     live: Cli, empty: Cli, root: str
 ) -> None:
@@ -275,15 +284,6 @@ def test_replay_writes_a_file_and_takes_it_in_the_place_of_a_store(
     out = live("replay", root, "--export", "-", "--redact", "team", "--store", "sqlite:///jobs.db")
     assert '"team":"[redacted]"' in out.out
     assert out.lines[-1]["type"] == "end"
-
-
-def test_an_import_needs_no_job_to_be_named(there: Here, root: str) -> None:
-    shown = there("replay", "--import", "job.jsonl", "--json")
-    missing = there("replay", "--import", "missing", "--json")
-
-    assert shown.json["job"] == root
-    assert missing.code == 2
-    assert "missing" in missing.err
 
 
 def test_a_job_that_is_not_in_the_file_is_said_to_be_unknown(there: Here) -> None:

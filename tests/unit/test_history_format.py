@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -238,6 +239,27 @@ def test_what_cannot_be_is_refused_with_its_line(
     said = refusal(tmp_path, sealed(lines))
 
     assert said.startswith(f"FILE:{number}: ")
+    assert words in said
+
+
+@pytest.mark.parametrize(
+    ("topic", "fields", "words"),
+    [
+        (
+            "JobAdvanced",
+            {"items": {"first": {"failed": [7]}}},
+            "JobAdvanced cannot be at this place",
+        ),
+        ("JobAdvanced", {"settled": {"nothing": "failed"}}, "has no step 'nothing'"),
+        ("JobAdvanced", {"fan_outs": {"first": {"count": 10**9}}}, "a fan-out over 1000000000"),
+    ],
+)
+def test_an_event_that_cannot_follow_those_before_it_is_refused_with_its_line(
+    topic: str, fields: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    said = refusal(tmp_path, sealed(changed(is_a(topic), **fields)))
+
+    assert re.match(r"FILE:\d+: ", said)
     assert words in said
 
 

@@ -1,0 +1,1 @@
+"""Recorded jobs decided anew by another definition: what would have been otherwise."""
