@@ -123,7 +123,7 @@ def test_an_export_for_people_tells_what_was_taken_out(
     assert f"job {root} with 2 jobs" in told.out
     assert "--store history:" in told.out
     assert "values were taken out" in told.err
-    assert "key *password: 2" in told.err
+    assert "key *password*: 2" in told.err
     assert (tmp_path / "job.jsonl.zst").read_bytes()[:4] == b"\x28\xb5\x2f\xfd"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import time
 import tracemalloc
@@ -322,7 +323,8 @@ def test_deep_nesting_is_refused(nested: str, tmp_path: Path) -> None:
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "missing", Path("/dev/null")):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "missing", tmp_path / "pipe", Path("/dev/null")):
         with pytest.raises(UsageError, match=str(path)):
             read_history(path, EventMapper())
 

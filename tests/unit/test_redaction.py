@@ -53,6 +53,11 @@ SHAPED = (
     "-----BEGIN RSA PRIVATE KEY-----\nMIIEow{}\n-----END RSA PRIVATE KEY-----",
     "password={}",
     'curl: token: "{}"',
+    '{{"db": {{"password": "{}"}}}}',
+    '"{{\\\\"secret\\\\": \\\\"{}\\\\"}}"',
+    "https://example.com/?access_token={}&page=1",
+    "X-Api-Key: {}",
+    "Set-Cookie: id={}; Path=/\n",
 )
 CODEC = EventMapper()
 
@@ -64,7 +69,9 @@ def cleaned(value: Any, *patterns: str) -> Any:
 # --- values --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", ["pwd", "userPassword", "API-KEY", "x_api_key", "clientSecret"])
+@pytest.mark.parametrize(
+    "key", ["pwd", "userPassword", "SecretString", "API-KEY", "x_api_key", "clientSecret"]
+)
 @pytest.mark.parametrize("value", ["hunter2", 1234, ["a", {"b": "c"}], {"deep": [1.5]}])
 def test_what_stands_under_the_key_of_a_secret_is_taken_out_and_keeps_its_shape(
     key: str, value: Any
