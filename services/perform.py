@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from datetime import timedelta
 from types import TracebackType
 from typing import Any
@@ -27,6 +27,7 @@ from warrener.domain.ports import Clock
 from warrener.domain.retry import WAIT_SECONDS_MAX
 from warrener.services.endpoints import REGISTRY, Endpoint, Registry
 from warrener.services.plans import Misfit
+from warrener.services.step_context import bind_step, surroundings
 
 CODE_CHARACTERS_MAX = 100
 ACTION_CHARACTERS_MAX = 200
@@ -127,7 +128,7 @@ def perform(
     An attempt whose pulse says that it is cancelled is not begun.
     """
     started_at = clock.now()
-    fate = _call(order, registry, pulse or Pulse())
+    fate = _call(order, worker, registry, pulse or Pulse())
     return report(order, worker, fate, started_at=started_at, ended_at=clock.now())
 
 
@@ -136,7 +137,7 @@ async def perform_async(
 ) -> StepReport:
     """Run one attempt in the loop that runs this; whatever the endpoint raises is reported."""
     started_at = clock.now()
-    fate = await _await(order, registry, pulse)
+    fate = await _await(order, worker, registry, pulse)
     return report(order, worker, fate, started_at=started_at, ended_at=clock.now())
 
 
@@ -160,32 +161,39 @@ def report(
     )
 
 
-def _call(order: RunStep, registry: Registry, pulse: Pulse) -> Fate:
+def _call(order: RunStep, worker: str, registry: Registry, pulse: Pulse) -> Fate:
     endpoint = registry.get(order.endpoint)
     if endpoint is None or pulse.cancelled:
         return _not_begun(order, registry, endpoint)
     pulse.begun = time.monotonic()
-    token = _running.set((order, pulse))
+    context = copy_context()  # what is bound in it, by the endpoint too, ends with the attempt
     try:
-        return Fate("succeeded", endpoint.plan.call(order.args))
+        return Fate("succeeded", context.run(_inside, order, worker, pulse, endpoint))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit and cancellation of a task, too
         if pulse.on_error is not None:
-            pulse.on_error(error)
+            context.run(pulse.on_error, error)  # where the step is still the current one
         return fate_of(order, error)
-    finally:
-        _running.reset(token)
 
 
-async def _await(order: RunStep, registry: Registry, pulse: Pulse) -> Fate:
+def _inside(order: RunStep, worker: str, pulse: Pulse, endpoint: Endpoint[..., Any]) -> msgspec.Raw:
+    _running.set((order, pulse))
+    bind_step(order, worker)
+    with surroundings(order):
+        return endpoint.plan.call(order.args)
+
+
+async def _await(order: RunStep, worker: str, registry: Registry, pulse: Pulse) -> Fate:
     endpoint = registry.get(order.endpoint)
     if endpoint is None or pulse.cancelled:
         return _not_begun(order, registry, endpoint)
     pulse.begun = time.monotonic()
     _running.set((order, pulse))  # in the context of this task alone
+    bind_step(order, worker)
     try:
-        return Fate("succeeded", await endpoint.plan.call_async(order.args))
+        with surroundings(order):
+            return Fate("succeeded", await endpoint.plan.call_async(order.args))
     except BaseException as error:
         return fate_of(order, error)
 

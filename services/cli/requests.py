@@ -19,6 +19,7 @@ from warrener.domain.ports import EventStore
 from warrener.services.active_job import read_payload
 from warrener.services.cli.parts import part_of, recorded_steps
 from warrener.services.cli.values import RESERVED
+from warrener.services.current_trace import callers_traceparent
 from warrener.services.logs import refuse_pruned
 from warrener.services.sources import Module, Work, load, load_modules
 from warrener.services.submission import Part, Source, submission
@@ -70,6 +71,7 @@ def new_task(request: Request, work: Work, part: Part | None = None) -> Task:
         labels=labels,
         part=part,
         deadline=request.deadline,
+        traceparent=callers_traceparent(),
     )
     return Task(ids.job_id(key), work.source, work.modules, message)
 
