@@ -39,7 +39,7 @@ KEPT = (
     " closing count deadline definition depth digest due edges ended_at endpoint endpoints fan_outs"
     " generation hash job library name number parent params_digest path priority progress queue"
     " rate readied request retry root rule selection settled shared signal slots started_at step"
-    " steps tolerated topic until version window worker"
+    " steps tolerated topic traceparent until version window worker"
 )
 BY_THEMSELVES = {"json", "token"}  # of definitions and attempts
 KEYS = ("password", "API_KEY", "client-secret", "accessToken", "db_passwd", "Authorization", "iban")
