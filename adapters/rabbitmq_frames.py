@@ -44,6 +44,10 @@ _PROPERTIES_BYTES = 12 + 2 + 1 + len(CONTENT_TYPE) + 1 + 1  # of the header, wit
 _MULTIPLE, _REQUEUE = 1, 2  # bits of a negative acknowledgement
 _TYPE = CONTENT_TYPE.encode()
 _OURS_BEGIN = bytes([len(_TYPE)]) + _TYPE + bytes([PERSISTENT])
+_TRACED = _OURS | _HEADERS
+_TRACE_HEADER = b"\x0btraceparentS"  # a table's entry: name, and that a long text follows
+_TRACED_PROPERTIES = Struct(f">BHIHHQHB{len(CONTENT_TYPE)}sI{len(_TRACE_HEADER)}sI").pack
+_TRACED_BYTES = _PROPERTIES_BYTES + 4 + len(_TRACE_HEADER) + 4  # without message id and text
 
 
 def publish_method(channel: int, exchange: str, routing_key: str, mandatory: bool) -> bytes:
@@ -68,6 +72,20 @@ def content(channel: int, message_id: str, body: bytes, body_bytes_max: int) -> 
     if 0 < len(body) <= body_bytes_max:
         return b"".join((start, name, END, _BODY(BODY, channel, len(body)), body, END))
     return b"".join((start, name, END, *_pieces(channel, body, body_bytes_max)))
+
+
+def traced_content(
+    channel: int, traceparent: str, message_id: str, body: bytes, body_bytes_max: int
+) -> bytes:
+    """Return the same with the header `traceparent`."""
+    name, trace = message_id.encode()[:NAME_BYTES_MAX], traceparent.encode()
+    start = _TRACED_PROPERTIES(
+        *(HEADER, channel, _TRACED_BYTES + len(trace) + len(name)),
+        *(spec.BasicProperties.INDEX, 0, len(body), _TRACED, len(_TYPE), _TYPE),
+        *(len(_TRACE_HEADER) + 4 + len(trace), _TRACE_HEADER, len(trace)),
+    )
+    rest = bytes((PERSISTENT, len(name)))
+    return b"".join((start, trace, rest, name, END, *_pieces(channel, body, body_bytes_max)))
 
 
 def content_with_headers(

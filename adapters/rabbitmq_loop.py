@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 from threading import Thread, get_ident
 from typing import Any
 
@@ -28,6 +29,7 @@ class IoThread(Thread):
         self._commands: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._asleep = False
         self._stopped = False
+        self._context = copy_context()  # of who opens the connection: what is bound to log lines
 
     def do(self, command: Callable[..., None], *arguments: Any) -> None:
         """Have a command carried out by this thread, after those before it."""
@@ -51,6 +53,9 @@ class IoThread(Thread):
 
     def run(self) -> None:
         """Turn until `stop`."""
+        self._context.run(self._run)
+
+    def _run(self) -> None:
         self.loop.activate_poller()
         try:
             while not self._stopped:

@@ -55,6 +55,8 @@ class Encoder:
         method = self._methods.get(key) or self._remember(key, message)
         if sending.headers is None:
             names = (message.message_id, message.body, body_bytes_max)
+            if isinstance(message, Outgoing) and message.traceparent:
+                return method, frames.traced_content(MAIN, message.traceparent, *names)
             return method, frames.content(MAIN, *names)
         return method, frames.content_with_headers(
             MAIN, message.message_id, sending.headers, message.body, body_bytes_max

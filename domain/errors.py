@@ -94,6 +94,10 @@ class BrokerUnavailable(ServiceUnavailable):
     """The broker cannot be reached."""
 
 
+class TracesDelayed(ServiceUnavailable):
+    """Whoever keeps traces did not take some; trying again may help."""
+
+
 class Conflict(WarrenerError):
     """Somebody else wrote the same version of a stream first; load again and decide anew."""
 

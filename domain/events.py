@@ -149,6 +149,7 @@ class JobSubmitted(JobEvent, frozen=True, kw_only=True, omit_defaults=True):
     deadline: datetime | None = None  # of the tree, kept with its root
     selection: Selection | None = None
     given: dict[str, GivenStep] = {}
+    traceparent: str | None = None  # span of whoever submitted it
 
 
 class JobStarted(JobEvent, frozen=True, kw_only=True):

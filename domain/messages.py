@@ -183,6 +183,7 @@ class SubmitJob(Command, frozen=True, kw_only=True, omit_defaults=True, tag="Sub
     selection: Selection | None = None
     given: dict[str, GivenStep] = {}
     deadline: Time | None = None
+    traceparent: Annotated[str, Meta(max_length=512)] | None = None  # of whoever submits
 
 
 class Steering(Command, frozen=True, kw_only=True, omit_defaults=True):

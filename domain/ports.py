@@ -21,11 +21,12 @@ class Clock(Protocol):
 
 
 class Outgoing(msgspec.Struct, frozen=True):
-    """A message on its way to one queue."""
+    """A message on its way to one queue. `traceparent` goes into a header of that name, if any."""
 
     queue: str
     body: bytes
     message_id: str
+    traceparent: str = ""
 
 
 class Notice(msgspec.Struct, frozen=True):

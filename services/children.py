@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from warrener.domain import ids
+from warrener.domain import ids, trace_context
 from warrener.domain.definition.check import validate_params
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.definition.params import complete, digest
@@ -61,6 +61,7 @@ def submit(turn: Turn, message: SubmitJob) -> None:
         selection=message.selection,
         given=message.given,
         deadline=_deadline(turn, message, definition),
+        traceparent=message.traceparent if trace_context.parsed(message.traceparent) else None,
     )
     intake.take_in(turn, _open_job(turn, job_id, event, plan, params))
 

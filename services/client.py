@@ -18,6 +18,7 @@ from warrener.domain.messages import CommandReply, SteeringMessage, SubmitJob, W
 from warrener.domain.ports import Broker, Outgoing
 from warrener.domain.topology import inbox_queue
 from warrener.services.client_link import Link
+from warrener.services.current_trace import current_traceparent
 from warrener.services.outcomes import Outcome
 from warrener.services.sources import What, source_of
 from warrener.services.steering_calls import SteeringCalls
@@ -65,6 +66,7 @@ class Client(SteeringCalls):
         `DefinitionError`, `ParameterError`, and `UsageError` if the reactor refuses it within
         `answer_seconds` (no answer by then: no reactor is running yet). Raises `Busy` if no job is
         taken in now, with the seconds after which to try again, with the same key if you like.
+        The trace of the job links to the OpenTelemetry span that is current here, if any.
         """
         message = submission(
             source_of(what),
@@ -74,6 +76,7 @@ class Client(SteeringCalls):
             priority=priority,
             fair=fair,
             deadline=deadline_of(deadline, _now()),
+            traceparent=current_traceparent(),
         )
         return self.send(message, answer_seconds)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -72,8 +73,9 @@ class AsyncClient:
         await self.close()
 
     async def _call(self, work: Callable[[Client], T]) -> T:
+        context = copy_context()  # with the current span, if there is one
         return await asyncio.get_running_loop().run_in_executor(
-            self._thread, lambda: work(self._connected())
+            self._thread, lambda: context.run(work, self._connected())
         )
 
     def _connected(self) -> Client:

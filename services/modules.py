@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -115,7 +116,7 @@ def _failure(name: str, error: BaseException) -> UsageError:
 def _fault_place(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}: "
-    places = [place for place in _places(error.__traceback__) if _is_users(place[0])]
+    places = [place for place in _places(error.__traceback__) if is_users(place[0])]
     return f"{places[-1][0]}:{places[-1][1]}: " if places else ""
 
 
@@ -127,6 +128,11 @@ def _places(traceback: TracebackType | None) -> list[tuple[str, int]]:
     return found
 
 
-def _is_users(file: str) -> bool:
-    library = (os.path.dirname(os.__file__), os.path.dirname(__file__))  # site-packages within
-    return not file.startswith(("<frozen", *library))
+def is_users(file: str) -> bool:
+    """Say whether a file of code is one of the user's: no library, and not ours."""
+    paths = sysconfig.get_paths()
+    libraries = (*(paths[name] for name in ("stdlib", "purelib", "platlib")), _OURS)
+    return not file.startswith(("<", *libraries))
+
+
+_OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep

@@ -139,6 +139,7 @@ class Teller:
             notification=str(notification.id),
             kind=notification.event,
             job=str(notification.job) if notification.job else None,
+            path=notification.path,
         )
         self._tries += 1
         error = self._try(notification)

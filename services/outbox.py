@@ -45,6 +45,7 @@ from warrener.domain.step_events import (
 )
 from warrener.domain.timers import TIMEOUT_CODES
 from warrener.domain.topology import CONTROL, EVENTS, orders_queue
+from warrener.domain.trace_context import traceparent
 from warrener.services import flow_notices
 from warrener.services.active_job import ActiveJob, payload_bytes
 from warrener.services.time_lines import marked
@@ -205,9 +206,15 @@ class Outbox:
         known = self._memory.steps.get(step)
         context: dict[str, Any] = {}
         deadline = None
+        trace = ""
         if active is not None:
             deadline = self._deadline(active, event.path)
-            context = {"root": str(active.tree.root), "labels": dict(active.job.labels)}
+            trace = traceparent(active.tree.root, step, event.attempt)
+            context = {
+                "root": str(active.tree.root),
+                "labels": dict(active.job.labels),
+                "traceparent": trace,
+            }
         if known is not None and known.answer is not None:
             answer = payload_bytes(known.answer, self._store, fresh)
             context["answer"] = msgspec.json.decode(answer)
@@ -228,7 +235,7 @@ class Outbox:
             context=context,
         )
         name = ids.message_id(step, event.attempt, "run")
-        return Outgoing(orders_queue(event.queue), _ENCODE(message), name)
+        return Outgoing(orders_queue(event.queue), _ENCODE(message), name, trace)
 
 
 class _Jobs:

@@ -96,6 +96,8 @@ def replay(
 
 def point_of(log: EventStore, job: UUID, at: At, now: datetime) -> tuple[int, datetime]:
     """Return the position of a point, and the time there; raises `UsageError`."""
+    if at is None:
+        at = log.head()  # and not now: the answer is the same later
     if not isinstance(at, Version):
         moment = moment_at(log, at, now)
         return moment.position, moment.now

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from contextvars import ContextVar
+from collections.abc import Callable
+from contextvars import ContextVar, copy_context
 from datetime import timedelta
+from types import TracebackType
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +27,7 @@ from warrener.domain.ports import Clock
 from warrener.domain.retry import WAIT_SECONDS_MAX
 from warrener.services.endpoints import REGISTRY, Endpoint, Registry
 from warrener.services.plans import Misfit
+from warrener.services.step_context import bind_step, surroundings
 
 CODE_CHARACTERS_MAX = 100
 ACTION_CHARACTERS_MAX = 200
@@ -39,6 +42,7 @@ class Pulse(msgspec.Struct, eq=False):
     share: float | None = None
     note: str | None = None
     cancelled: bool = False
+    on_error: Callable[[BaseException], None] | None = None  # hears what the endpoint raised
 
 
 _running: ContextVar[tuple[RunStep, Pulse] | None] = ContextVar("warrener_running", default=None)
@@ -47,7 +51,8 @@ _running: ContextVar[tuple[RunStep, Pulse] | None] = ContextVar("warrener_runnin
 class CurrentStep(msgspec.Struct, frozen=True):
     """The step that is running here. `token` is the attempt's, for fencing effects outside.
 
-    `answer` is what a person answered, if an attempt before this one asked for help.
+    `answer` is what a person answered, if an attempt before this one asked for help. `debugging`
+    says that this is `warrener debug`: nobody takes the result, and `token` is no attempt's.
     """
 
     job: UUID
@@ -58,6 +63,7 @@ class CurrentStep(msgspec.Struct, frozen=True):
     labels: dict[str, str]
     root: UUID
     answer: Any = None
+    debugging: bool = False
     pulse: Pulse = msgspec.field(default_factory=Pulse)
 
     @property
@@ -105,6 +111,7 @@ def current_step() -> CurrentStep:
         labels=dict(order.context.get("labels", {})),
         root=UUID(str(order.context.get("root", order.job))),
         answer=order.context.get("answer"),
+        debugging=bool(order.context.get("debugging")),
         pulse=pulse,
     )
 
@@ -121,7 +128,7 @@ def perform(
     An attempt whose pulse says that it is cancelled is not begun.
     """
     started_at = clock.now()
-    fate = _call(order, registry, pulse or Pulse())
+    fate = _call(order, worker, registry, pulse or Pulse())
     return report(order, worker, fate, started_at=started_at, ended_at=clock.now())
 
 
@@ -130,7 +137,7 @@ async def perform_async(
 ) -> StepReport:
     """Run one attempt in the loop that runs this; whatever the endpoint raises is reported."""
     started_at = clock.now()
-    fate = await _await(order, registry, pulse)
+    fate = await _await(order, worker, registry, pulse)
     return report(order, worker, fate, started_at=started_at, ended_at=clock.now())
 
 
@@ -154,30 +161,39 @@ def report(
     )
 
 
-def _call(order: RunStep, registry: Registry, pulse: Pulse) -> Fate:
+def _call(order: RunStep, worker: str, registry: Registry, pulse: Pulse) -> Fate:
     endpoint = registry.get(order.endpoint)
     if endpoint is None or pulse.cancelled:
         return _not_begun(order, registry, endpoint)
     pulse.begun = time.monotonic()
-    token = _running.set((order, pulse))
+    context = copy_context()  # what is bound in it, by the endpoint too, ends with the attempt
     try:
-        return Fate("succeeded", endpoint.plan.call(order.args))
+        return Fate("succeeded", context.run(_inside, order, worker, pulse, endpoint))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit and cancellation of a task, too
+        if pulse.on_error is not None:
+            pulse.on_error(error)
         return fate_of(order, error)
-    finally:
-        _running.reset(token)
 
 
-async def _await(order: RunStep, registry: Registry, pulse: Pulse) -> Fate:
+def _inside(order: RunStep, worker: str, pulse: Pulse, endpoint: Endpoint[..., Any]) -> msgspec.Raw:
+    _running.set((order, pulse))
+    bind_step(order, worker)
+    with surroundings(order):
+        return endpoint.plan.call(order.args)
+
+
+async def _await(order: RunStep, worker: str, registry: Registry, pulse: Pulse) -> Fate:
     endpoint = registry.get(order.endpoint)
     if endpoint is None or pulse.cancelled:
         return _not_begun(order, registry, endpoint)
     pulse.begun = time.monotonic()
     _running.set((order, pulse))  # in the context of this task alone
+    bind_step(order, worker)
     try:
-        return Fate("succeeded", await endpoint.plan.call_async(order.args))
+        with surroundings(order):
+            return Fate("succeeded", await endpoint.plan.call_async(order.args))
     except BaseException as error:
         return fate_of(order, error)
 
@@ -255,11 +271,8 @@ def _message(error: BaseException) -> str:
 def _traceback(error: BaseException) -> str:
     import traceback
 
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_globals.get("__name__") in _OWN_MODULES:
-        frames = frames.tb_next
     try:
-        text = "".join(traceback.format_exception(type(error), error, frames))
+        text = "".join(traceback.format_exception(type(error), error, users_frames(error)))
     except Exception:
         text = "(the traceback cannot be had)"
     if len(text) > TRACEBACK_CHARACTERS_MAX:
@@ -267,7 +280,15 @@ def _traceback(error: BaseException) -> str:
     return _bounded(text, len(text))
 
 
-_OWN_MODULES = frozenset({__name__, "warrener.services.plans"})
+def users_frames(error: BaseException) -> TracebackType | None:
+    """Return the traceback of an error from the endpoint on, None if it was not in it."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_globals.get("__name__") in _ABOVE_ENDPOINTS:
+        frames = frames.tb_next
+    return frames
+
+
+_ABOVE_ENDPOINTS = frozenset({__name__, "warrener.services.plans", "asyncio.base_events"})
 
 
 def _bounded(text: Any, characters_max: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -23,6 +24,7 @@ from warrener.domain.ports import Channel, Clock, Delivery, EventStore, Outgoing
 from warrener.domain.topology import POISON, inbox_queue
 from warrener.services.batch import Batch
 from warrener.services.controller import Controller
+from warrener.services.log_facts import facts_of
 from warrener.services.poison import NoOrder, poisoned
 from warrener.services.routing import Router
 from warrener.services.sending import Sending
@@ -184,8 +186,9 @@ class Reactor:
         log.error("reactor.fault", messages=len(messages), exc_info=fault)
         self._load_again()
         if len(messages) == 1:
-            delivery, _ = messages[0]
-            self._quarantine(delivery, f"a fault of the reactor: {type(fault).__name__}: {fault}")
+            delivery, message = messages[0]
+            reason = f"a fault of the reactor: {type(fault).__name__}: {fault}"
+            self._quarantine(delivery, reason, **facts_of(message))
             return None
         batches = [self._take_in([each], now) for each in messages]
         return next((batch for batch in reversed(batches) if batch is not None), None)
@@ -261,7 +264,7 @@ class Reactor:
     def _poisoned(self, delivery: Delivery, messages: list[tuple[Delivery, InboxMessage]]) -> None:
         """Have the attempt of a poisoned order ended by the reactor that waits for it."""
         report, reply_to = poisoned(delivery.body, self._clock.now())
-        log.warning("step.poisoned", job=str(report.job), step=str(report.step))
+        log.warning("step.poisoned", **facts_of(report))
         if reply_to in self._inboxes:
             messages.append((delivery, report))
             return
@@ -269,9 +272,10 @@ class Reactor:
         self._channel.publish([Outgoing(reply_to, msgspec.json.encode(report), name)])
         self._channel.reject(delivery.tag, requeue=False, reason="delivered too often")
 
-    def _quarantine(self, delivery: Delivery, reason: str) -> None:
+    def _quarantine(self, delivery: Delivery, reason: str, **about: Any) -> None:
         self.quarantined += 1
-        log.warning("message.quarantined", message=delivery.message_id, reason=reason)
+        facts = {"message": delivery.message_id, "queue": delivery.queue, **about}
+        log.warning("message.quarantined", **facts, reason=reason)
         self._channel.reject(delivery.tag, requeue=False, reason=reason)
 
     def _decide_and_commit(
@@ -290,8 +294,12 @@ class Reactor:
                 self._load_again()
                 continue
             self._at_point("after-commit")
+            about = {name: facts_of(message) for name, message in named if batch.refused}
             for refusal in batch.refused:
-                log.warning("command.refused", command=refusal.command, reason=refusal.reason)
+                facts = about.get(refusal.command, {})
+                log.warning(
+                    "command.refused", command=refusal.command, **facts, reason=refusal.reason
+                )
             return batch, position
         raise Conflict(f"gave up after {CONFLICTS_MAX} conflicts in a row: who else writes here?")
 

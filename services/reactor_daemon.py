@@ -13,6 +13,7 @@ from threading import Event
 
 import msgspec
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from warrener.domain.errors import BrokerUnavailable, Conflict, StoreUnavailable
 from warrener.domain.fleet import Fleet
@@ -174,7 +175,8 @@ class ReactorDaemon:
     def _apart(self, partition: int) -> Iterator[None]:
         """Let what goes wrong with one partition stop that one only, for a while."""
         try:
-            yield
+            with bound_contextvars(partition=partition):
+                yield
         except (StoreUnavailable, BrokerUnavailable):
             raise
         except Exception as error:

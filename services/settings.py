@@ -72,6 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     mail_from: str = ""
     mail_to: str = ""
     notify_on: str = f"{REQUESTED},{REMINDED}"
+    otlp_url: str = ""  # of a collector of traces; OTEL_EXPORTER_OTLP_* say how it is spoken to
     redact: str = ""  # patterns of keys whose values leave no store, separated by commas
 
     def redacted(self) -> dict[str, str]:
@@ -115,6 +116,7 @@ def load(
     check_broker_url(settings.broker_url)
     log_parts(settings.log)
     notify_kinds(settings.notify_on)
+    check_otlp_url(settings.otlp_url)
     return settings
 
 
@@ -196,6 +198,22 @@ def check_broker_url(url: str) -> None:
         scheme, colon, rest = node.strip().partition("://")
         if scheme.lower() not in _BROKER_SCHEMES or not colon or not rest:
             raise UsageError(f"{redacted_url(node)!r} is not the URL of a broker: {_BROKERS}")
+
+
+def check_otlp_url(url: str) -> None:
+    """Refuse what is no URL of a collector of traces; none at all is fine."""
+    if not url:
+        return
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise UsageError(
+            f"{redacted_url(url)!r} is not the URL of a collector of traces:"
+            " write such as http://localhost:4318 (OTLP over HTTP)"
+        )
 
 
 def log_parts(text: str) -> tuple[str | None, str | None]:

@@ -22,6 +22,7 @@ from warrener.domain.ports import Clock, EventStore
 from warrener.domain.topology import results_queue
 from warrener.services import policies
 from warrener.services.controller import Controller
+from warrener.services.log_facts import facts_of
 from warrener.services.logs import each_log, log_of_job, root_of
 from warrener.services.routing import shared_cause
 from warrener.services.steering_calls import SteeringCalls
@@ -84,7 +85,7 @@ class StoreSteering(SteeringCalls):
                 with self._alone(log):
                     self._carry_out(log, command, name)
             except Conflict as conflict:
-                logger.info("commit.conflict", reason=str(conflict))
+                logger.info("commit.conflict", **facts_of(command), reason=str(conflict))
             else:
                 return
         raise Conflict(f"somebody else wrote first {CONFLICTS_MAX} times in a row: try again")

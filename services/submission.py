@@ -49,8 +49,9 @@ def submission(
     fair: str | None = None,
     part: Part | None = None,
     deadline: datetime | None = None,
+    traceparent: str | None = None,
 ) -> SubmitJob:
-    """Return the message that submits a job.
+    """Return the message that submits a job; `traceparent` is the span of whoever does it.
 
     Raises `ParameterError` if the parameters do not fit, and `DefinitionError` if a definition is
     not valid.
@@ -75,6 +76,7 @@ def submission(
         selection=part.selection if part else None,
         given=part.given if part else {},
         deadline=deadline,
+        traceparent=traceparent,
     )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from structlog.contextvars import bound_contextvars
+
 from warrener.domain.errors import UsageError
 from warrener.services.logs import each_log
 from warrener.services.settings import (
@@ -59,14 +61,16 @@ def open_reactor(
     from warrener.services.policies import orders
     from warrener.services.reactor_daemon import ReactorDaemon
 
+    identity = Identity(name or process_name(), lease_seconds=lease_seconds)
     with ExitStack() as stack:
+        stack.enter_context(bound_contextvars(reactor=identity.name))
         leases = open_leases(settings.store_url)
         stack.callback(leases.close)
         shares = open_limit_shares(settings.store_url) if logs.count > 1 else None
         if shares is not None:
             stack.callback(shares.close)
         yield ReactorDaemon(
-            Identity(name or process_name(), lease_seconds=lease_seconds),
+            identity,
             logs,
             leases,
             open_broker(settings.broker_url, lease_seconds),  # a frozen one lets go about then
@@ -95,13 +99,15 @@ def open_projector(
 
     if "memory" in (store_kind(settings.store_url), store_kind(settings.views_url, "views")):
         raise UsageError("a projector needs a store that others use: --store sqlite:///...")
+    identity = Identity(name or process_name(), lease_seconds)
     with ExitStack() as stack:
+        stack.enter_context(bound_contextvars(projector=identity.name))
         views = open_views(settings.views_url)
         stack.callback(views.close)
         leases = open_leases(settings.store_url, "projector")
         stack.callback(leases.close)
         yield ProjectorDaemon(
-            Identity(name or process_name(), lease_seconds),
+            identity,
             logs,
             views,
             leases,
@@ -232,7 +238,8 @@ def open_worker(
         raise UsageError("a worker needs a broker that its reactor reaches: --broker amqp://...")
     name, clock = options.name or process_name(), open_clock()
     with ExitStack() as stack:
-        runner, served = _serving_runner(options, name, clock, stack)
+        stack.enter_context(bound_contextvars(worker=name))
+        runner, served = _serving_runner(options, settings, name, clock, stack)
         queues = options.queues or tuple(sorted(set(served.values())))
         channel = open_broker(settings.broker_url).channel()
         stack.callback(channel.close)
@@ -264,7 +271,7 @@ def open_worker(
 
 
 def _serving_runner(
-    options: WorkerOptions, name: str, clock: Clock, stack: ExitStack
+    options: WorkerOptions, settings: Settings, name: str, clock: Clock, stack: ExitStack
 ) -> tuple[Runner, Mapping[str, str]]:
     """Return a runner that has loaded the endpoints, and their queues by name."""
     runner: Runner
@@ -277,17 +284,27 @@ def _serving_runner(
             memory_bytes_max=options.children_memory_bytes_max,
             pulse_seconds=options.beat_seconds / 2,
         )
-        children = ProcessRunner(options.slots, options.modules, clock, worker=name, policy=policy)
+        children = ProcessRunner(
+            options.slots,
+            options.modules,
+            clock,
+            worker=name,
+            policy=policy,
+            log=settings.log,
+            otlp_url=settings.otlp_url,
+        )
         stack.callback(children.close)
         served = children.start()
         runner = children
     else:
         from warrener.services.endpoints import REGISTRY
         from warrener.services.modules import load_endpoint_modules
+        from warrener.services.wiring_traces import trace_endpoints
         from warrener.services.worker_asyncio import AsyncioRunner
         from warrener.services.worker_threads import ThreadRunner
 
         load_endpoint_modules(options.modules)
+        stack.callback(trace_endpoints(settings.otlp_url))
         served = REGISTRY.queues()
         kind = ThreadRunner if options.mode == "threads" else AsyncioRunner
         runner = kind(options.slots, clock, name)

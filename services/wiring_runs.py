@@ -53,10 +53,12 @@ def open_embedded(
     workers: int,
     modules: Sequence[str],
     mode: Mode = "processes",
+    otlp_url: str = "",
 ) -> Embedded:
     """Put broker, reactor and workers together in this process.
 
     `workers` processes (or threads) run the endpoints of `modules`; in-line they run one by one.
+    With `otlp_url` those in processes run inside spans, see `wiring_traces` for the others.
     """
     from warrener.services.embedded import Embedded
     from warrener.services.policies import orders
@@ -66,7 +68,7 @@ def open_embedded(
     return Embedded(
         store,
         open_broker(MEMORY_BROKER),  # whatever the fleet's is: this job runs here
-        _open_runner(mode, workers, modules, clock),
+        _open_runner(mode, workers, modules, clock, otlp_url),
         clock,
         open_chance(),
         slots=slots,
@@ -174,7 +176,9 @@ def _reactor_at_work(settings: Settings) -> str | None:
     return next((lease.holder for lease in held if lease.until > now), None)
 
 
-def _open_runner(mode: Mode, workers: int, modules: Sequence[str], clock: Clock) -> Runner:
+def _open_runner(
+    mode: Mode, workers: int, modules: Sequence[str], clock: Clock, otlp_url: str
+) -> Runner:
     from warrener.services.runners import InlineRunner
     from warrener.services.worker_processes import ProcessRunner
     from warrener.services.worker_threads import ThreadRunner
@@ -183,4 +187,4 @@ def _open_runner(mode: Mode, workers: int, modules: Sequence[str], clock: Clock)
         return InlineRunner(clock)
     if mode == "threads":
         return ThreadRunner(workers, clock)
-    return ProcessRunner(workers, modules, clock)
+    return ProcessRunner(workers, modules, clock, otlp_url=otlp_url)

@@ -287,7 +287,8 @@ class Worker:
 
     def _quarantine(self, delivery: Delivery, reason: str) -> None:
         self.quarantined += 1
-        log.warning("order.quarantined", message=delivery.message_id, reason=reason)
+        facts = {"message": delivery.message_id, "queue": delivery.queue}
+        log.warning("order.quarantined", **facts, reason=reason)
         self._channel.reject(delivery.tag, requeue=False, reason=reason)
 
     # --- control and signs of life ---------------------------------------------------------------

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -78,14 +78,31 @@ def _serve(link: socket.socket, side: socket.socket) -> int:
     hello = msgspec.json.decode(first[1], type=Hello)
     thread = SideThread(side, hello.pulse_seconds)
     thread.start()
+    if hello.log is not None:
+        from warrener.services.program_log import configure
+
+        configure(hello.log, "info")
     try:
         load_endpoint_modules(hello.modules, Path(hello.base))
+        end_spans = _trace(hello.otlp_url)
     except UsageError as error:
         link.sendall(frame(UNFIT, str(error).encode("utf-8", "backslashreplace")))
         return UNFIT_EXIT_CODE
     link.sendall(frame(READY, msgspec.json.encode(REGISTRY.queues())))
-    _work(link, frames, thread, hello)
+    try:
+        _work(link, frames, thread, hello)
+    finally:
+        end_spans()
     return 0
+
+
+def _trace(otlp_url: str) -> Callable[[], None]:
+    """Run endpoints inside spans, if a collector is set; return what sends the last of them."""
+    if not otlp_url:
+        return lambda: None
+    from warrener.services.wiring_traces import trace_endpoints
+
+    return trace_endpoints(otlp_url)
 
 
 def _work(

@@ -12,6 +12,7 @@ import structlog
 
 from warrener.domain.errors import UsageError
 from warrener.services.child_memory import MEASURABLE
+from warrener.services.log_facts import facts_of
 from warrener.services.worker_handle import Child
 from warrener.services.worker_link import FULL, PULSE, READY, REPORT, UNFIT, Hello, Progress
 
@@ -236,7 +237,8 @@ class Crew:
         how = child.end(CLOSE_SECONDS)
         if not child.killed_for:
             self._count_death(child, how)
-        log.info("child.lost", child=child.name, pid=child.pid, how=how)
+        lost = facts_of(child.tasks[0].order) if child.tasks else {}
+        log.info("child.lost", child=child.name, pid=child.pid, how=how, **lost)
         self._on_death(child, how)
 
     def _count_death(self, child: Child, how: str) -> None:

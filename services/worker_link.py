@@ -29,13 +29,19 @@ def frame(kind: bytes, body: bytes) -> bytes:
 
 
 class Hello(msgspec.Struct, frozen=True):
-    """What a child is told first. `memory_bytes_max` only where the worker cannot measure it."""
+    """What a child is told first. `memory_bytes_max` only where the worker cannot measure it.
+
+    `log` is the setting by which endpoints log; None leaves that to the modules. `otlp_url` is
+    where spans go, if anywhere.
+    """
 
     worker: str
     modules: list[str]
     base: str
     pulse_seconds: float = 5.0  # how often the child may tell of progress
     memory_bytes_max: int | None = None
+    log: str | None = None
+    otlp_url: str = ""
 
 
 class Progress(msgspec.Struct, frozen=True, array_like=True):

@@ -18,6 +18,7 @@ from warrener.domain.messages import (
 )
 from warrener.domain.ports import Outgoing
 from warrener.domain.topology import RESULTS
+from warrener.services.log_facts import facts_of
 from warrener.services.runners import Finished
 
 log = structlog.get_logger()
@@ -47,5 +48,4 @@ def outgoing(finished: Finished) -> Outgoing:
 
 def log_step(fact: str, order: RunStep) -> None:
     """Log something about one attempt, at debug level as there are so many."""
-    attempt = {"job": str(order.job), "path": order.path, "attempt": order.attempt}
-    log.debug(fact, **attempt, endpoint=order.endpoint)
+    log.debug(fact, **facts_of(order), endpoint=order.endpoint)

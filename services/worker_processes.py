@@ -49,8 +49,14 @@ class ProcessRunner:
         base: Path | None = None,
         worker: str = "process",
         policy: Policy | None = None,
+        log: str | None = None,
+        otlp_url: str = "",
     ) -> None:
-        """Start no child yet; relative paths of modules count from `base`."""
+        """Start no child yet; relative paths of modules count from `base`.
+
+        `log` is the setting by which endpoints log; None leaves that to the modules. With
+        `otlp_url` they run inside spans that go there.
+        """
         policy = policy or Policy()
         self._limit = processes
         self._worker = worker
@@ -65,6 +71,8 @@ class ProcessRunner:
             base=str(base or Path.cwd()),
             pulse_seconds=policy.pulse_seconds,
             memory_bytes_max=None if MEASURABLE else policy.memory_bytes_max,
+            log=log,
+            otlp_url=otlp_url,
         )
         self.crew = Crew(
             processes, hello, policy, on_report=self._take_back, on_death=self._answer_for

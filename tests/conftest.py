@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+from support.browser import browser, page
 from support.desk import desk, fleet_broker, fleet_store
 from support.mongo_fixtures import mongo, mongo_url
 from support.rabbit_fixtures import (
@@ -26,6 +27,7 @@ from support.worker_fixtures import daemons, side
 
 __all__ = [
     "broker_url",
+    "browser",
     "daemons",
     "desk",
     "fleet_broker",
@@ -33,6 +35,7 @@ __all__ = [
     "module_broker_url",
     "mongo",
     "mongo_url",
+    "page",
     "pytest_configure",
     "pytest_unconfigure",
     "rabbit",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from warrener.services.client_async import AsyncClient
     from warrener.services.endpoints import endpoint
     from warrener.services.perform import CurrentStep, current_step
+    from warrener.services.step_context import StepFilter
 
 __all__ = [
     "AsyncClient",
@@ -36,6 +37,7 @@ __all__ = [
     "PermanentError",
     "Retry",
     "RetryLater",
+    "StepFilter",
     "Timeout",
     "UserActionRequired",
     "UserActionRule",
@@ -67,6 +69,7 @@ _HOMES = {
     "services.client_async": ("AsyncClient",),
     "services.endpoints": ("endpoint",),
     "services.perform": ("CurrentStep", "current_step"),
+    "services.step_context": ("StepFilter",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -2,6 +2,7 @@
 #
 #     ensure_rabbitmq   # rabbitmq-server is there, or the tests have another broker
 #     ensure_node       # node and npm are there
+#     ensure_chromium   # chromium is there, or the tests have another one; and a font for it
 #     ensure_redis      # redis-server is there; for the benchmarks of others
 #
 # Where one is missing, root gets it from the distribution; others get one sentence.
@@ -20,6 +21,14 @@ ensure_rabbitmq() {
 ensure_node() {
     has_programs node npm && return
     install_packages "node or npm" "apt install nodejs npm" nodejs npm
+}
+
+ensure_chromium() {
+    [ -z "${WARRENER_TEST_CHROMIUM:-}" ] || return 0
+    has_programs chromium && return
+    install_packages chromium \
+        "apt install chromium, or name one with WARRENER_TEST_CHROMIUM=/path/to/chromium" \
+        chromium fonts-dejavu-core
 }
 
 ensure_redis() {

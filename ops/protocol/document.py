@@ -149,6 +149,11 @@ def _message(kind: type[Message], words: Words) -> dict[str, Any]:
         "name": name,
         "title": words["senders"][name],
         "description": _unindented(kind.__doc__ or ""),
+        **(
+            {"headers": _headers(traceparent=words["headers"]["traceparent"])}
+            if name == "RunStep"
+            else {}
+        ),
         "payload": {"schemaFormat": SCHEMA_FORMAT, "schema": {"$ref": f"schemas/{name}.json"}},
         "examples": [{"payload": words["examples"][name]}],
         "traits": [_reference("messageTraits", "transported")],
@@ -158,13 +163,17 @@ def _message(kind: type[Message], words: Words) -> dict[str, Any]:
 
 def _quarantined(words: Words) -> dict[str, Any]:
     headers = {topology.REASON_HEADER: words["reason"], topology.SOURCE_HEADER: words["source"]}
-    fields = {name: {"type": "string", "description": text} for name, text in headers.items()}
     return {
         "title": "anything",
         "description": "What nobody understood, as it came.",
-        "headers": {"type": "object", "properties": fields},
+        "headers": _headers(**headers),
         "payload": {},
     }
+
+
+def _headers(**words: str) -> dict[str, Any]:
+    fields = {name: {"type": "string", "description": text} for name, text in words.items()}
+    return {"type": "object", "properties": fields}
 
 
 def _message_id(name: str, words: Words) -> str:

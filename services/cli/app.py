@@ -16,7 +16,9 @@ from warrener.services.cli import (
     actions,
     broker,
     check,
+    debug,
     demo,
+    diff,
     doctor,
     flow,
     graph,
@@ -35,6 +37,7 @@ from warrener.services.cli import (
     why,
     worker,
 )
+from warrener.services.cli import report as run_report
 from warrener.services.cli import run as running
 from warrener.services.cli.failures import (
     DONE,
@@ -102,6 +105,9 @@ for _family in (
     history,
     why,
     replay,
+    debug,
+    diff,
+    run_report,
     submit,
     steer,
     actions,

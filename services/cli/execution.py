@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from warrener.services import wiring_runs
+from warrener.services import wiring_runs, wiring_traces
 from warrener.services.cli.failures import Interrupted
 from warrener.services.cli.progress import live
 from warrener.services.logs import log_of_root
@@ -43,13 +43,20 @@ def execute(
     Raises `Interrupted`, with the command that goes on, on Ctrl-C and SIGTERM.
     """
     submitted = False
-    with wiring_runs.hold_job(session.settings, task.root), _stoppable():
+    settings = session.settings
+    with (
+        wiring_runs.hold_job(settings, task.root),
+        wiring_traces.tracing(settings, logs),
+        _traced_endpoints(settings.otlp_url, mode),
+        _stoppable(),
+    ):
         embedded = wiring_runs.open_embedded(
             log_of_root(logs, task.root),
             queues=task.source.queues(),
             workers=workers or cpus(),
             modules=[module.name for module in task.modules],
             mode=mode,
+            otlp_url=settings.otlp_url,
         )
         try:
             begin(embedded, task)
@@ -61,6 +68,16 @@ def execute(
             raise _interrupted(session, task.root, submitted) from None
         finally:
             embedded.close()
+
+
+@contextmanager
+def _traced_endpoints(otlp_url: str, mode: Mode) -> Iterator[None]:
+    """Run endpoints of this process inside spans; processes see to that themselves."""
+    end = wiring_traces.trace_endpoints("" if mode == "processes" else otlp_url)
+    try:
+        yield
+    finally:
+        end()
 
 
 def cpus() -> int:

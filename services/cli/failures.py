@@ -22,6 +22,7 @@ from warrener.services.cli.output import Output, clean
 DONE: Final = 0
 JOB_FAILED: Final = 1
 DAMAGED: Final = 1
+DIFFERENT: Final = 1
 WRONG_USAGE: Final = 2
 WAITS_FOR_USER: Final = 3
 UNREACHABLE: Final = 4

@@ -48,11 +48,15 @@ def projector(
     and the others take over at once. `warrener doctor` tells how far behind they are.
 
     With --once the exit code is 4 if an event is in the way of some of it.
+
+    Where WARRENER_OTLP_URL names a collector, such as http://localhost:4318, it sends the traces of
+    all jobs there: of what happens from the first time on, each root job one trace.
     """
     session = Session(as_json=False, store=store, log=log, log_level="info")
     from warrener.services import wiring_daemons
     from warrener.services.cli.daemons import stopping_on_signals
     from warrener.services.notify import Notifier
+    from warrener.services.wiring_traces import tracing
 
     notifier, done = Notifier(), True
     with (
@@ -65,6 +69,7 @@ def projector(
             on_ready=notifier.ready,
             on_turn=notifier.alive,
         ) as daemon,
+        tracing(session.settings, opened, name=name),
         _metrics(session, opened.count, metrics_port, metrics_host),
         stopping_on_signals(daemon.stop, notifier.stopping),
     ):

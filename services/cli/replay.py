@@ -16,6 +16,7 @@ import typer
 from warrener.domain.errors import UsageError
 from warrener.services.cli import options
 from warrener.services.cli import replay_definition as again
+from warrener.services.cli.replay_source import named, opened
 from warrener.services.cli.session import Session
 
 if TYPE_CHECKING:
@@ -127,47 +128,48 @@ def replay(
 ) -> None:
     """Show a job as it was at any point of its past, computed from its events alone.
 
-    With --definition, decide recorded jobs anew by another definition, and tell what would differ.
+    A pruned job is read back from its archive. With --definition, decide recorded jobs anew by
+    another definition, and tell what would differ.
     """
-    selection = (name, state, label, since, endpoints, force or None)
+    question = again.Question(
+        definition=definition or "",
+        jobs=tuple(whats or ()),
+        endpoints=tuple(endpoints or ()),
+        name=name,
+        state=state,
+        labels=tuple(label or ()),
+        since=since,
+        limit=limit,
+        findings_max=max_findings,
+        force=force,
+    )
+    url = _store(store, imported)
     if definition is not None:
         if any((at, tree, step_through, export, redact, no_redact)):
             raise UsageError("--definition decides anew: it goes with no other view of the past")
-        question = again.Question(
-            definition=definition,
-            jobs=tuple(whats or ()),
-            endpoints=tuple(endpoints or ()),
-            name=name,
-            state=state,
-            labels=tuple(label or ()),
-            since=since,
-            limit=limit,
-            findings_max=max_findings,
-            force=force,
-        )
-        again.dry_run(question, store=_store(store, imported), as_json=as_json)
+        again.dry_run(question, store=url, as_json=as_json)
         return
-    if any(selection):
+    if question.selects or endpoints or force:
         raise UsageError("which jobs to choose is said with --definition WHAT alone")
-    what = _one(whats)
-    session = Session(as_json=as_json, store=_store(store, imported))
+    session, what = Session(as_json=as_json, store=url), _one(whats)
     if export is not None:
-        _export(session, _named(session, what), export, redact or (), no_redact=no_redact)
-        return
-    if redact or no_redact:
+        _export(session, named(session, what), export, redact or (), no_redact=no_redact)
+    elif redact or no_redact:
         raise UsageError("--redact and --no-redact are about --export FILE")
-    if step_through:
-        from warrener.services.cli.replay_walk import check
-        from warrener.services.cli.replay_walk import step_through as walk_through
-
-        check(session.output)
-    with session.logs() as logs, session.queries(logs) as queries:
-        place = queries.locate(what or _only_job(queries))
-        if step_through:
-            when = None if at is None else point(at, datetime.now(UTC))
-            walk_through(session, logs, queries, place, at=when, tree=tree)
-        else:
+    elif step_through:
+        _walk(session, what, at, tree=tree)
+    else:
+        with opened(session, what) as (logs, queries, place):
             _show(session, _past(logs, queries, place, at), tree=tree)
+
+
+def _walk(session: Session, what: str | None, at: str | None, *, tree: bool) -> None:
+    from warrener.services.cli.replay_walk import check, step_through
+
+    check(session.output)
+    when = None if at is None else point(at, datetime.now(UTC))
+    with opened(session, what) as (logs, queries, place):
+        step_through(session, logs, queries, place, at=when, tree=tree)
 
 
 def _one(whats: Sequence[str] | None) -> str | None:
@@ -192,21 +194,6 @@ def _store(store: str | None, imported: Path | None) -> str | None:
     if store is not None:
         raise UsageError("--import reads a file and no store: leave --store away")
     return f"history:{imported}"
-
-
-def _named(session: Session, what: str | None) -> str:
-    if what is not None:
-        return what
-    with session.queries() as queries:
-        return _only_job(queries)
-
-
-def _only_job(queries: Queries) -> str:
-    """Return the one tree of jobs that a file has."""
-    found = queries.jobs(limit=2)
-    if len(found) != 1:
-        raise UsageError("name a job: warrener replay JOB; `warrener jobs` lists them")
-    return str(found[0].job)
 
 
 def _past(logs: Logs, queries: Queries, place: Place, at: str | None) -> Past:

@@ -1,4 +1,4 @@
-"""`replay --export`: writes a history into a file."""
+"""What `replay --export` does: writes a history file, and tells what is in it."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from warrener.domain.ports import EventStore
 from warrener.services.active_job import read_payload
 from warrener.services.cli.parts import part_of, recorded_steps
 from warrener.services.cli.values import RESERVED
+from warrener.services.current_trace import callers_traceparent
 from warrener.services.logs import refuse_pruned
 from warrener.services.sources import Module, Work, load, load_modules
 from warrener.services.submission import Part, Source, submission
@@ -70,6 +71,7 @@ def new_task(request: Request, work: Work, part: Part | None = None) -> Task:
         labels=labels,
         part=part,
         deadline=request.deadline,
+        traceparent=callers_traceparent(),
     )
     return Task(ids.job_id(key), work.source, work.modules, message)
 
@@ -115,7 +117,7 @@ def _recorded_work(store: EventStore, job: UUID, more: Sequence[str]) -> Work:
     root = _submitted(store, event.root)
     library = {name: _definition(store, name_hash) for name, name_hash in root.library.items()}
     named = (Module.named(name, Path.cwd()) for name in more)
-    modules = tuple(dict.fromkeys((*_modules(root.labels), *named)))
+    modules = tuple(dict.fromkeys((*recorded_modules(root.labels), *named)))
     load_modules(modules)
     return Work(Source(_definition(store, event.definition), library), modules)
 
@@ -131,7 +133,8 @@ def _label(modules: Sequence[Module]) -> dict[str, str]:
     return {MODULES_LABEL: msgspec.json.encode(modules).decode()} if modules else {}
 
 
-def _modules(labels: Mapping[str, str]) -> tuple[Module, ...]:
+def recorded_modules(labels: Mapping[str, str]) -> tuple[Module, ...]:
+    """Return the modules that a job of `run` began with, from its labels."""
     try:
         return msgspec.json.decode(labels.get(MODULES_LABEL, "[]"), type=tuple[Module, ...])
     except msgspec.MsgspecError as error:

@@ -71,7 +71,10 @@ def run(
     log: options.Log = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Run a job to its end here, with workers, and print what it gave."""
+    """Run a job to its end here, with workers, and print what it gave.
+
+    Where WARRENER_OTLP_URL names a collector, as http://localhost:4318, it gets the job's trace.
+    """
     _check(context)
     session = Session(as_json=as_json, store=store, log=log, runs_users_code=True)
     from warrener.services.cli.requests import Request

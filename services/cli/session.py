@@ -37,7 +37,7 @@ class Session:
 
         `log_level` holds unless the settings name one.
         """
-        from warrener.services.cli.logs import configure
+        from warrener.services.program_log import configure
 
         self.store_flag = store
         self.settings: Settings = settings_of.load(

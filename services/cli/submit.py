@@ -59,6 +59,7 @@ def submit(
     """Submit a job to a running fleet and print its id."""
     session = Session(as_json=as_json, broker=broker, log=log, runs_users_code=True)
     from warrener.services.client import Client
+    from warrener.services.current_trace import callers_traceparent
     from warrener.services.sources import load
     from warrener.services.submission import deadline_of, submission
 
@@ -70,6 +71,7 @@ def submit(
         priority=priority,
         fair=fair,
         deadline=deadline_of(deadline, datetime.now(UTC)),
+        traceparent=callers_traceparent(),
     )
     with Client(session.settings.broker_url) as client:
         job = client.send(message)

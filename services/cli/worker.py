@@ -55,6 +55,8 @@ def worker(
 
     SIGTERM drains: running steps end and report, others go back to their queues. A second one
     stops at once.
+
+    Where WARRENER_OTLP_URL names a collector, endpoints run inside spans of their attempts' traces.
     """
     from warrener.services.worker_daemon import WorkerOptions
 

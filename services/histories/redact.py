@@ -173,7 +173,18 @@ class Redactor:
 
 
 Handler = Callable[[Redactor, Any, str], Any]
-_TEXTS: Final = ["action", "by", "fair", "key", "message", "note", "reason", "subject", "why"]
+_TEXTS: Final = [
+    "action",
+    "by",
+    "cause",
+    "fair",
+    "key",
+    "message",
+    "note",
+    "reason",
+    "subject",
+    "why",
+]
 HANDLERS: Final[Mapping[str, Handler]] = {
     **dict.fromkeys(_TEXTS, Redactor.text),
     **dict.fromkeys(["answer", "args", "data", "form", "params", "result"], Redactor.payload),

@@ -105,6 +105,9 @@ SHAPES: Final = (
 )
 
 
+HINTS: Final = re.compile("|".join(re.escape(hint) for shape in SHAPES for hint in shape.hints))
+
+
 class Rules:
     """The rules that hold for one file: ours, and the patterns that were asked for beside them."""
 

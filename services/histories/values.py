@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
-from warrener.services.histories.rules import MARK, SHAPES, Rules, Shape
+from warrener.services.histories.rules import HINTS, MARK, SHAPES, Rules, Shape
 
 SEEN_CHARACTERS_MIN: Final = 6  # shorter ones stand in many a text by chance
 SEEN_CHARACTERS_MAX: Final = 4_096
@@ -85,10 +85,13 @@ class Values:
 
     def text(self, text: str) -> str:
         """Return a text without what looks like a secret, or is one that was seen under a key."""
+        if len(text) < SEEN_CHARACTERS_MIN:  # no shape is as short
+            return text
         lowered = text.lower()
-        for shape in SHAPES:
-            if any(hint in lowered for hint in shape.hints):
-                text = self._without(shape, text)
+        if HINTS.search(lowered):
+            for shape in SHAPES:
+                if any(hint in lowered for hint in shape.hints):
+                    text = self._without(shape, text)
         return text if self._learns else self._unseen(text)
 
     def keyed(self, key: str, text: str) -> str:

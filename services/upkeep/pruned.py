@@ -10,8 +10,10 @@ import msgspec
 
 from warrener.domain.errors import UnknownJob, UsageError
 from warrener.domain.events import EventPruned, JobSubmitted
+from warrener.domain.ids import definition_id
 from warrener.domain.partitions import Logs
-from warrener.domain.ports import Positioned
+from warrener.domain.ports import EventStore, Positioned
+from warrener.domain.step_events import StepOpened, StepParked
 from warrener.domain.stored import Archive
 from warrener.projections.history import job_of
 from warrener.services.logs import log_of_job
@@ -19,7 +21,7 @@ from warrener.services.partial_log import PartialLog
 from warrener.services.places import HEX, PREFIX_MIN
 from warrener.services.shapes import HistoryLine
 from warrener.services.tree_queries import history_line
-from warrener.services.upkeep.archive_format import ArchiveReader, EventLine
+from warrener.services.upkeep.archive_format import ArchiveReader, BlobLine, EventLine
 from warrener.services.upkeep.commits import Part, part_of, parts_of
 from warrener.services.upkeep.zstd_lines import reading
 
@@ -66,6 +68,49 @@ def pruned_history(logs: Logs, found: PrunedJob, *, tree: bool = False) -> Itera
                 path = tree_of.path(each)
                 if path == "" or (path is not None and tree):
                     yield history_line(each, path)
+
+
+def pruned_log(logs: Logs, found: PrunedJob) -> PartialLog:
+    """Return the tree that a pruned job is in as a log, with what of it is still in the store.
+
+    Those are its definitions, and the requests to people that its steps waited for.
+    """
+    blobs: dict[str, bytes] = {}
+    events: list[Positioned] = []
+    with reading(found.file) as file:
+        reader = ArchiveReader(found.file, file)
+        at = reader.find(found.job)
+        if at is None:
+            raise UnknownJob(f"{found.file} does not have job {found.job}")
+        decoder = part_of(logs, 0)
+        for line in reader.tree(at):
+            if isinstance(line, EventLine):
+                events.append(Positioned(line.position, decoder.decode(line.stored())))
+            elif isinstance(line, BlobLine):
+                blobs[line.name] = line.data
+    log = log_of_job(logs, found.job)
+    events += [each for stream in _referred(events) for each in _positioned(log, stream)]
+    return PartialLog(events, lambda name: blobs[name] if name in blobs else log.blob(name))
+
+
+def _referred(events: Sequence[Positioned]) -> Iterator[UUID]:
+    """Yield the streams that events of a tree refer to, each once."""
+    found: dict[UUID, None] = {}
+    for each in events:
+        event = each.recorded.event
+        if isinstance(event, JobSubmitted):
+            hashes = (event.definition, *event.library.values())
+            found.update(dict.fromkeys(map(definition_id, hashes)))
+        elif isinstance(event, StepParked | StepOpened) and event.request is not None:
+            found[event.request] = None
+    yield from found
+
+
+def _positioned(log: EventStore, stream: UUID) -> Iterator[Positioned]:
+    for recorded in log.stream(stream):
+        position = log.position(stream, recorded.originator_version)
+        if position is not None:
+            yield Positioned(position, recorded)
 
 
 class _Tree:

@@ -268,6 +268,24 @@ def test_an_import_needs_no_job_to_be_named(there: Here, root: str) -> None:
     assert "missing" in missing.err
 
 
+def test_replay_writes_a_file_and_takes_it_in_the_place_of_a_store(
+    live: Cli, empty: Cli, root: str
+) -> None:
+    told = live("replay", root, "--export", "new.jsonl.zst", "--store", "sqlite:///jobs.db")
+    (empty.folder / "new.jsonl.zst").write_bytes((live.folder / "new.jsonl.zst").read_bytes())
+
+    then = live("replay", root, "--at", "v3", "--json", "--store", "sqlite:///jobs.db").out
+    again = empty("replay", "--import", "new.jsonl.zst", "--at", "v3", "--json")
+
+    assert (told.code, again.code, again.err) == (0, 0, "")
+    assert f"job {root} with 2 jobs" in told.out
+    assert "were taken out" in told.err
+    assert plain(again.out) == plain(then)
+    out = live("replay", root, "--export", "-", "--redact", "team", "--store", "sqlite:///jobs.db")
+    assert '"team":"[redacted]"' in out.out
+    assert out.lines[-1]["type"] == "end"
+
+
 def test_a_job_that_is_not_in_the_file_is_said_to_be_unknown(there: Here) -> None:
     for words in (("show",), ("history",), ("why",)):
         done = there(*words, "deadbeef", *STORE)

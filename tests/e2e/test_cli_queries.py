@@ -12,7 +12,8 @@ from support.cli import ENDPOINTS, SUM_JOB, Cli
 
 STORE = ("--store", "sqlite:///jobs.db")
 COMMANDS = (
-    *("demo", "run", "check", "graph", "jobs", "show", "history", "why", "replay", "doctor"),
+    *("demo", "run", "check", "graph", "jobs", "show", "history", "why", "replay", "debug"),
+    *("diff", "doctor"),
     *("cancel", "pause", "resume", "retry", "rerun", "signal"),
     *("actions", "answer", "limits", "adjust", "flow", "starvation"),
 )

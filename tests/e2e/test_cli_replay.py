@@ -192,6 +192,26 @@ def test_why_an_event_happened_is_told_back_to_the_submission(
     assert "goes out after report of attempt 1 of " in told
 
 
+def test_an_exported_history_replays_the_same_on_an_empty_machine(
+    cli: Cli, job: str, history: list[Any], tmp_path: Path
+) -> None:
+    elsewhere, file = Cli(tmp_path), tmp_path / "history.jsonl"
+    position = next(line["position"] for line in history if line["path"] == "sub[0]/two")
+
+    done = cli("replay", job, "--export", file, *STORE)
+    here = cli("replay", job, "--at", position, "--tree", "--json", *STORE).json
+    there = elsewhere("replay", "--import", file, "--at", position, "--tree", "--json").json
+
+    assert done.code == 0, done.err
+    for document in (here, there):
+        del document["event"]["data"]["token"]  # it is taken out of the file
+    assert there == here
+    lines = elsewhere("replay", "--import", file, "--step-through", "--tree", "--json").lines
+    assert [line["position"] for line in lines] == [line["position"] for line in history]
+    why = elsewhere("history", job, "--why", history[-1]["position"], "--store", f"history:{file}")
+    assert "report of attempt 1 of bad" in why.out
+
+
 # --- on a terminal --------------------------------------------------------------------------------
 
 

@@ -260,6 +260,8 @@ def test_a_backup_that_is_made_while_others_write_is_whole(cli: Cli) -> None:
 def test_a_pruned_job_prints_the_same_history_from_its_archive(cli: Cli) -> None:
     job, big = run(cli, "sum.yaml", "--key", "mine"), run(cli, "big.yaml")
     before = {each: history(cli, each) for each in (job, big)}
+    middle = ("--at", before[job][3]["position"], "--json", *STORE)
+    then = ok(cli("replay", job, *middle)).json
     would = ok(cli("store", "prune", "--older-than", "0s", "--dry-run", "--json", *STORE)).json
     assert history(cli, job) == before[job]
 
@@ -270,6 +272,8 @@ def test_a_pruned_job_prints_the_same_history_from_its_archive(cli: Cli) -> None
     for each in (job, big):
         assert history(cli, each) == before[each]
         assert history(cli, each[:8]) == before[each]
+    assert ok(cli("replay", job, *middle)).json == then
+    assert ok(cli("replay", f"{job[:8]}/first", "--json", *STORE)).json["state"] == "succeeded"
     assert ok(cli("jobs", "--json", *STORE)).lines == []
     assert ok(cli("store", "verify", "--json", *STORE)).json["clean"]
     for command in ("show", "why", "cancel", "retry"):

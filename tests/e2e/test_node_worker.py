@@ -10,12 +10,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from support.daemons import Daemons
 from support.endpoints_orders import order as some_order
 from support.hand_controller import HandController, hand_controller
 from support.node import WORKER, NodeWorker, install
 from support.trees import nasty_tree, unlock
 
-from warrener.domain.ids import message_id
+from warrener.domain.definition.model import JobDefinition
+from warrener.domain.ids import message_id, step_id
 from warrener.domain.messages import (
     Beat,
     CallWorkers,
@@ -29,9 +31,11 @@ from warrener.domain.messages import (
 )
 from warrener.domain.payloads import decode_json
 from warrener.domain.topology import POISON, QUARANTINE, RESULTS, durable_queue, orders_queue
+from warrener.domain.trace_context import traceparent
 from warrener.services import tallies
 from warrener.services.census import count_chunk, list_folder
 from warrener.services.chunks import Chunk
+from warrener.services.client import Client
 from warrener.services.sources import load
 
 ENDPOINTS = Path(__file__).parents[1] / "support" / "node_endpoints.mjs"
@@ -119,6 +123,42 @@ def test_it_beats_as_often_as_an_order_asks(controller, start, tmp_path):
 
     assert beat.progress == 0.5
     assert controller.report(order).outcome == "succeeded"
+
+
+def test_it_hands_the_trace_of_an_order_on_from_the_header(controller, start):
+    worker = start("node-1")
+    trace, other = [f"00-{'ab' * 16}-{digit * 16}-01" for digit in "12"]
+
+    order = controller.order("test.trace", {}, trace=trace, context={"traceparent": other})
+    untraced = controller.order("test.trace", {}, context={"traceparent": other})
+    controller.report(controller.order("test.throw", {"message": "no"}, trace=trace))
+
+    assert decode_json(bytes(controller.report(order).result)) == [trace, other]
+    assert decode_json(bytes(controller.report(untraced).result)) == [other, other]
+    assert worker.wait_for("step.failed")["traceparent"] == trace
+
+
+def test_the_reactor_puts_the_trace_into_the_header_of_every_order(installed, broker_url, tmp_path):
+    store = ("--store", f"sqlite:///{tmp_path}/jobs.db")
+    steps = {"a": {"call": "test.trace", "queue": "count", "with": {}}}
+    definition = msgspec.convert(
+        {"job": "traced", "steps": steps, "result": "${{ steps.a.result }}"}, JobDefinition
+    )
+    with Daemons(tmp_path, {"WARRENER_BROKER_URL": broker_url}) as daemons:
+        declare = daemons.start("broker", "declare", "--queues", "default,count")
+        assert declare.program.guard.wait(60) == 0
+        daemons.reactor(*store)
+        options = ("--endpoints", str(ENDPOINTS), "--queues", "count")
+        worker = NodeWorker(installed, tmp_path, broker_url, "node-1", *options)
+        try:
+            worker.wait_for("worker.ready")
+            with Client(broker_url) as client:
+                job = client.submit(definition, answer_seconds=30)
+                outcome = client.wait(job, 60)
+        finally:
+            worker.kill()
+
+    assert outcome.result == [traceparent(job, step_id(job, "a"), 1)] * 2
 
 
 # --- the census ----------------------------------------------------------------------------------

@@ -56,8 +56,10 @@ class HandController:
         self.channel.queue_declare(queue.name, durable=True, arguments=arguments)
         self.channel.queue_bind(queue.name, queue.exchange, queue.name)
 
-    def order(self, endpoint: str, args: Any, queue: str = "count", **more: Any) -> RunStep:
-        """Order an attempt of a new step."""
+    def order(
+        self, endpoint: str, args: Any, queue: str = "count", *, trace: str = "", **more: Any
+    ) -> RunStep:
+        """Order an attempt of a new step; `trace` goes into its header."""
         path = f"step{uuid4().hex}"
         order = RunStep(
             job=self._job,
@@ -70,12 +72,16 @@ class HandController:
             reply_to=self.reply_to,
             **more,
         )
-        self.send(msgspec.json.encode(order), queue, ids.message_id(order.step, 1, "run"))
+        name = ids.message_id(order.step, 1, "run")
+        self.send(msgspec.json.encode(order), queue, name, trace=trace)
         return order
 
-    def send(self, body: bytes, queue: str = "count", message_id: str = "by-hand") -> None:
+    def send(
+        self, body: bytes, queue: str = "count", message_id: str = "by-hand", *, trace: str = ""
+    ) -> None:
         """Put a message into a queue of orders."""
-        self._publish(names.ORDERS, names.orders_queue(queue), body, message_id)
+        headers = {"traceparent": trace} if trace else None
+        self._publish(names.ORDERS, names.orders_queue(queue), body, message_id, headers)
 
     def control(self, key: str, message: Any) -> None:
         """Tell all workers something."""
@@ -121,9 +127,19 @@ class HandController:
         self.message_ids.append(properties.message_id)
         self.heard.append(msgspec.json.decode(body, type=InboxMessage))
 
-    def _publish(self, exchange: str, key: str, body: bytes, message_id: str) -> None:
+    def _publish(
+        self,
+        exchange: str,
+        key: str,
+        body: bytes,
+        message_id: str,
+        headers: dict[str, str] | None = None,
+    ) -> None:
         properties = pika.BasicProperties(
-            content_type="application/json", delivery_mode=PERSISTENT, message_id=message_id
+            content_type="application/json",
+            delivery_mode=PERSISTENT,
+            message_id=message_id,
+            headers=headers,
         )
         mandatory = exchange == names.ORDERS
         self.channel.basic_publish(exchange, key, body, properties, mandatory=mandatory)

@@ -9,6 +9,7 @@ const { UserActionRequired } = await import(new URL("protocol.mjs", pathToFileUR
 
 export const endpoints = {
   "test.echo": (args) => args,
+  "test.trace": (_, { traceparent, order }) => [traceparent, order.context?.traceparent],
   "test.nothing": () => undefined,
   "test.not_a_number": () => ({ deep: [NaN] }),
   "test.half_a_character": () => "\ud800",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from functools import lru_cache
@@ -28,9 +29,13 @@ from warrener.adapters.codec import EventMapper
 from warrener.adapters.sqlite_views import SqliteViewStore
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import UsageError, WarrenerError
-from warrener.domain.events import JobSubmitted
+from warrener.domain.events import JobSubmitted, Recorded
+from warrener.domain.payloads import Payload
+from warrener.domain.ports import Positioned
+from warrener.domain.step_events import StepSucceeded
 from warrener.projections.why.model import Place
 from warrener.services.histories import file_lines
+from warrener.services.histories.export import Exporter, Source
 from warrener.services.histories.read import is_history, read_header, read_history
 from warrener.services.histories.rules import Rules
 from warrener.services.projector import catch_up
@@ -298,6 +303,39 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "missing", Path("/dev/null")):
         with pytest.raises(UsageError, match=str(path)):
             read_history(path, EventMapper())
+
+
+def test_memory_does_not_grow_with_the_history_that_is_written() -> None:
+    few, many = peak(100), peak(600)
+
+    assert many - few < 1_000_000  # of names and short secrets; the values have 10,000,000
+
+
+def peak(count: int) -> int:
+    """Return the memory that it takes to write a history of so many events, each with a blob."""
+    root = UUID(int=1)
+    fields = {"name": "j", "version": 1, "definition": "d", "params_digest": "", "root": root}
+    first = JobSubmitted(at=MADE_AT, cause="c", params=Payload(json="{}"), **fields)
+
+    class Events:
+        def __iter__(self) -> Iterator[Positioned]:
+            yield Positioned(1, Recorded(root, 1, first))
+            for number in range(2, count):
+                result = Payload(blob=f"{number:064x}", size=20_000)
+                event = StepSucceeded(at=MADE_AT, cause="c", job=root, path="a", result=result)
+                yield Positioned(number, Recorded(UUID(int=number), 1, event))
+
+    def blob(name: str) -> bytes:
+        return msgspec.json.encode({"token": f"secret-{name[-3:]}", "text": name * 300})
+
+    source = Source(root, Events(), blob, EventMapper())
+    tracemalloc.start()
+    try:
+        with Path("/dev/null").open("wb") as file:
+            Exporter(source, Rules()).write(file, MADE_AT, "w", compressed=False)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 # --- whatever comes ------------------------------------------------------------------------------

@@ -72,6 +72,21 @@ def test_so_has_a_message_with_headers(message_id: str, reason: str, body: bytes
     assert made == by_pika(3, properties, body)
 
 
+@given(NAMES, st.binary(max_size=170))
+def test_so_has_one_that_carries_a_trace(message_id: str, body: bytes) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    properties = spec.BasicProperties(
+        content_type="application/json",
+        delivery_mode=2,
+        message_id=message_id,
+        headers={"traceparent": trace},
+    )
+
+    made = frames.traced_content(3, trace, message_id, body, BODY_MAX)
+
+    assert made == by_pika(3, properties, body)
+
+
 @given(TAGS, st.booleans())
 def test_acknowledgements_are_those_of_pika(tag: int, multiple: bool) -> None:
     assert frames.ack(1, tag, multiple) == frame.Method(1, spec.Basic.Ack(tag, multiple)).marshal()

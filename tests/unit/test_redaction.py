@@ -35,7 +35,7 @@ from warrener.services.histories.values import Seen, Values
 
 # Names, ids, states, numbers and times: nothing of them is ever taken out.
 KEPT = (
-    "archive at attempt begun below budget burst caught cause child children cleaned cleaning"
+    "archive at attempt begun below budget burst caught child children cleaned cleaning"
     " closing count deadline definition depth digest due edges ended_at endpoint endpoints fan_outs"
     " generation hash job library name number parent params_digest path priority progress queue"
     " rate readied request retry root rule selection settled shared signal slots started_at step"

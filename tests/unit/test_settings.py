@@ -42,6 +42,22 @@ def test_flags_win_over_variables_over_the_file(tmp_path: Path) -> None:
     assert found.log == "json"
 
 
+@pytest.mark.parametrize("url", ["http://c:4318", "https://user:hunter2@c/otlp"])
+def test_a_collector_of_traces_is_a_url_whose_password_is_not_shown(
+    tmp_path: Path, url: str
+) -> None:
+    found = load(tmp_path, WARRENER_OTLP_URL=url)
+
+    assert found.otlp_url == url
+    assert "hunter2" not in f"{found}"
+
+
+@pytest.mark.parametrize("url", ["c:4317", "grpc://c:4317", "http://", "http://c:x", "on"])
+def test_what_is_no_collector_of_traces_is_refused(tmp_path: Path, url: str) -> None:
+    with pytest.raises(UsageError, match="is not the URL of a collector of traces"):
+        load(tmp_path, WARRENER_OTLP_URL=url)
+
+
 def test_a_flag_that_is_not_given_hides_nothing(tmp_path: Path) -> None:
     found = load(tmp_path, {"store_url": None}, WARRENER_STORE_URL="sqlite:///a.db")
 

@@ -63,7 +63,9 @@ async function serve(connection, lost) {
   }
 
   async function perform({ delivery, order, name, abort }) {
-    const { job, step, attempt, token, endpoint, args, reply_to } = order;
+    const { job, step, path, attempt, token, endpoint, args, reply_to } = order;
+    // The parent of all spans of this attempt; calls to other services hand it on in a header.
+    const traceparent = delivery.properties.headers?.traceparent ?? order.context?.traceparent;
     const head = { job, step, attempt, token, worker };
     const send = (id, message) => publish("warrener.results", reply_to, `${name}/${id}`, message);
     const said = {};
@@ -75,10 +77,11 @@ async function serve(connection, lost) {
     let fate;
     try {
       if (!Object.hasOwn(endpoints, endpoint)) throw new UnknownEndpoint(endpoint);
-      const result = await endpoints[endpoint](args, { order, progress, signal: abort.signal });
+      const result = await endpoints[endpoint](args, { order, progress, signal: abort.signal, traceparent });
       fate = { outcome: "succeeded", result: checkedResult(result) };
     } catch (error) {
       fate = failure(error, attempt);
+      log("step.failed", { job, path, attempt, endpoint, traceparent, code: fate.error.code });
     }
     clearInterval(beats);
     const report = { type: "StepReport", ...head, started_at, ended_at: new Date(), ...fate };

@@ -8,8 +8,10 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
+from structlog.processors import ExceptionRenderer
+from structlog.tracebacks import ExceptionDictTransformer
 
-from warrener.services.cli.output import clean
+from warrener.domain.text import clean
 from warrener.services.settings import log_parts
 
 
@@ -24,7 +26,11 @@ class _Stderr:
 
 
 def configure(log: str, default_level: str = "warning") -> None:
-    """Set format and level by the `log` setting: JSON lines if asked for, else for people."""
+    """Set format and level by the `log` setting: JSON lines if asked for, else for people.
+
+    Lines carry what is bound in the context that logs, such as the ids of the step that runs.
+    Tracebacks come without the values of variables, which may be secrets.
+    """
     form, level = log_parts(log)
     number = logging.getLevelNamesMapping()[(level or default_level).upper()]
     processors: list[Any] = [
@@ -33,10 +39,11 @@ def configure(log: str, default_level: str = "warning") -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if form == "json":
-        processors += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        tracebacks = ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+        processors += [tracebacks, structlog.processors.JSONRenderer(default=str)]
     else:
-        colours = sys.stderr.isatty()
-        processors += [_neutralise, structlog.dev.ConsoleRenderer(colors=colours)]
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        processors += [structlog.processors.format_exc_info, _neutralise, renderer]
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(number),
