@@ -8,6 +8,8 @@ import pytest
 from support.dry_run_worlds import Recorded, anew, decided
 from support.scale import scaled
 
+from warrener.services.dry_run.run import DryRun
+
 SEEDS = 25
 # Total timeouts of steps that wait, reruns of several steps at once, clocks that are set back.
 FOUND = (8, 12, 16, 27, 79, 128, 139, 170, 194, 317)
@@ -38,6 +40,21 @@ def test_nothing_is_found_about_the_same_definitions_nor_about_harmless_changes(
                 report = recorded.dry_run(root, recorded.source(change))
 
                 assert (report.problem, report.findings) == (None, ()), f"seed {seed}"
+
+
+def test_nothing_is_found_about_jobs_that_have_not_ended():
+    judged = 0
+    for seed in range(scaled(SEEDS)):
+        recorded = Recorded(seed)
+        for root in recorded.roots:
+            for until in recorded.moments(root)[:: 1 + seed % 7]:
+                record = recorded.record(root, until=until)
+
+                report = DryRun(recorded.source()).record(record)
+
+                assert report.findings == (), f"seed {seed}, position {until}"
+                judged += report.open_steps > 0
+    assert judged > SEEDS
 
 
 def _harmless(definition: dict[str, Any]) -> None:
