@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from warrener.services.dry_run.differences import changed_fields, changed_in_job, told
+from warrener.services.dry_run.differences import HARMLESS, changed_fields, changed_in_job, told
 from warrener.services.dry_run.story import JobStory
-
-HARMLESS = frozenset({"queue", "limits", "window"})
 
 
 class Because:

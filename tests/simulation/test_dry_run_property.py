@@ -57,6 +57,23 @@ def test_nothing_is_found_about_jobs_that_have_not_ended():
     assert judged > SEEDS
 
 
+def test_definitions_of_another_world_are_judged_like_any():
+    kinds: set[str] = set()
+    before: Recorded | None = None
+    for seed in range(scaled(SEEDS)):
+        recorded = Recorded(seed)
+        for root in recorded.roots if before else []:
+            for until in (None, *recorded.moments(root)[::9]):
+                assert before is not None
+                record = recorded.record(root, until=until)
+
+                report = DryRun(before.source()).record(record)
+
+                kinds.update(each.kind for each in report.findings)
+        before = recorded
+    assert kinds >= {"endpoint-differs", "step-new", "step-missing", "not-run"}
+
+
 def _harmless(definition: dict[str, Any]) -> None:
     """Send all steps elsewhere, without limits and windows, and in another order."""
     definition["version"] = 9
