@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -303,6 +304,13 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "missing", Path("/dev/null")):
         with pytest.raises(UsageError, match=str(path)):
             read_history(path, EventMapper())
+
+
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(UsageError, match="pipe is no regular file: copy it into one first"):
+        read_history(tmp_path / "pipe", EventMapper())
 
 
 def test_memory_does_not_grow_with_the_history_that_is_written() -> None:
