@@ -16,6 +16,7 @@ from warrener.domain.spans import Attributes, SpanEvent
 from warrener.domain.step_events import StepEvent, StepOpened, StepReleased
 
 EVENTS_MAX: Final = 64  # of a span
+LABEL: Final = "warrener.label."
 OUTCOMES: Final[dict[type[Event], str]] = {
     of_steps.StepSucceeded: "succeeded",
     of_steps.StepFailed: "failed",

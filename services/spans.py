@@ -25,6 +25,7 @@ from warrener.domain.step_events import StepEvent, StepOpened, StepReleased
 from warrener.domain.trace_context import SpanContext
 from warrener.services.span_parts import (
     EVENTS_MAX,
+    LABEL,
     OUTCOMES,
     Story,
     attributes_of,
@@ -171,7 +172,7 @@ class Spans:
                 **attributes_of(job=id_, root=job.root, run=story.run),
                 "warrener.job.name": job.name,
                 "warrener.job.version": job.version,
-                **{f"warrener.label.{k}": v for k, v in islice(job.labels.items(), LABELS_MAX)},
+                **{LABEL + k: v for k, v in islice(job.labels.items(), LABELS_MAX)},
                 "warrener.outcome": OUTCOMES[type(event)],
                 **error_attributes(error),
             },

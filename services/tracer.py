@@ -52,6 +52,10 @@ class Tally(msgspec.Struct):
     unreadable: int = 0  # events
 
 
+def _as_it_is(span: Span) -> Span:
+    return span
+
+
 class SpanFollower:
     """Follows the log of one partition. What is not due yet is left for a later turn."""
 
@@ -63,14 +67,19 @@ class SpanFollower:
         *,
         partition: int = 0,
         patience: Patience | None = None,
+        clean: Callable[[Span], Span] = _as_it_is,
     ) -> None:
-        """Take the parts; `start` says where in the log to begin."""
+        """Take the parts; `start` says where in the log to begin.
+
+        `clean` takes out of spans what is not to leave.
+        """
         self.position = 0
         self.tally = Tally()
         self._store = store
         self._positions = positions
         self._sink = sink
         self._spans = Spans(store)
+        self._clean = clean
         self._patience = patience or Patience()
         self._reader = "tracer" + (f"/{partition}" if partition else "")
         self._pending: list[Span] = []
@@ -120,7 +129,7 @@ class SpanFollower:
             self._then = positioned.position
             span = self._span(positioned)
             if span is not None:
-                self._pending.append(span)
+                self._pending.append(self._clean(span))
         return bool(batch)
 
     def _read(self) -> Sequence[Positioned]:

@@ -12,12 +12,14 @@ from threading import Event, Thread
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 
 from warrener.domain.errors import UsageError
 from warrener.services import step_context
-from warrener.services.settings import Settings, store_kind
+from warrener.services.settings import Settings, listed, store_kind
 from warrener.services.shares import Identity
+from warrener.services.span_redaction import SpanRedactor
 from warrener.services.tracer import FINAL_SECONDS, SpanFollower, Tracer
 from warrener.services.wiring import (
     open_clock,
@@ -43,23 +45,18 @@ def tracing(settings: Settings, logs: Logs, *, name: str | None = None) -> Itera
 
     That is the work of a thread with connections of its own. What a store in memory tells, which
     is in no other place than `logs`, is sent at the end. Raises `UsageError` where OpenTelemetry is
-    not installed.
+    not installed, and for patterns of secrets that say nothing.
     """
     if not settings.otlp_url:
         yield
         return
-    sink: SpanSink = _otlp().OtlpSink(settings.otlp_url)
+    clean = SpanRedactor(listed(settings.redact))
+    wanted = _Wanted(settings, _otlp().OtlpSink(settings.otlp_url), clean, name or process_name())
     if store_kind(settings.store_url) == "memory":
-        with ExitStack() as stack:
-            tracer = _tracer(settings, logs, sink, name, stack)
-            tracer.turn()
-            try:
-                yield
-            finally:
-                tracer.finish()
-                sink.close()
+        with _following(wanted, logs):
+            yield
         return
-    thread = _TracerThread(settings, sink, name)
+    thread = _TracerThread(wanted)
     thread.start()
     try:
         thread.wait_ready()
@@ -86,14 +83,35 @@ def trace_endpoints(url: str) -> Callable[[], None]:
     return end
 
 
+class _Wanted(msgspec.Struct, frozen=True):
+    """What a tracer is made of, beside what it opens."""
+
+    settings: Settings
+    sink: SpanSink
+    clean: SpanRedactor
+    name: str
+
+
+@contextmanager
+def _following(wanted: _Wanted, logs: Logs) -> Iterator[None]:
+    """Send at the end what came into logs meanwhile."""
+    with ExitStack() as stack:
+        stack.callback(wanted.sink.close)
+        tracer = _tracer(wanted, logs, stack)
+        tracer.turn()
+        yield
+        try:
+            tracer.finish()
+        except Exception as error:  # it is no fault of what they tell of
+            log.error("tracer.failed", reason=str(error), exc_info=error)
+
+
 class _TracerThread(Thread):
     """Runs a tracer, with whatever it opens."""
 
-    def __init__(self, settings: Settings, sink: SpanSink, name: str | None) -> None:
+    def __init__(self, wanted: _Wanted) -> None:
         super().__init__(name="warrener-tracer", daemon=True)
-        self._settings = settings
-        self._sink = sink
-        self._tracer_name = name
+        self._wanted = wanted
         self._stopping, self._ready = Event(), Event()
         self._context = copy_context()  # what is bound to log lines
 
@@ -104,9 +122,9 @@ class _TracerThread(Thread):
     def _run(self) -> None:
         try:
             with ExitStack() as stack:
-                logs = open_logs(self._settings.store_url)
+                logs = open_logs(self._wanted.settings.store_url)
                 stack.callback(logs.close)
-                tracer = _tracer(self._settings, logs, self._sink, self._tracer_name, stack)
+                tracer = _tracer(self._wanted, logs, stack)
                 tracer.run(self._stopping, self._ready)
         except Exception as error:
             log.error("tracer.failed", reason=str(error), exc_info=error)
@@ -121,22 +139,23 @@ class _TracerThread(Thread):
         """End it, in good order if that is soon."""
         self._stopping.set()
         self.join(FINAL_SECONDS)
-        self._sink.close()
+        self._wanted.sink.close()
         self.join(CLOSE_SECONDS)
 
 
-def _tracer(
-    settings: Settings, logs: Logs, sink: SpanSink, name: str | None, stack: ExitStack
-) -> Tracer:
-    leases = open_leases(settings.store_url, "tracer")
+def _tracer(wanted: _Wanted, logs: Logs, stack: ExitStack) -> Tracer:
+    url = wanted.settings.store_url
+    leases = open_leases(url, "tracer")
     stack.callback(leases.close)
-    positions = open_positions(settings.store_url)
+    positions = open_positions(url)
     stack.callback(positions.close)
 
     def follower(partition: int) -> SpanFollower:
-        return SpanFollower(logs.log(partition), positions, sink, partition=partition)
+        return SpanFollower(
+            logs.log(partition), positions, wanted.sink, partition=partition, clean=wanted.clean
+        )
 
-    return Tracer(Identity(name or process_name()), logs, leases, follower, open_clock())
+    return Tracer(Identity(wanted.name), logs, leases, follower, open_clock())
 
 
 def _otlp() -> ModuleType:

@@ -17,6 +17,7 @@ KEYS = {
 PROGRAM = """
 import json
 from pathlib import Path
+from threading import Event
 
 from warrener import current_step, endpoint
 
@@ -30,6 +31,13 @@ def total(account: dict[str, int], flaw: int = 0) -> float:
 @endpoint("bank.read")
 async def read(text: str) -> object:
     return json.loads(text)
+
+
+@endpoint("bank.hang")
+def hang() -> None:
+    while current_step().debugging:
+        print("it goes on and on", flush=True)
+        Event().wait(0.05)
 
 
 @endpoint("bank.book")
@@ -57,6 +65,7 @@ steps:
     catch: [{on: "*", go: mend}]
     retry: [{on: "*", max: 2, first: 1ms}]
   texts: {job: item, for_each: ["1", "no", "{}"], with: {text: "${{ item }}"}}
+  hang: {call: bank.hang}
   mend: {set: {mended: true}}
   calm: {set: {a: 1}}
   after: {call: bank.book, with: {amount: "${{ steps.texts.results }}"}}
@@ -313,3 +322,29 @@ def test_after_the_end_of_the_endpoint_there_is_nothing_to_step_to(cli: Cli, job
 
     assert "here: succeeded" in rest
     assert code == 0
+
+
+def test_ctrl_c_ends_an_endpoint_that_goes_on_and_on(cli: Cli, job: str) -> None:
+    with terminal(cli.folder, "debug", f"{job}/hang", *STORE) as seen:
+        seen.expect("it goes on and on")
+        seen.press(INTERRUPT)
+        code, rest = seen.end()
+
+    assert rest.rstrip().endswith("interrupted")
+    assert code == 130
+
+
+def test_ctrl_c_in_the_debugger_shows_where_an_endpoint_is(cli: Cli, job: str) -> None:
+    with terminal(cli.folder, "debug", f"{job}/hang", "--break", *STORE) as seen:
+        seen.expect("(Pdb) ")
+        seen.type("c")
+        seen.expect("it goes on and on")
+        seen.press(INTERRUPT)
+        seen.expect("(Pdb) ")
+        seen.type("where")
+        where = seen.expect("(Pdb) ")
+        seen.type("q")
+        code, _ = seen.end()
+
+    assert "hang()" in where
+    assert code == 130

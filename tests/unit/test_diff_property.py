@@ -32,8 +32,8 @@ from warrener.services.places import Place
 from warrener.services.why import LogPast, moment_at
 from warrener.testing import LocalRun
 
-CASES = 300
-WORLDS = 40
+CASES = 200
+WORLDS = 30
 MOMENTS = 12
 TOO_SLOW = [HealthCheck.too_slow]
 

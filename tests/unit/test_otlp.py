@@ -289,6 +289,14 @@ def test_as_long_as_no_collector_is_set_nothing_of_opentelemetry_is_imported() -
     assert here.stdout == "[]\n"
 
 
+def test_patterns_of_secrets_that_say_nothing_are_refused_before_anything_begins() -> None:
+    store = "sqlite:///:memory:"
+    settings = Settings(store_url=store, views_url="", otlp_url=NOBODY, redact="!!")
+
+    with pytest.raises(UsageError, match="no pattern to redact"), tracing(settings, None):  # type: ignore[arg-type]
+        raise AssertionError("nothing begins")
+
+
 def test_a_collector_without_the_extra_is_refused_with_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.histories import START, History, definition, finish_report, half_done_report
+from support.situations import CALL, Estate
 
 from warrener.adapters.memory_views import MemoryViewStore
 from warrener.domain.definition.model import JobDefinition
@@ -25,7 +26,7 @@ from warrener.domain.step_events import (
     StepReadied,
     StepSucceeded,
 )
-from warrener.projections.report.critical import SEGMENTS_MAX, critical_path
+from warrener.projections.report.critical import SEGMENTS_MAX, Segment, critical_path
 from warrener.projections.report.fold import Times
 from warrener.projections.report.model import SPANS_MAX, micros
 from warrener.projections.report.profile import CELLS, Profile
@@ -34,6 +35,7 @@ from warrener.projections.report.summing import summary_of
 from warrener.services.local_run import LocalRun
 from warrener.services.logs import LogSet
 from warrener.services.queries import Queries
+from warrener.services.report import held as held_back
 from warrener.services.report.gather import run_report
 from warrener.services.report.shapes import Report
 
@@ -571,6 +573,39 @@ def test_what_held_the_critical_path_back_is_asked_of_the_log() -> None:
     assert rate.critical_seconds == rate.step_seconds == longest.seconds
     bar = next(bar for bar in report.bars if bar.path == "parts[2]")
     assert "rate" in {span.kind for span in bar.spans}
+
+
+@pytest.mark.parametrize(("events", "kind"), [(12, "limit"), (1, "limit"), (0, "held")])
+def test_of_a_long_log_the_end_is_read_and_what_is_not_found_there_is_not_made_up(
+    events: int, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = Estate()
+    limits = [{"name": "api", "slots": 1}]
+    job = driver.begin({"a": {**CALL, "limits": limits}, "b": {**CALL, "limits": limits}})
+    driver.wait(100)
+    monkeypatch.setattr(held_back, "EVENTS_READ_MAX", events)
+    logs = LogSet([driver.store])
+
+    report = run_report(Queries(logs, MemoryViewStore()), logs, job, driver.now)
+
+    bar = next(bar for bar in report.bars if bar.path == "b")
+    assert report.critical_path[-1].path == "a"  # it is out, and waits for a worker
+    assert bar.seconds["held"] == 100.0
+    told = held_back.tell(
+        [
+            Segment(
+                job=job,
+                path="b",
+                own="b",
+                kind="held",
+                begin=micros(driver.now) - 100_000_000,
+                end=micros(driver.now),
+            )
+        ],
+        held_back.Log(driver.store),
+        driver.now,
+    )
+    assert told[0].kind == kind
 
 
 def test_a_job_that_is_not_there_is_refused() -> None:

@@ -18,9 +18,9 @@ from warrener.adapters.memory_leases import MemoryLeases
 from warrener.adapters.memory_positions import MemoryPositions
 from warrener.domain import ids
 from warrener.domain.errors import StoredDataError
-from warrener.domain.events import JobStarted, Recorded
+from warrener.domain.events import Error, JobStarted, Recorded
 from warrener.domain.spans import Span
-from warrener.domain.step_events import StepOpened
+from warrener.domain.step_events import StepFailed, StepOpened
 from warrener.domain.trace_context import (
     SpanContext,
     span_of_attempt,
@@ -32,6 +32,7 @@ from warrener.services import spans as module
 from warrener.services import tracer as tracing
 from warrener.services.logs import LogSet
 from warrener.services.shares import Identity
+from warrener.services.span_redaction import SpanRedactor
 from warrener.services.spans import Spans
 from warrener.services.tracer import Patience, SpanFollower, Tracer
 
@@ -289,6 +290,29 @@ def test_what_is_never_taken_is_given_up_counted_and_what_follows_goes_on(
     assert made.tally.given_up + made.tally.sent == len(spans)
     assert sink.spans == spans[made.tally.given_up :]
     assert made.tally.given_up > 0
+
+
+def test_secrets_do_not_leave_with_spans() -> None:
+    history = History()
+    job = history.submit(REPORT, labels={"team": "red", "api-key": "k-17", "iban": "DE00"})
+    history.release(job, "load")
+    history.progress(job, "load", 0.5, "with password=hunter2")
+    error = Error(code="error", message="GET https://ada:hunter2@host: 403")
+    history.step(job, "load", StepFailed, error=error, attempt=1)
+    history.cancelling(job, reason="token: abcdef")
+    history.cancel_job(job)
+    sink = ListSink()
+    made = follower(history, sink, from_the_start(), clean=SpanRedactor(["iban"]))
+
+    made.turn(NOW)
+
+    attempt, whole = sink.spans
+    assert attempt.error == "GET https://ada:[redacted]@host: 403"
+    assert attempt.events[0].attributes["warrener.note"] == "with password=[redacted]"
+    labels = {k: v for k, v in whole.attributes.items() if k.startswith("warrener.label.")}
+    assert list(labels.values()) == ["red", "[redacted]", "[redacted]"]
+    assert whole.events[0].attributes["warrener.reason"] == "token: [redacted]"
+    assert attempt.attributes["warrener.step.path"] == "load"
 
 
 def test_a_follower_that_dies_before_its_spans_are_taken_sends_them_again() -> None:
