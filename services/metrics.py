@@ -98,10 +98,12 @@ class FlowCollector(Collector):
             return self._known
 
 
-def registry_of(read: Read) -> CollectorRegistry:
-    """Return a registry with the flow, and with what this process uses of the machine."""
+def registry_of(read: Read, *more: Collector) -> CollectorRegistry:
+    """Return a registry with the flow, with more, and with what this process uses."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(FlowCollector(read))
+    for each in more:
+        registry.register(each)
     ProcessCollector(registry=registry)
     return registry
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from warrener.domain.notices import Notifier
     from warrener.domain.partitions import Logs
     from warrener.domain.ports import Broker, Clock
+    from warrener.services.folding import Folded
     from warrener.services.notifier import NotifierDaemon
     from warrener.services.projector_daemon import ProjectorDaemon
     from warrener.services.reactor import Reactor
@@ -98,6 +99,7 @@ def open_projector(
     lease_seconds: float = 6.0,
     on_ready: Callable[[], None] = lambda: None,
     on_turn: Callable[[], None] = lambda: None,
+    on_folded: Folded = lambda *_: None,
 ) -> Iterator[ProjectorDaemon]:
     """Put a projector daemon together over logs that are open already."""
     from warrener.services.projector_daemon import ProjectorDaemon
@@ -119,6 +121,7 @@ def open_projector(
             clock=open_clock(),
             on_ready=on_ready,
             on_turn=on_turn,
+            on_folded=on_folded,
         )
 
 
