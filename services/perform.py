@@ -173,7 +173,7 @@ def _call(order: RunStep, worker: str, registry: Registry, pulse: Pulse) -> Fate
         raise
     except BaseException as error:  # SystemExit and cancellation of a task, too
         if pulse.on_error is not None:
-            context.run(pulse.on_error, error)  # the step is the current one there
+            context.run(pulse.on_error, error)  # where the step is still the current one
         return fate_of(order, error)
 
 

@@ -12,10 +12,18 @@ from typing import TYPE_CHECKING
 
 from warrener.domain.errors import UsageError
 from warrener.services.settings import MEMORY_BROKER, Settings, sqlite_path, store_kind
-from warrener.services.wiring import open_leases, open_logs, open_past_views, open_views
+from warrener.services.wiring import (
+    open_broker,
+    open_clock,
+    open_leases,
+    open_logs,
+    open_past_views,
+    open_views,
+)
 
 if TYPE_CHECKING:
     from warrener.domain.tokens import Tokens
+    from warrener.services.fleet_watch import FleetWatch
     from warrener.services.steering_calls import SteeringCalls
     from warrener.services.web.parts import Parts
     from warrener.services.web.reader import Opened
@@ -131,13 +139,23 @@ def open_web(
         counts=Counts(hub),
         tokens=tokens,
         access=Access(tokens, open_to=open_to, nobody_named=login_name()),
-        past=open_past_views,
         leases=lambda: open_leases(settings.store_url),
+        open_past=open_past_views,
+        watch=_watch(settings),
         now=lambda: datetime.now(UTC),
         static=static,
         version=version("warrener"),
         hosts=None if hosts is None else frozenset(hosts),
     )
+
+
+def _watch(settings: Settings) -> FleetWatch | None:
+    """Return what hears the workers; None where no broker is named."""
+    from warrener.services.fleet_watch import FleetWatch
+
+    if settings.broker_url == MEMORY_BROKER:
+        return None
+    return FleetWatch(open_broker(settings.broker_url), open_clock())
 
 
 def file_of(url: str) -> tuple[int, int] | None:

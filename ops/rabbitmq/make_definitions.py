@@ -29,6 +29,11 @@ ROLES = {
         r"^warrener\.(inbox|reply\..*)$",
         r"^warrener\.reply\..*",
     ),
+    "web": (
+        r"^warrener\.reply\..*",
+        r"^warrener\.(inbox|control|reply\..*)$",
+        r"^warrener\.(events|fleet|reply\..*)$",
+    ),
     "observer": (
         r"^warrener\.reply\..*",
         r"^warrener\.reply\..*",

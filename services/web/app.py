@@ -20,6 +20,7 @@ from warrener.services.web.routes import (
     control,
     definitions,
     jobs,
+    past,
     service,
     session,
     steering,
@@ -52,7 +53,7 @@ def build(parts: Parts) -> Outer:
 
 def inner(parts: Parts) -> Litestar:
     """Return the application without its outermost layer."""
-    families = (session, jobs, steering, control, definitions, stream)
+    families = (session, jobs, past, steering, control, definitions, stream)
     api = Router(API, route_handlers=[each for family in families for each in family.HANDLERS])
     return Litestar(
         route_handlers=[api, *service.PUBLIC_HANDLERS],

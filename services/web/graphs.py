@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from threading import Lock
 from typing import Final
 from uuid import UUID
@@ -26,6 +27,7 @@ WIDTH_MAX: Final = 280.0
 COLUMN: Final = 7.5
 LABEL: Final = Size(110.0, 20.0)
 KEPT_MAX: Final = 64
+CHILDREN_MAX: Final = 200  # sub-jobs whose progress is looked up
 
 
 class Drawn(msgspec.Struct, frozen=True):
@@ -44,6 +46,8 @@ def graph_now(queries: Queries, job: UUID) -> GraphNow:
     shown = queries.show(job, whole=False)
     drawn = _drawn(queries, job, shown.definition)
     size = drawn.layout.size
+    progress = {name: _progress(step) for name, step in shown.steps.items()}
+    progress |= dict(islice(_of_children(queries, shown.steps.values()), CHILDREN_MAX))
     return GraphNow(
         job=job,
         name=shown.name,
@@ -51,7 +55,7 @@ def graph_now(queries: Queries, job: UUID) -> GraphNow:
         width=round(size.width, 1),
         height=round(size.height, 1),
         nodes=tuple(
-            _node(node, box, shown.steps)
+            _node(node, box, shown.steps, progress)
             for node, box in zip(drawn.graph.nodes, drawn.layout.nodes, strict=True)
         ),
         edges=tuple(_edges(drawn)),
@@ -77,7 +81,36 @@ def _laid_out(graph: Graph) -> Layout:
         for edge in graph.edges
     ]
     last = {number for number, node in enumerate(graph.nodes) if node.always}
-    return lay_out([_size(node) for node in graph.nodes], links, last)
+    found = lay_out([_size(node) for node in graph.nodes], links, last)
+    return _gathered(found, {each for link in links for each in (link.source, link.target)})
+
+
+def _gathered(layout: Layout, linked: Collection[int]) -> Layout:
+    """Bring a box that nothing is linked to, alone in its column, to the middle of the others."""
+    columns_of: dict[float, list[int]] = {}
+    for number, box in enumerate(layout.nodes):
+        columns_of.setdefault(box.x + box.width / 2, []).append(number)
+    alone = {each[0] for each in columns_of.values() if len(each) == 1} - set(linked)
+    rest = [box for number, box in enumerate(layout.nodes) if number not in alone]
+    if not alone or not rest:
+        return layout
+    bends = [bend for each in layout.bends for bend in each]
+    top = min(box.y for box in (*rest, *bends))
+    bottom = max(box.y + box.height for box in (*rest, *bends))
+
+    def moved(number: int, box: Box) -> Box:
+        y = (bottom - top - box.height) / 2 if number in alone else box.y - top
+        return msgspec.structs.replace(box, y=y)
+
+    def up(box: Box) -> Box:
+        return msgspec.structs.replace(box, y=box.y - top)
+
+    return Layout(
+        size=Size(layout.size.width, bottom - top),
+        nodes=[moved(number, box) for number, box in enumerate(layout.nodes)],
+        bends=[[up(bend) for bend in each] for each in layout.bends],
+        labels=[None if label is None else up(label) for label in layout.labels],
+    )
 
 
 def _size(node: Node) -> Size:
@@ -85,7 +118,9 @@ def _size(node: Node) -> Size:
     return Size(min(WIDTH_MAX, max(WIDTH_MIN, text)), HEIGHT)
 
 
-def _node(node: Node, box: Box, steps: Mapping[str, Step]) -> GraphNode:
+def _node(
+    node: Node, box: Box, steps: Mapping[str, Step], progress: Mapping[str, float | None]
+) -> GraphNode:
     step = steps.get(node.name)
     undone = steps.get(compensation(node.name))
     return GraphNode(
@@ -100,13 +135,22 @@ def _node(node: Node, box: Box, steps: Mapping[str, Step]) -> GraphNode:
         undone=None if undone is None else undone.state,
         state="pending" if step is None else step.state,
         items=None if step is None else step.items,
-        progress=None if step is None else _progress(step),
+        progress=progress.get(node.name),
         child=None if step is None else step.child,
         x=round(box.x, 1),
         y=round(box.y, 1),
         w=round(box.width, 1),
         h=round(box.height, 1),
     )
+
+
+def _of_children(queries: Queries, steps: Iterable[Step]) -> Iterator[tuple[str, float]]:
+    """Yield how far the open sub-jobs of steps are, with everything below them."""
+    for step in steps:
+        if step.child is not None and step.state not in STEP_ENDED:
+            counts = queries.counts(step.child)
+            ended = sum(count for state, count in counts.items() if state in STEP_ENDED)
+            yield step.name, round(ended / max(1, sum(counts.values())), 4)
 
 
 def _progress(step: Step) -> float | None:

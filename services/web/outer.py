@@ -24,7 +24,7 @@ REQUESTS_MAX: Final = 1_000  # at once, streams included
 READ_SECONDS: Final = 20.0  # for the next part of a body
 SEND_SECONDS: Final = 30.0  # for a part of an answer to be taken
 
-_API: Final = "/api/"
+_TAGGED: Final = ("/api/", "/static/")
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
     " connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -121,7 +121,7 @@ class _Exchange:
         self._is_late = False
         self._status = 0
         self._start: Any = None
-        self._is_api = scope["path"].startswith(_API)
+        self._has_tag = scope["path"].startswith(_TAGGED) or scope["path"] == "/"
 
     @property
     def length(self) -> int | None:
@@ -149,7 +149,7 @@ class _Exchange:
         return message
 
     async def send(self, message: Any) -> None:
-        """Send a part of the answer, with our headers; a whole one of the API gets an ETag."""
+        """Send a part of the answer, with our headers; a whole one gets an ETag."""
         if message["type"] == "http.response.start":
             self._status = message["status"]
             self._start = {**message, "headers": [*message["headers"], *self._more(message)]}
@@ -213,7 +213,7 @@ class _Exchange:
     def _tagged(self, start: Any, message: Any) -> Any:
         """Give a whole answer the hash of its text; one that is known already is not sent again."""
         whole = message["type"] == "http.response.body" and not message.get("more_body", False)
-        if not (whole and self._is_api and start["status"] == 200):
+        if not (whole and self._has_tag and start["status"] == 200):
             return message
         if self.scope["method"] != "GET":
             return message

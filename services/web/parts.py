@@ -13,6 +13,7 @@ from litestar.params import SkipValidation
 
 from warrener.domain.ports import Leases
 from warrener.domain.tokens import Tokens
+from warrener.services.fleet_watch import FleetWatch
 from warrener.services.past import OpenViews
 from warrener.services.web.access import Access
 from warrener.services.web.counts import Counts
@@ -25,8 +26,9 @@ from warrener.services.web.reader import Reader
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """All that requests need. `slow` answers what may take long, so that nothing else waits.
 
-    `leases` tells who works on the logs, `past` answers about documents of the past. With `hosts`
-    the service answers under these names only.
+    `leases` tells who works on the logs; `open_past` answers from events alone; `watch` hears the
+    workers, where there is a broker.
+    With `hosts` the service answers under these names only.
     """
 
     reader: Reader
@@ -38,7 +40,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     tokens: Tokens
     access: Access
     leases: Callable[[], Leases]
-    past: OpenViews
+    open_past: OpenViews
+    watch: FleetWatch | None
     now: Callable[[], datetime]
     static: Path
     version: str
@@ -48,6 +51,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
         """Begin to follow the logs; in the event loop that serves."""
         self.hub.start()
         self.follower.start()
+        if self.watch is not None:
+            self.watch.start()
 
     async def caught_up(self, timeout_seconds: float) -> None:
         """Wait until what was written is read, too, where that is this process' work."""
@@ -56,6 +61,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     def close(self) -> None:
         """End all threads and let the store go."""
         self.follower.stop()
+        if self.watch is not None:
+            self.watch.close()
         self.desk.close()
         self.reader.close()
         self.slow.close()

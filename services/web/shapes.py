@@ -16,9 +16,9 @@ from warrener.domain.tokens import Role
 from warrener.projections.ports import JobCursor
 from warrener.services.attempt_queries import Attempt
 from warrener.services.control_shapes import ActionLine, LimitLine
+from warrener.services.fleet_watch import WorkerLine
 from warrener.services.flow_shapes import StarvationLine
-from warrener.services.past import Point
-from warrener.services.shapes import HistoryLine, JobLine, Shape, Show, SlowStep, Step
+from warrener.services.shapes import HistoryLine, JobLine, Shape, Show, SlowStep, Step, Time
 from warrener.services.web.problems import Fault
 
 Reason = Annotated[str, Meta(max_length=2_000)]
@@ -38,20 +38,6 @@ class SessionNow(Shape, frozen=True, kw_only=True):
     csrf: str
     login: bool
     version: str
-
-
-class ShowThen(Show, frozen=True, kw_only=True):
-    """A job as it was at a point of its past."""
-
-    point: Point
-
-
-class InputOf(Shape, frozen=True, kw_only=True):
-    """What an attempt of a step was given; values over 64 KiB are told by their hash and size."""
-
-    attempt: int
-    endpoint: str
-    input: Any
 
 
 class JobsPage(Shape, frozen=True, kw_only=True):
@@ -117,7 +103,7 @@ class FleetNow(Shape, frozen=True, kw_only=True):
     slots: Mapping[str, int]
     endpoints: tuple[str, ...]
     since: str | None
-    workers: tuple[Any, ...] | None = None
+    workers: tuple[WorkerLine, ...] | None
 
 
 class StarvationPage(Shape, frozen=True, kw_only=True):
@@ -135,7 +121,10 @@ class Spot(Shape, frozen=True, kw_only=True):
 
 
 class GraphNode(Shape, frozen=True, kw_only=True):
-    """A step, placed by its left upper corner. `progress` is a share of its items from 0 to 1."""
+    """A step, placed by its left upper corner. `progress` is a share from 0 to 1.
+
+    It is of its items, of the steps of its open sub-job, or what its endpoint said.
+    """
 
     name: str
     kind: str
@@ -177,6 +166,21 @@ class GraphNow(Shape, frozen=True, kw_only=True):
     height: float
     nodes: tuple[GraphNode, ...]
     edges: tuple[GraphEdge, ...]
+
+
+class PastShow(Show, frozen=True, kw_only=True):
+    """A job as it was at a position of its log; `event` is its last event by then."""
+
+    position: int
+    at: Time
+    event: HistoryLine
+
+
+class StepInput(Shape, frozen=True, kw_only=True):
+    """What an attempt was given: the arguments of its order. One over 64 KiB is only told of."""
+
+    attempt: int
+    input: Any
 
 
 class Done(Shape, frozen=True, kw_only=True):

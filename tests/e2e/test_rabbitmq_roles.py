@@ -9,12 +9,15 @@ import pika
 import pytest
 from pika.exceptions import ChannelClosedByBroker
 from support.daemons import Daemons
+from support.log_checks import eventually
 from support.rabbit import PrivateRabbit
 
 from warrener.services.client import Client
+from warrener.services.fleet_watch import FleetWatch
+from warrener.services.wiring import open_broker, open_clock
 
 ROOT = Path(__file__).parents[2]
-ROLES = ("controller", "worker", "submitter", "observer")
+ROLES = ("controller", "worker", "submitter", "web", "observer")
 PASSWORD = "a password of tests"
 
 
@@ -65,6 +68,24 @@ def test_a_job_runs_with_each_party_in_its_role(server: PrivateRabbit, tmp_path:
     assert outcome.result == ["Hello, you!"]
 
 
+def test_the_web_in_its_role_hears_which_workers_there_are(
+    server: PrivateRabbit, tmp_path: Path
+) -> None:
+    hello = ROOT / "ops" / "examples" / "hello.py"
+    watch = FleetWatch(open_broker(url(server, "web")), open_clock())
+    with Daemons(tmp_path, {}) as daemons:
+        worker = daemons.worker(
+            "--endpoints", hello, "--threads", "--slots", "3", "--broker", url(server, "worker")
+        )
+        watch.start()
+        try:
+            eventually(lambda: [each.slots for each in watch.workers()] == [3], "the worker")
+            worker.stop()
+            eventually(lambda: watch.workers() == (), "its leave")
+        finally:
+            watch.close()
+
+
 @pytest.mark.parametrize(
     ("role", "exchange", "key"),
     [
@@ -75,6 +96,8 @@ def test_a_job_runs_with_each_party_in_its_role(server: PrivateRabbit, tmp_path:
         ("submitter", "warrener.orders", "warrener.orders.default"),
         ("submitter", "warrener.results", "warrener.results.0"),
         ("submitter", "", "warrener.results.0"),
+        ("web", "warrener.orders", "warrener.orders.default"),
+        ("web", "warrener.results", "warrener.results.0"),
         ("observer", "warrener.events", "job.succeeded"),
         ("observer", "warrener.inbox", "warrener.inbox.0"),
     ],

@@ -176,6 +176,8 @@ def test_a_fleet_is_given_jobs_and_steered(cli: Cli, broker_url: str) -> None:
         assert page.send("PUT", "/limits/api", {"slots": 3}).json()["done"]
         eventually(lambda: page.get("/limits")["items"])
         events = page.get(f"/jobs/{job}/history")["items"]
+        (worker,) = eventually(lambda: page.get("/fleet")["workers"])
+        assert (worker["slots"], worker["queues"]) == (2, ["default"])
     (paused,) = [each for each in events if each["type"] == "JobPaused"]
     assert paused["data"]["by"].endswith(" (web)")
     assert paused["data"]["reason"] == "why"

@@ -27,7 +27,7 @@ def test_the_committed_file_is_current() -> None:
 def test_no_user_has_a_password_to_begin_with() -> None:
     users = json.loads(make_definitions.text())["users"]
 
-    assert {user["name"] for user in users} == {"controller", "worker", "submitter", "observer"}
+    assert {user["name"] for user in users} == set(make_definitions.ROLES)
     assert {user["password_hash"] for user in users} == {""}
 
 
@@ -48,6 +48,15 @@ def test_a_submitter_can_send_commands_and_read_answers_only() -> None:
         assert not may("submitter", "write", exchange)
     for queue in ("warrener.orders.default", "warrener.inbox.0", "warrener.results.0"):
         assert not may("submitter", "read", queue)
+
+
+def test_the_web_can_send_commands_and_hear_the_fleet_but_no_orders_or_reports() -> None:
+    assert may("web", "write", "warrener.inbox")
+    assert may("web", "read", "warrener.fleet")
+    for exchange in ("warrener.orders", "warrener.results", "warrener.events", "amq.default"):
+        assert not may("web", "write", exchange)
+    for queue in ("warrener.orders.default", "warrener.inbox.0", "warrener.results.0"):
+        assert not may("web", "read", queue)
 
 
 def test_an_observer_can_write_nothing_but_its_own_bindings() -> None:

@@ -134,9 +134,13 @@ async def show_incident(parts: Given, incident: FromPath[str]) -> StarvationLine
 async def show_fleet(parts: Given) -> shapes.FleetNow:
     """Show what workers offer."""
     found = await parts.reader.ask(lambda opened: opened.queries.fleet())
-    if found is None:
-        return shapes.FleetNow(slots={}, endpoints=(), since=None)
-    return shapes.FleetNow(slots=found.slots, endpoints=found.endpoints, since=found.since)
+    workers = None if parts.watch is None else parts.watch.workers()
+    return shapes.FleetNow(
+        slots={} if found is None else found.slots,
+        endpoints=() if found is None else found.endpoints,
+        since=None if found is None else found.since,
+        workers=workers,
+    )
 
 
 HANDLERS = (

@@ -10,15 +10,7 @@ from uuid import UUID
 import msgspec
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from warrener.domain.errors import UnknownJob
 from warrener.services.attempt_queries import AttemptPlace
-from warrener.services.bounded import bounded_json
-from warrener.services.debugging import case_of
-from warrener.services.logs import log_of_job
-from warrener.services.past import replay
-from warrener.services.places import Place
-from warrener.services.report.gather import run_report
-from warrener.services.report.shapes import Report
 from warrener.services.shapes import JobLine, Show, Step, TreeNode, Why, own_labels
 from warrener.services.web import shapes
 from warrener.services.web.cursors import cursor_of, place_in
@@ -32,7 +24,6 @@ from warrener.services.web.routes.common import (
     Limit,
     Text,
     labels_in,
-    moment_in,
     reads,
     segment,
     step_at,
@@ -234,55 +225,6 @@ async def show_why(parts: Given, job: FromPath[UUID], step: Text = None, at: Tex
     return await parts.slow.ask(lambda opened: why_now(opened, parts.leases, (job, path), at, now))
 
 
-@reads("/jobs/{job:uuid}/replay")
-async def show_then(
-    parts: Given,
-    job: FromPath[UUID],
-    at: Annotated[str, QueryParameter(max_length=300)],
-    whole: FromQuery[bool] = False,
-) -> shapes.ShowThen:
-    """Show a job as it was at a position of the log or at a time, from its events alone."""
-    moment, now = moment_in(at), parts.now()
-
-    def ask(opened: Opened) -> shapes.ShowThen:
-        place, queries = Place(opened.queries.show(job, whole=False).job), opened.queries
-        past = replay(opened.logs, queries, place, moment, now=now, open_views=parts.past)
-        shown = msgspec.structs.asdict(past.show(whole=whole))
-        shown["labels"] = own_labels(shown["labels"])
-        return shapes.ShowThen(**shown, point=past.point)
-
-    return await parts.slow.ask(ask)
-
-
-@reads("/jobs/{job:uuid}/report")
-async def show_report(parts: Given, job: FromPath[UUID]) -> Report:
-    """Tell where the time of a job went: waits, work, retries, and the critical path."""
-    now = parts.now()
-    return await parts.slow.ask(lambda opened: run_report(opened.queries, opened.logs, job, now))
-
-
-@reads("/jobs/{job:uuid}/steps/{path:str}/input")
-async def show_input(
-    parts: Given,
-    job: FromPath[UUID],
-    path: FromPath[str],
-    attempt: Annotated[int | None, QueryParameter(ge=1, le=2**31)] = None,
-) -> shapes.InputOf:
-    """Show what an attempt was given; by default the last that failed, else the last."""
-
-    def ask(opened: Opened) -> shapes.InputOf:
-        place = step_at(opened.queries, job, path)
-        case = case_of(log_of_job(opened.logs, place.job), place, attempt)
-        if case is None:
-            raise UnknownJob(f"{path!r} has had no attempt: nothing was given to it")
-        order = case.order
-        return shapes.InputOf(
-            attempt=order.attempt, endpoint=order.endpoint, input=bounded_json(order.args)
-        )
-
-    return await parts.slow.ask(ask)
-
-
 def index_of(path: str) -> int:
     """Return the index of an item, by its path."""
     return int(path.rpartition("[")[2].rstrip("]"))
@@ -305,7 +247,4 @@ HANDLERS = (
     list_slowest,
     show_graph,
     show_why,
-    show_then,
-    show_report,
-    show_input,
 )
