@@ -34,6 +34,7 @@ from warrener.projections.ports import (
     StoppedModel,
     Waiters,
 )
+from warrener.projections.total_views import TOTALS, TotalView
 from warrener.projections.views import (
     DEFINITIONS,
     HISTORY,
@@ -62,6 +63,7 @@ TYPES: dict[str, type[View]] = {
     INCIDENTS: IncidentView,
     ATTEMPTS: AttemptView,
     TRACKS: TrackView,
+    TOTALS: TotalView,
 }
 
 
@@ -178,6 +180,14 @@ class MemoryAnswers:
     def limits(self, limit: int) -> Sequence[LimitView]:
         """Return limits that were changed, by name and partition."""
         return sorted(self._all(LIMITS), key=lambda view: view.key)[:limit]
+
+    def totals(self, *, of_steps: bool, limit: int) -> Sequence[TotalView]:
+        """Return totals of jobs or of steps by name, those with most first."""
+        found = [
+            view for view in self._all(TOTALS) if view.is_of_steps == of_steps and view.weight >= 0
+        ]
+        found.sort(key=lambda view: (-view.weight, view.job, view.step, view.partition))
+        return found[:limit]
 
     def find_incidents(self, wanted: IncidentFilter) -> Sequence[IncidentView]:
         """Return matching incidents, the newest first."""

@@ -18,6 +18,7 @@ from warrener.projections.attempt_views import ATTEMPTS, TRACKS, AttemptView
 from warrener.projections.control_views import ACTIONS, LIMITS
 from warrener.projections.flow_views import INCIDENTS
 from warrener.projections.ports import ActionFilter, IncidentFilter, JobFilter
+from warrener.projections.total_views import TOTALS
 from warrener.projections.views import HISTORY, JOBS, ROOTS, STEPS, JobView, StepView
 
 NUMBER_MAX: Final = 2**62  # over every position, index and time that there is
@@ -145,6 +146,12 @@ def limits(limit: int) -> Query:
     names = {"$gte": "", "$lte": TEXT_MAX}
     order = (("limit.name", 1), ("limit.partition", 1))
     return Query(LIMITS, {"limit.name": names}, order, limit)
+
+
+def totals(of_steps: bool, limit: int) -> Query:
+    """Totals by name, those with most first."""
+    fields: Fields = {"of_steps": of_steps, "weight": {"$gte": 0, "$lte": NUMBER_MAX}}
+    return Query(TOTALS, fields, (("weight", -1), ("name", 1)), limit)
 
 
 def incidents(wanted: IncidentFilter) -> Query:

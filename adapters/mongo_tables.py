@@ -34,6 +34,7 @@ from warrener.projections.flow_views import (
     FlowView,
     IncidentView,
 )
+from warrener.projections.total_views import TOTALS, TotalView
 from warrener.projections.views import (
     DEFINITIONS,
     HISTORY,
@@ -48,7 +49,7 @@ from warrener.projections.views import (
     View,
 )
 
-LAYOUT_VERSION: Final = 3
+LAYOUT_VERSION: Final = 4
 Fields = dict[str, Any]
 Keys = tuple[tuple[str, int], ...]
 _POSITION_BITS: Final = 48
@@ -152,6 +153,11 @@ def _incident_fields(view: IncidentView) -> Fields:
     return {"state": view.state, "opened": microseconds(view.opened_at)}
 
 
+def _total_fields(view: TotalView) -> Fields:
+    name = f"{view.job}\x1f{view.step}\x1f{view.partition:06}"
+    return {"of_steps": view.is_of_steps, "weight": view.weight, "name": name}
+
+
 _NEWEST: Final = ("submitted", "_id")
 _OPENED: Final = ("opened", "_id")
 
@@ -230,4 +236,10 @@ TABLES: Final[dict[str, Table]] = {
         ),
     ),
     TRACKS: Table(TrackView, lambda key: step_key(*key), _nothing),
+    TOTALS: Table(
+        TotalView,
+        lambda key: "\x1f".join(map(str, key)),
+        _total_fields,
+        (Index((("of_steps", 1), ("weight", -1), ("name", 1))),),
+    ),
 }

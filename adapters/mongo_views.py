@@ -38,6 +38,7 @@ from warrener.projections.ports import (
     Waiters,
     Wanted,
 )
+from warrener.projections.total_views import TotalView
 from warrener.projections.views import JOBS, HistoryView, JobView, StepView
 
 T = TypeVar("T")
@@ -238,6 +239,10 @@ class MongoViewStore:
     def limits(self, limit: int) -> Sequence[LimitView]:
         """Return limits that were changed, by name and partition."""
         return self._views(queries.limits(limit))
+
+    def totals(self, *, of_steps: bool, limit: int) -> Sequence[TotalView]:
+        """Return totals of jobs or of steps by name, those with most first."""
+        return self._views(queries.totals(of_steps, limit))
 
     def find_incidents(self, wanted: IncidentFilter) -> Sequence[IncidentView]:
         """Return matching incidents, the newest first."""

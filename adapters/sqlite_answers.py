@@ -21,6 +21,7 @@ from warrener.projections.attempt_views import ATTEMPTS, AttemptView
 from warrener.projections.control_views import ACTIONS, LIMITS, ActionView, LimitView
 from warrener.projections.flow_views import INCIDENTS, IncidentView
 from warrener.projections.ports import ActionFilter, IncidentFilter, JobFilter, Waiters
+from warrener.projections.total_views import TOTALS, TotalView
 from warrener.projections.views import HISTORY, JOBS, STEPS, HistoryView, JobView, StepView
 
 DECODERS = {name: msgspec.json.Decoder(table.type) for name, table in TABLES.items()}
@@ -121,6 +122,14 @@ class SqliteAnswers:
         """Return limits that were changed, by name and partition."""
         sql = "SELECT doc FROM view_limits ORDER BY name, partition LIMIT ?"
         return self._views(LIMITS, sql, (limit,))
+
+    def totals(self, *, of_steps: bool, limit: int) -> Sequence[TotalView]:
+        """Return totals of jobs or of steps by name, those with most first."""
+        sql = (
+            "SELECT doc FROM view_totals WHERE of_steps = ? AND weight >= 0"
+            " ORDER BY weight DESC, job, step, partition LIMIT ?"
+        )
+        return self._views(TOTALS, sql, (int(of_steps), limit))
 
     def find_incidents(self, wanted: IncidentFilter) -> Sequence[IncidentView]:
         """Return matching incidents, the newest first."""

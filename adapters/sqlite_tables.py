@@ -28,6 +28,7 @@ from warrener.projections.flow_views import (
     FlowView,
     IncidentView,
 )
+from warrener.projections.total_views import TOTALS, TotalView
 from warrener.projections.views import (
     DEFINITIONS,
     HISTORY,
@@ -42,7 +43,7 @@ from warrener.projections.views import (
     View,
 )
 
-SCHEMA_VERSION: Final = 6
+SCHEMA_VERSION: Final = 7
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -189,6 +190,13 @@ TABLES: Final[dict[str, Table]] = {
         lambda view: (view.job.bytes, view.path),
         lambda key: (key[0].bytes, key[1]),
     ),
+    TOTALS: Table(
+        TotalView,
+        ("partition", "job", "step"),
+        ("of_steps", "weight"),
+        lambda view: (*view.key, int(view.is_of_steps), view.weight),
+        lambda key: key,
+    ),
 }
 
 SCHEMA: Final = """
@@ -280,6 +288,12 @@ CREATE TABLE view_attempt_tracks (
     job BLOB NOT NULL, path TEXT NOT NULL, partition INTEGER NOT NULL, doc BLOB NOT NULL,
     PRIMARY KEY (job, path)
 );
+
+CREATE TABLE view_totals (
+    partition INTEGER NOT NULL, job TEXT NOT NULL, step TEXT NOT NULL, of_steps INTEGER NOT NULL,
+    weight INTEGER NOT NULL, doc BLOB NOT NULL, PRIMARY KEY (partition, job, step)
+);
+CREATE INDEX view_totals_by_weight ON view_totals (of_steps, weight DESC, job, step, partition);
 
 CREATE TABLE view_history_roots (
     job BLOB PRIMARY KEY, root BLOB NOT NULL, partition INTEGER NOT NULL, doc BLOB NOT NULL

@@ -25,6 +25,7 @@ from warrener.projections import attempts, control, flow, history
 from warrener.projections.jobs import apply_job_event
 from warrener.projections.ports import Documents, Wanted
 from warrener.projections.steps import apply_step_event
+from warrener.projections.total_views import ALL_JOBS, ALL_STEPS, TOTALS
 from warrener.projections.views import DEFINITIONS, JOBS, STEPS, DefinitionView
 from warrener.projections.working import Working
 
@@ -41,7 +42,7 @@ class ReadModel(msgspec.Struct, frozen=True):
     name: str
     kinds: tuple[type[Event], ...]
     wanted: Callable[[Batch], Wanted]
-    wanted_then: Callable[[Documents], Wanted]
+    wanted_then: Callable[[Batch, Documents], Wanted]
     fold: Callable[[Batch, Documents], Documents]
 
 
@@ -88,19 +89,34 @@ def _paths(event: Event) -> set[str]:
     return paths
 
 
-def wanted_then(loaded: Documents) -> Wanted:
-    """Return the jobs above the loaded ones, and their steps that lead down to them."""
+def wanted_then(batch: Batch, loaded: Documents) -> Wanted:
+    """Return jobs above the loaded ones, their steps that lead down to them, and the totals."""
     jobs = loaded.get(JOBS, {})
     above = {place for view in jobs.values() for place in view.above}
     return {
         JOBS: {job for job, _ in above} - set(jobs),
         STEPS: above - set(loaded.get(STEPS, {})),
+        TOTALS: _totals(batch, {job: view.name for job, view in jobs.items()}),
     }
 
 
+def _totals(batch: Batch, names: dict[UUID, str]) -> set[tuple[int, str, str]]:
+    """Return the keys of the totals that a batch touches, given names of jobs known before."""
+    for positioned in batch:
+        event = positioned.recorded.event
+        if isinstance(event, JobSubmitted):
+            names[positioned.recorded.originator_id] = event.name
+    places = {ALL_JOBS, ALL_STEPS, *((name, "") for name in names.values())}
+    for job, path in wanted(batch)[STEPS]:
+        if job in names:
+            places.add((names[job], split_path(path)[0]))
+    partition = batch[0].partition
+    return {(partition, *place) for place in places}
+
+
 def fold(batch: Batch, loaded: Documents) -> Documents:
-    """Return definitions, jobs and steps as they are after the batch."""
-    working = Working(loaded)
+    """Return definitions, jobs, steps and totals as they are after the batch."""
+    working = Working(loaded, batch[0].partition if batch else 0)
     for positioned in batch:
         working.begin(positioned.position)
         event = positioned.recorded.event
@@ -124,7 +140,7 @@ def _definition(event: DefinitionStored) -> DefinitionView:
     )
 
 
-def _nothing(_loaded: Any) -> Wanted:
+def _nothing(_batch: Batch, _loaded: Any) -> Wanted:
     return {}
 
 

@@ -12,6 +12,7 @@ import msgspec
 from warrener.projections.attempt_views import AttemptView
 from warrener.projections.control_views import ActionView, LimitView
 from warrener.projections.flow_views import IncidentView
+from warrener.projections.total_views import TotalView
 from warrener.projections.views import HistoryView, JobView, StepView, View
 
 Key = Hashable
@@ -241,6 +242,13 @@ class ViewStore(Protocol):
 
     def limits(self, limit: int) -> Sequence[LimitView]:
         """Return limits that were changed, by name and partition."""
+        ...
+
+    def totals(self, *, of_steps: bool, limit: int) -> Sequence[TotalView]:
+        """Return totals of jobs or of steps by name, by weight, then by names and partition.
+
+        Those with most come first; the totals of all are not among them.
+        """
         ...
 
     def find_incidents(self, wanted: IncidentFilter) -> Sequence[IncidentView]:

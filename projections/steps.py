@@ -37,6 +37,9 @@ def apply_step_event(working: Working, event: StepEvent) -> None:
     if handler is not None and step is not None:
         handler(working, step, event)
         working.settle(event.job)
+        job = working.peek_job(event.job)
+        if job is not None:
+            working.totals.attempt(job.name, step.name, event)
 
 
 def _is_late(working: Working, event: StepCancelled) -> bool:

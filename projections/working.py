@@ -13,6 +13,8 @@ from uuid import UUID
 
 from warrener.domain.ids import split_path
 from warrener.projections.ports import Documents
+from warrener.projections.total_views import TOTALS
+from warrener.projections.totals import Totals
 from warrener.projections.views import (
     BIRTHS_MAX,
     DEFINITIONS,
@@ -28,8 +30,11 @@ from warrener.projections.views import (
 class Working:
     """Working set of the read model of jobs. `begin` comes first for each event."""
 
-    def __init__(self, loaded: Documents) -> None:
+    def __init__(self, loaded: Documents, partition: int = 0) -> None:
         self._loaded = loaded
+        self.totals = Totals(loaded, partition)
+        self._moved: list[tuple[StepView, str]] = []  # steps that an event opened, as they were
+        self._moved_jobs: list[tuple[JobView, str]] = []
         self._changed: dict[str, dict[Any, Any]] = {JOBS: {}, STEPS: {}, DEFINITIONS: {}}
         self._open: dict[Any, Any] = {}
         self._before: list[tuple[StepView, dict[str, int]]] = []
@@ -38,6 +43,8 @@ class Working:
 
     def begin(self, position: int) -> None:
         """Turn to the event at a position."""
+        self._count_moved()
+        self.totals.begin(position)
         self._position = position
         self._open.clear()
         self._before.clear()
@@ -60,6 +67,8 @@ class Working:
             return opened
         view: JobView | None = self._edit(JOBS, job)
         self._open[job] = view
+        if view is not None:
+            self._moved_jobs.append((view, view.state))
         return view
 
     def step(self, job: UUID, path: str) -> StepView | None:
@@ -73,6 +82,7 @@ class Working:
             return opened
         known: StepView | None = self._peek(STEPS, key)
         view: StepView | None
+        before = "" if known is None else known.state
         if known is None:
             view = self._new_step(job, path)
         else:
@@ -82,8 +92,10 @@ class Working:
                 self.renew(view)
                 view.state = ""
         self._open[key] = view
-        if view is not None and not view.is_item:
-            self._before.append((view, view.tally()))
+        if view is not None:
+            self._moved.append((view, before))
+            if not view.is_item:
+                self._before.append((view, view.tally()))
         return view
 
     def is_outlived(self, job: UUID, path: str) -> bool:
@@ -107,6 +119,8 @@ class Working:
     def outlived(self, job: UUID, path: str) -> StepView | None:
         """Return such an item as it is, to change without anybody counting it."""
         view: StepView | None = self._edit(STEPS, (job, path))
+        if view is not None:
+            self._moved.append((view, view.state))
         return view
 
     def renew(self, step: StepView) -> None:
@@ -126,6 +140,7 @@ class Working:
         if self._peek(table, view.key) is None:
             if isinstance(view, JobView):
                 view.position = view.born = self._position
+                self._moved_jobs.append((view, ""))
             self._changed[table][view.key] = view
             self._open[view.key] = view
 
@@ -139,6 +154,18 @@ class Working:
             return
         for counts in self._counting(job):
             counts.add(self.delta.states)
+
+    def _count_moved(self) -> None:
+        """Count what has another state after the event in the totals by name."""
+        for job, state in self._moved_jobs:
+            if job.state != state:
+                self.totals.job(job.name, state, job.state)
+        for step, state in self._moved:
+            owner = self.peek_job(step.job) if step.state != state else None
+            if owner is not None:
+                self.totals.step(owner.name, step.name, state, step.state)
+        self._moved_jobs.clear()
+        self._moved.clear()
 
     def _counting(self, job: UUID) -> Iterator[Counts]:
         """Yield the counts of a job, of the step that started it, of the job above, and so on.
@@ -164,16 +191,18 @@ class Working:
     def changes(self) -> Documents:
         """Return what changed, in the order in which it must be written.
 
-        What counts comes before what it counts (jobs before steps, steps before those of the jobs
-        that they started, fan-outs before their items), so a batch that was half written is counted
-        once when it is applied again. Where that leaves a choice, new documents come together: some
-        stores write many of a kind at once.
+        What counts comes before what it counts (totals before all, jobs before steps, steps before
+        those of the jobs that they started, fan-outs before their items), so a batch that was half
+        written is counted once when it is applied again. Where that leaves a choice, new documents
+        come together: some stores write many of a kind at once.
         """
+        self._count_moved()
         known = self._loaded.get(JOBS, {})
         jobs = sorted(self._changed[JOBS].items(), key=lambda entry: entry[0] not in known)
         steps: Mapping[Any, StepView] = self._changed[STEPS]
         ordered = sorted(steps.items(), key=lambda entry: self._depth(entry[1]))
-        return {**self._changed, JOBS: dict(jobs), STEPS: dict(ordered)}
+        counted = {TOTALS: self.totals.changes()}
+        return {**counted, **self._changed, JOBS: dict(jobs), STEPS: dict(ordered)}
 
     def _depth(self, step: StepView) -> tuple[int, bool, bool]:
         owner = self.peek_job(step.job)

@@ -6,7 +6,8 @@ fold has a fault or the event cannot be decoded. It is tried again later, by a n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -27,6 +28,8 @@ _ADVICE: Final = (
     " newest one, check the log with `warrener store verify` and report the fault"
 )
 _NEVER_A_FAULT = (Conflict, ServiceUnavailable, MemoryError)
+
+Folded = Callable[[str, int, float], None]  # read model, events, seconds
 
 log = structlog.get_logger()
 
@@ -67,8 +70,13 @@ class Folding:
         views: ViewStore,
         partition: int = 0,
         models: Sequence[ReadModel] = READ_MODELS,
+        on_folded: Folded = lambda *_: None,
     ) -> None:
-        """Take the log of the partition, and the views that are to follow it."""
+        """Take the log of the partition, and the views that are to follow it.
+
+        `on_folded` hears of each batch that was saved.
+        """
+        self._on_folded = on_folded
         self.partition = partition
         self._store = store
         self._views = views
@@ -176,6 +184,7 @@ class Folding:
         stop = self._stops.get(model.name)
         if stop is not None and stop.position == batch[0].position and len(batch) > 1:
             return self._fold(model, batch[:1], now) and self._fold(model, batch[1:], now)
+        began = time.perf_counter()
         try:
             fold_into(self._views, model, batch, self._at(model))
         except _NEVER_A_FAULT:
@@ -187,6 +196,7 @@ class Folding:
                 return False
             half = len(batch) // 2
             return self._fold(model, batch[:half], now) and self._fold(model, batch[half:], now)
+        self._on_folded(model.name, len(batch), time.perf_counter() - began)
         self._reached(model, batch[-1].position)
         return True
 
@@ -239,7 +249,7 @@ class Folding:
 def fold_into(views: ViewStore, model: ReadModel, batch: Sequence[Positioned], after: int) -> None:
     """Fold events that follow position `after` into one read model, and save it."""
     loaded = dict(views.load(model.wanted(batch)))
-    for table, found in views.load(model.wanted_then(loaded)).items():
+    for table, found in views.load(model.wanted_then(batch, loaded)).items():
         loaded[table] = {**loaded.get(table, {}), **found}
     changes = model.fold(batch, loaded)
     position, partition = batch[-1].position, batch[0].partition

@@ -98,10 +98,12 @@ class FlowCollector(Collector):
             return self._known
 
 
-def registry_of(read: Read) -> CollectorRegistry:
-    """Return a registry with the flow, and with what this process uses of the machine."""
+def registry_of(read: Read, *more: Collector) -> CollectorRegistry:
+    """Return a registry with the flow, with more, and with what this process uses."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(FlowCollector(read))
+    for each in more:
+        registry.register(each)
     ProcessCollector(registry=registry)
     return registry
 
@@ -171,15 +173,15 @@ def _of_stages(queues: Sequence[QueueFlow]) -> Iterator[Metric]:
                 family.add_metric(labels, value)
         yield family
     waits = GaugeMetricFamily(
-        "warrener_stage_wait_seconds", "Latest waits for release.", labels=[*_STAGE, "quantile"]
+        "warrener_stage_wait_seconds", "Latest waits for release.", labels=[*_STAGE, "percentile"]
     )
     for labels, stage in kept:
-        for quantile, wait in (
-            ("0.5", stage.wait_p50),
-            ("0.95", stage.wait_p95),
-            ("0.99", stage.wait_p99),
+        for percentile, wait in (
+            ("50", stage.wait_p50),
+            ("95", stage.wait_p95),
+            ("99", stage.wait_p99),
         ):
-            waits.add_metric([*labels, quantile], wait)
+            waits.add_metric([*labels, percentile], wait)
     yield waits
     for name, text, value_of in _COUNTED:
         counter = CounterMetricFamily(f"warrener_stage_{name}", text, labels=_STAGE)

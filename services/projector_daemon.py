@@ -16,7 +16,7 @@ from warrener.domain.errors import Conflict, StoreUnavailable
 from warrener.domain.partitions import Logs
 from warrener.domain.ports import Clock, Leases
 from warrener.projections.ports import ViewStore
-from warrener.services.folding import Folding
+from warrener.services.folding import Folded, Folding
 from warrener.services.lag import Lag, lag
 from warrener.services.shares import Identity, PartitionShare
 
@@ -45,8 +45,13 @@ class ProjectorDaemon:
         clock: Clock,
         on_ready: Callable[[], None] = lambda: None,
         on_turn: Callable[[], None] = lambda: None,
+        on_folded: Folded = lambda *_: None,
     ) -> None:
-        """Take the parts. `on_ready` is called once it stands by, `on_turn` now and then."""
+        """Take the parts. `on_ready` is called once it stands by, `on_turn` now and then.
+
+        `on_folded` hears of each batch: the read model, its events, the seconds that it took.
+        """
+        self._on_folded = on_folded
         self.identity = identity
         self.share = PartitionShare(leases, identity.name, logs.count, identity.lease_seconds)
         self._logs = logs
@@ -124,7 +129,9 @@ class ProjectorDaemon:
 
     def _folding(self, partition: int) -> Folding:
         if partition not in self._foldings:
-            self._foldings[partition] = Folding(self._logs.log(partition), self._views, partition)
+            self._foldings[partition] = Folding(
+                self._logs.log(partition), self._views, partition, on_folded=self._on_folded
+            )
         return self._foldings[partition]
 
     # --- partitions ------------------------------------------------------------------------------

@@ -34,7 +34,8 @@ from warrener.services.wiring import (
 if TYPE_CHECKING:
     from warrener.domain.notices import Notifier
     from warrener.domain.partitions import Logs
-    from warrener.domain.ports import Clock
+    from warrener.domain.ports import Broker, Clock
+    from warrener.services.folding import Folded
     from warrener.services.notifier import NotifierDaemon
     from warrener.services.projector_daemon import ProjectorDaemon
     from warrener.services.reactor import Reactor
@@ -56,8 +57,12 @@ def open_reactor(
     on_ready: Callable[[], None] = lambda: None,
     on_turn: Callable[[], None] = lambda: None,
     on_round: Callable[[Mapping[int, Reactor]], None] = lambda _: None,
+    broker: Broker | None = None,
 ) -> Iterator[ReactorDaemon]:
-    """Put a reactor daemon together over logs that are open already."""
+    """Put a reactor daemon together over logs that are open already.
+
+    With `broker` it works over that one, whatever the settings name.
+    """
     from warrener.services.policies import orders
     from warrener.services.reactor_daemon import ReactorDaemon
 
@@ -73,7 +78,8 @@ def open_reactor(
             identity,
             logs,
             leases,
-            open_broker(settings.broker_url, lease_seconds),  # a frozen one lets go about then
+            # A frozen one lets go about then.
+            broker or open_broker(settings.broker_url, lease_seconds),
             clock=open_clock(),
             chance=open_chance(),
             limit_shares=shares,
@@ -93,6 +99,7 @@ def open_projector(
     lease_seconds: float = 6.0,
     on_ready: Callable[[], None] = lambda: None,
     on_turn: Callable[[], None] = lambda: None,
+    on_folded: Folded = lambda *_: None,
 ) -> Iterator[ProjectorDaemon]:
     """Put a projector daemon together over logs that are open already."""
     from warrener.services.projector_daemon import ProjectorDaemon
@@ -114,6 +121,7 @@ def open_projector(
             clock=open_clock(),
             on_ready=on_ready,
             on_turn=on_turn,
+            on_folded=on_folded,
         )
 
 
@@ -228,20 +236,24 @@ def open_worker(
     trace: bool = False,
     on_ready: Callable[[], None] = lambda: None,
     on_turn: Callable[[], None] = lambda: None,
+    broker: Broker | None = None,
 ) -> Iterator[WorkerDaemon]:
-    """Load the endpoints, connect, and put a worker daemon together; `trace` logs every step."""
+    """Load the endpoints, connect, and put a worker daemon together; `trace` logs every step.
+
+    With `broker` it takes orders from that one, whatever the settings name.
+    """
     from warrener.services.worker import Worker
     from warrener.services.worker_daemon import WorkerDaemon
 
     options.check()
-    if settings.broker_url == MEMORY_BROKER:
+    if broker is None and settings.broker_url == MEMORY_BROKER:
         raise UsageError("a worker needs a broker that its reactor reaches: --broker amqp://...")
     name, clock = options.name or process_name(), open_clock()
     with ExitStack() as stack:
         stack.enter_context(bound_contextvars(worker=name))
         runner, served = _serving_runner(options, settings, name, clock, stack)
         queues = options.queues or tuple(sorted(set(served.values())))
-        channel = open_broker(settings.broker_url).channel()
+        channel = (broker or open_broker(settings.broker_url)).channel()
         stack.callback(channel.close)
         worker = Worker(
             channel,

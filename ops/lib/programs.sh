@@ -3,6 +3,7 @@
 #     ensure_rabbitmq   # rabbitmq-server is there, or the tests have another broker
 #     ensure_node       # node and npm are there
 #     ensure_chromium   # chromium is there, or the tests have another one; and a font for it
+#     ensure_promtool   # promtool of Prometheus is there; no server is started
 #     ensure_redis      # redis-server is there; for the benchmarks of others
 #
 # Where one is missing, root gets it from the distribution; others get one sentence.
@@ -29,6 +30,12 @@ ensure_chromium() {
     install_packages chromium \
         "apt install chromium, or name one with WARRENER_TEST_CHROMIUM=/path/to/chromium" \
         chromium fonts-dejavu-core
+}
+
+ensure_promtool() {
+    has_programs promtool && return
+    install_packages promtool "apt install prometheus" prometheus
+    disable_units prometheus.service
 }
 
 ensure_redis() {

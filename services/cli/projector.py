@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,10 @@ from warrener.services.cli.daemons import METRICS_HOST
 from warrener.services.cli.failures import DONE, UNREACHABLE
 from warrener.services.cli.session import Session
 from warrener.services.shares import LEASE_SECONDS
+
+if TYPE_CHECKING:
+    from warrener.domain.partitions import Logs
+    from warrener.services.figures_metrics import FoldMeasures
 
 _EXAMPLES = """Examples:
 
@@ -55,10 +59,11 @@ def projector(
     session = Session(as_json=False, store=store, log=log, log_level="info")
     from warrener.services import wiring_daemons
     from warrener.services.cli.daemons import stopping_on_signals
+    from warrener.services.figures_metrics import FoldMeasures
     from warrener.services.notify import Notifier
     from warrener.services.wiring_traces import tracing
 
-    notifier, done = Notifier(), True
+    notifier, measures, done = Notifier(), FoldMeasures(), True
     with (
         session.logs(create=True) as opened,
         wiring_daemons.open_projector(
@@ -68,9 +73,10 @@ def projector(
             lease_seconds=lease_seconds,
             on_ready=notifier.ready,
             on_turn=notifier.alive,
+            on_folded=measures.folded,
         ) as daemon,
         tracing(session.settings, opened, name=name),
-        _metrics(session, opened.count, metrics_port, metrics_host),
+        _metrics(session, opened, measures, port=metrics_port, host=metrics_host),
         stopping_on_signals(daemon.stop, notifier.stopping),
     ):
         if once:
@@ -81,15 +87,22 @@ def projector(
 
 
 @contextmanager
-def _metrics(session: Session, partitions: int, port: int | None, host: str) -> Iterator[None]:
-    """Serve what the read models tell of the flow, if a port is given."""
+def _metrics(
+    session: Session, logs: Logs, measures: FoldMeasures, *, port: int | None, host: str
+) -> Iterator[None]:
+    """Serve what the read models tell, and what this projector does, if a port is given."""
     if port is None:
         yield
         return
+    from warrener.services.figures import figures
+    from warrener.services.figures_metrics import FiguresCollector
     from warrener.services.flow_queries import FlowQueries
     from warrener.services.metrics_server import serving
+    from warrener.services.wiring import open_clock
 
+    clock = open_clock()
     with session.views() as views:
-        queries = FlowQueries(views, partitions)
-        with serving(lambda: queries.flow(points=0), port, host):
+        queries = FlowQueries(views, logs.count)
+        told = FiguresCollector(lambda: figures(logs, views, clock.now()))
+        with serving(lambda: queries.flow(points=0), port, host, told, measures):
             yield

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from warrener.domain.partitions import Logs
     from warrener.projections.ports import ViewStore
+    from warrener.services.api_client import ApiClient
     from warrener.services.queries import Queries
     from warrener.services.steering_calls import SteeringCalls
 
@@ -56,6 +57,11 @@ class Session:
         """Say whether a broker is named, and with it the fleet that works on the jobs."""
         return self.settings.broker_url != settings_of.MEMORY_BROKER
 
+    @property
+    def has_service(self) -> bool:
+        """Say whether commands go over the HTTP API: one is named, and no broker."""
+        return bool(self.settings.api_url) and not self.has_fleet
+
     @contextmanager
     def logs(self, *, create: bool = False) -> Iterator[Logs]:
         """Open the logs of the store, with `create` to write them."""
@@ -95,17 +101,25 @@ class Session:
 
     @contextmanager
     def steering(self) -> Iterator[SteeringCalls]:
-        """Give what carries commands out: the fleet if one is named, else the store itself."""
+        """Give what carries commands out: the fleet if one is named, a service, else the store."""
         if self.has_fleet:
             from warrener.services.client import Client
 
             with Client(self.settings.broker_url) as client:
                 yield client
+        elif self.has_service:
+            yield self.service()
         else:
             from warrener.services import wiring_runs
 
             with self.logs() as logs:
                 yield wiring_runs.open_steering(self.settings, logs)
+
+    def service(self) -> ApiClient:
+        """Return what speaks to the service whose address is set."""
+        from warrener.services.api_client import ApiClient
+
+        return ApiClient(self.settings.api_url, self.settings.api_token)
 
     def find_job(self, logs: Logs, text: str) -> UUID:
         """Return the id of the job that a text names: an id, or the start of one."""

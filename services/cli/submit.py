@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import uuid4
@@ -18,6 +19,7 @@ from warrener.services.cli.session import Session
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from warrener.services.api_client import ApiClient
     from warrener.services.client import Client
 
 _EXAMPLES = """Examples:
@@ -56,9 +58,11 @@ def submit(
     log: options.Log = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Submit a job to a running fleet and print its id."""
+    """Submit a job to a running fleet and print its id.
+
+    Without a broker it goes to the service at WARRENER_API_URL, with WARRENER_API_TOKEN if set.
+    """
     session = Session(as_json=as_json, broker=broker, log=log, runs_users_code=True)
-    from warrener.services.client import Client
     from warrener.services.current_trace import callers_traceparent
     from warrener.services.sources import load
     from warrener.services.submission import deadline_of, submission
@@ -73,7 +77,7 @@ def submit(
         deadline=deadline_of(deadline, datetime.now(UTC)),
         traceparent=callers_traceparent(),
     )
-    with Client(session.settings.broker_url) as client:
+    with _open(session) as client:
         job = client.send(message)
         if not wait:
             session.output.json({"job": job}) if as_json else session.output.show(str(job))
@@ -82,7 +86,18 @@ def submit(
         _print(session, _wait(client, job, timeout))
 
 
-def _wait(client: Client, job: UUID, timeout: float | None) -> Any:
+@contextlib.contextmanager
+def _open(session: Session) -> Iterator[Client | ApiClient]:
+    from warrener.services.client import Client
+
+    if session.has_service:
+        yield session.service()
+        return
+    with Client(session.settings.broker_url) as client:
+        yield client
+
+
+def _wait(client: Client | ApiClient, job: UUID, timeout: float | None) -> Any:
     from warrener.domain.errors import ServiceUnavailable
 
     try:

@@ -81,7 +81,7 @@ def say_how_to_go_on(session: Session, job: UUID) -> None:
     from warrener.services import wiring_runs
     from warrener.services.logs import log_of_job, root_of
 
-    if session.has_fleet or session.output.as_json:
+    if session.has_fleet or session.has_service or session.output.as_json:
         return
     with session.logs() as logs:
         root = root_of(log_of_job(logs, job), job)
@@ -91,8 +91,8 @@ def say_how_to_go_on(session: Session, job: UUID) -> None:
 
 
 def _given_id(session: Session, text: str) -> UUID | None:
-    """Return a whole id where a fleet judges it: its store need not be at hand."""
-    if not session.has_fleet:
+    """Return a whole id where a fleet or service judges it: its store need not be at hand."""
+    if not (session.has_fleet or session.has_service):
         return None
     try:
         return UUID(text.strip())

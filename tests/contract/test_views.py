@@ -33,6 +33,7 @@ from warrener.projections.ports import (
     ViewStore,
     Waiters,
 )
+from warrener.projections.total_views import ALL_JOBS, TOTALS
 from warrener.projections.views import DEFINITIONS, HISTORY, JOBS, STEPS, StepView
 from warrener.services.projector import catch_up
 
@@ -547,6 +548,30 @@ def test_limits_come_by_name(views: ViewStore) -> None:
     assert (fleet.slots, fleet.endpoints) == ({"default": 4}, ("crm.load",))
 
 
+def test_totals_come_by_what_has_happened_and_all_of_them_by_key(views: ViewStore) -> None:
+    history, job, child = half_done_report()
+    finish_report(history, job, child)
+    for number in range(3):
+        history.submit(definition("often", a={"call": "a.b"}), key=f"often-{number}")
+    history.submit(definition("Once", a={"call": "a.b"}), key="once")
+    catch_up(history.store, views, batch_size=2)
+
+    jobs = [(each.job, each.begun, each.now) for each in views.totals(of_steps=False, limit=9)]
+    steps = [(each.job, each.step) for each in views.totals(of_steps=True, limit=2)]
+    (whole,) = views.load({TOTALS: [(0, *ALL_JOBS)]})[TOTALS].values()
+
+    assert jobs == [
+        ("report", 2, {}),
+        ("often", 3, {"submitted": 3}),
+        ("Once", 1, {"submitted": 1}),
+    ]
+    assert steps == [("report", "parts"), ("report", "load")]
+    assert (whole.begun, whole.names, whole.ended) == (6, 3, {"succeeded": 2})
+    assert views.totals(of_steps=False, limit=1)[0].job == "report"
+    views.forget(0, views.positions())
+    assert views.totals(of_steps=True, limit=9) == []
+
+
 def test_the_slowest_steps_of_a_tree_come_first(views: ViewStore) -> None:
     history, job, child = half_done_report()
     history.release(child, "load")
@@ -699,6 +724,7 @@ def test_no_other_query_scans_a_table_or_sorts(tmp_path: Path) -> None:
     views.actions_between(job, job, 1)
     views.waiters(job, 1)
     views.limits(1)
+    views.totals(of_steps=True, limit=1)
     for state in (None, "open"):
         for since in (None, START):
             views.find_incidents(IncidentFilter(state=state, since=since))

@@ -23,7 +23,7 @@ SCRIPTS = (
 TOOLS = ("python", "warrener", "ruff", "mypy", "lint-imports")
 
 # What the tests need beside Python, and what the scripts themselves use.
-PROGRAMS = ("rabbitmq-server", "node", "npm", "chromium")
+PROGRAMS = ("rabbitmq-server", "node", "npm", "chromium", "promtool")
 COMMANDS = "bash cat cp chmod date dirname flock grep id mkdir mktemp mv nproc readlink rm tail"
 
 # Notes every call that would do something, and fails where FAILING names it.
@@ -293,7 +293,8 @@ def test_root_gets_missing_programs_from_the_distribution(bare_machine: BareMach
     assert lines[0] == f"apt-get {options} <rabbitmq-server>"
     assert lines[1] == f"apt-get {options} <nodejs> <npm>"
     assert lines[2] == f"apt-get {options} <chromium> <fonts-dejavu-core>"
-    assert lines[3].startswith("venv ")
+    assert lines[3] == f"apt-get {options} <prometheus>"
+    assert lines[4].startswith("venv ")
 
 
 @pytest.mark.parametrize("program", ["rabbitmq-server", "node"])

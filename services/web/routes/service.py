@@ -9,9 +9,12 @@ from litestar import Request, Response, get
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
+from warrener.services.figures import figures
+from warrener.services.figures_metrics import FiguresCollector
 from warrener.services.metrics import page, registry_of
 from warrener.services.web import shapes
 from warrener.services.web.parts import Given, Parts
+from warrener.services.web.reader import Opened
 from warrener.services.web.routes.common import reads
 
 INDEX: Final = "index.html"
@@ -48,9 +51,12 @@ async def readyz(parts: Given) -> Response[shapes.Ready]:
 @get("/metrics", opt={"role": "viewer"}, include_in_schema=False)
 async def metrics(parts: Given) -> Response[bytes]:
     """Give the figures for Prometheus."""
-    text, kind = await parts.reader.ask(
-        lambda opened: page(registry_of(lambda: opened.queries.flow(points=0)))
-    )
+
+    def question(opened: Opened) -> tuple[bytes, str]:
+        told = FiguresCollector(lambda: figures(opened.logs, opened.views, parts.now()))
+        return page(registry_of(lambda: opened.queries.flow(points=0), told))
+
+    text, kind = await parts.reader.ask(question)
     return Response(text, media_type=kind.partition("; charset")[0])
 
 

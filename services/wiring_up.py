@@ -1,0 +1,178 @@
+"""The wiring of the whole service in one process: broker, reactor, workers and the web service."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import structlog
+
+from warrener.domain.errors import UsageError
+from warrener.services.settings import MEMORY_BROKER, Settings, sqlite_path, store_kind
+from warrener.services.wiring import open_broker, open_clock, open_leases, open_logs
+from warrener.services.wiring_daemons import open_reactor, open_worker
+from warrener.services.wiring_web import open_web
+
+if TYPE_CHECKING:
+    from warrener.domain.ports import Broker
+    from warrener.services.reactor_daemon import ReactorDaemon
+    from warrener.services.web.parts import Parts
+    from warrener.services.worker_daemon import WorkerOptions
+
+REACTOR: Final = "up"  # always the same: one that follows takes the leases of one that was killed
+_READY_SECONDS: Final = 150.0  # longer than children may take to load their endpoints
+
+Open = Callable[[Callable[[], None]], AbstractContextManager[Any]]
+
+logger = structlog.get_logger()
+
+
+class Daemon:
+    """A daemon in a thread of its own, that opens what it works with there."""
+
+    def __init__(self, name: str, opens: Open, on_end: Callable[[], None]) -> None:
+        """Take what opens it, given what is to be called once it is ready."""
+        self.name = name
+        self.error: BaseException | None = None
+        self._open = opens
+        self._on_end = on_end
+        self._ready = threading.Event()
+        self._stopping = False
+        self._daemon: Any = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start it and wait until it is ready; what kept it from that is raised."""
+        self._thread.start()
+        if not self._ready.wait(_READY_SECONDS):
+            raise UsageError(f"the {self.name} was not ready after {_READY_SECONDS:g} s")
+        if self.error is not None:
+            raise self.error
+
+    def stop(self) -> None:
+        """Ask it to end in good order. Safe in a signal handler."""
+        self._stopping = True
+        if self._daemon is not None:
+            self._daemon.stop()
+
+    def join(self) -> None:
+        """Wait for its end."""
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            with self._open(self._ready.set) as daemon:
+                self._daemon = daemon
+                if not self._stopping:
+                    daemon.run()
+        except BaseException as error:  # the main thread raises it
+            self.error = error
+        finally:
+            self._ready.set()
+            if not self._stopping:
+                self._on_end()
+
+
+class Service(msgspec.Struct, frozen=True):
+    """The web service, and the daemons beside it in the order in which they stop."""
+
+    parts: Parts
+    daemons: tuple[Daemon, ...]
+
+    def stop(self) -> None:
+        """Ask the workers to drain; the reactor works on until they have. Safe in a handler."""
+        self.daemons[0].stop()
+
+    def close(self) -> None:
+        """Have each daemon end, workers first; raises what ended one before its time."""
+        for daemon in self.daemons:
+            daemon.stop()
+            daemon.join()
+        for daemon in self.daemons:
+            if daemon.error is not None:
+                raise daemon.error
+
+
+@contextmanager
+def open_service(
+    settings: Settings,
+    options: WorkerOptions | None,
+    *,
+    names: frozenset[str],
+    on_end: Callable[[], None],
+    on_turn: Callable[[], None] = lambda: None,
+) -> Iterator[Service]:
+    """Start reactor and workers over a broker in this process; give them with the web service.
+
+    Without `options` there are no workers. `names` are those under which it serves everybody,
+    `on_end` is called if a daemon ends before its time. Raises `UsageError` for a store that is no
+    file, that another process works on, and for endpoints that cannot be loaded.
+    """
+    from warrener.adapters.run_lock import role_lock
+
+    if store_kind(settings.store_url) != "sqlite":
+        raise UsageError("this needs a store in a file, such as --store sqlite:///jobs.db")
+    open_logs(settings.store_url, create=True).close()
+    settings = msgspec.structs.replace(settings, broker_url=MEMORY_BROKER)
+    with role_lock(sqlite_path(settings.store_url), "`warrener up`"):
+        _refuse_beside(settings)
+        broker = open_broker(MEMORY_BROKER)
+        reactor = Daemon("reactor", partial(_open_reactor, settings, broker), on_end)
+        daemons = [reactor]
+        if options is not None:
+            opens = partial(_open_worker, settings, options, broker)
+            daemons.insert(0, Daemon("worker", opens, on_end))
+        try:
+            for each in reversed(daemons):
+                each.start()
+            yield Service(_parts(settings, broker, names, on_turn), tuple(daemons))
+        finally:
+            for each in daemons:
+                each.stop()
+                each.join()
+
+
+def _refuse_beside(settings: Settings) -> None:
+    leases = open_leases(settings.store_url)
+    try:
+        now = open_clock().now()
+        for lease in leases.all().values():
+            if lease.until > now and lease.holder != REACTOR:
+                raise UsageError(f"the reactor {lease.holder} works on this store: stop it first")
+    finally:
+        leases.close()
+
+
+@contextmanager
+def _open_reactor(
+    settings: Settings, broker: Broker, on_ready: Callable[[], None]
+) -> Iterator[ReactorDaemon]:
+    logs = open_logs(settings.store_url)
+    try:
+        with open_reactor(settings, logs, name=REACTOR, on_ready=on_ready, broker=broker) as daemon:
+            yield daemon
+    finally:
+        logs.close()
+
+
+def _open_worker(
+    settings: Settings, options: WorkerOptions, broker: Broker, on_ready: Callable[[], None]
+) -> AbstractContextManager[Any]:
+    return open_worker(settings, options, on_ready=on_ready, broker=broker)
+
+
+def _parts(
+    settings: Settings, broker: Broker, names: frozenset[str], on_turn: Callable[[], None]
+) -> Parts:
+    """Return the web service, whose commands go to the reactor here."""
+    from warrener.services.client import Client
+    from warrener.services.web.desk import Desk
+
+    parts = open_web(settings, open_to=names, hosts=names, on_turn=on_turn)
+    parts.desk.close()
+    return msgspec.structs.replace(parts, desk=Desk(lambda: Client(broker=broker)))
