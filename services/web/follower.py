@@ -23,6 +23,10 @@ AGAIN_SECONDS: Final = 1.0  # after the store failed
 logger = structlog.get_logger()
 
 
+class _Ended(Exception):
+    """Nobody wants it folded any more."""
+
+
 class Follower:
     """Looks at the heads of the logs again and again.
 
@@ -93,6 +97,8 @@ class Follower:
             try:
                 with ExitStack() as stack:
                     self._follow(stack.enter_context(self._open()))
+            except _Ended:
+                return
             except (WarrenerError, OSError) as error:
                 self._failed(error)
             except Exception as error:  # a fault of ours must not leave pages without news for ever
@@ -149,11 +155,17 @@ class Follower:
             if self._heads.get(partition) == head:
                 continue
             try:
-                catch_up(log, opened.views)
+                catch_up(log, opened.views, self._goes_on)
             except (Conflict, StoredDataError) as error:
                 logger.warning("web.not_folded", reason=str(error))
             else:
                 self._heads[partition] = head
+
+    def _goes_on(self, _position: int, _head: int) -> None:
+        """Give a sign of life while much is folded, and end where that is wanted."""
+        self._on_turn()
+        if self._stopped:
+            raise _Ended
 
     def _tell(self, changes: Changes) -> None:
         self._told_at = time.monotonic()

@@ -47,6 +47,12 @@ class JobsPage(Shape, frozen=True, kw_only=True):
     next: str | None
 
 
+class JobFound(Shape, frozen=True, kw_only=True):
+    """The id of a job."""
+
+    job: UUID
+
+
 class ItemsPage(Shape, frozen=True, kw_only=True):
     """Items of a fan-out that began or ended; `next` is the index to give for `after`."""
 

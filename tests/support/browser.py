@@ -7,6 +7,7 @@ its console, an exception of a script, a dialog, and any request that leaves it.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 TIMEOUT_MILLISECONDS = 15_000
+_REFUSED = re.compile(r"status of 4\d\d")
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -41,6 +43,10 @@ class Watched:
         page.on("pageerror", lambda error: self.faults.append(f"exception: {error}"))
         page.on("dialog", self._dialog)
         page.on("request", self._request)
+
+    def forgive_refusals(self) -> None:
+        """Take no offence at requests that were refused so far, as they were to be."""
+        self.faults = [each for each in self.faults if not _REFUSED.search(each)]
 
     def _console(self, message: Any) -> None:
         if message.type in {"error", "warning"}:

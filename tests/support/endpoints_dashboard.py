@@ -1,4 +1,4 @@
-"""Endpoints of a small fleet that pages show: quick work, and work that only a person lets go on."""
+"""Endpoints of a small fleet that pages show: quick work, and work that waits for a person."""
 
 from __future__ import annotations
 

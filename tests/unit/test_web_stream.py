@@ -17,6 +17,7 @@ from support.log_checks import eventually
 from support.web import API, Served, driven, fill, problem, report, served, settings_of
 
 from warrener.domain.messages import ChangeFlow, ChangeLimit
+from warrener.services import wiring_web
 from warrener.services.web import changes, follower, hub
 
 
@@ -251,6 +252,26 @@ def test_streams_end_when_the_service_does(tmp_path: Path) -> None:
         eventually(lambda: web.parts.hub.count == 5)
 
     assert all(eventually(lambda page=page: page.ended) for page in pages)
+
+
+def test_it_ends_at_once_while_much_is_folded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with driven(settings_of(tmp_path)) as driver:
+        driver.submit(report(), {}, key="one")
+    folding = threading.Event()
+
+    def endless(_log: object, _views: object, on_progress: Any) -> None:
+        while True:
+            folding.set()
+            on_progress(1, 2)
+
+    monkeypatch.setattr(follower, "catch_up", endless)
+    parts = wiring_web.open_web(settings_of(tmp_path))
+    parts.follower.start()
+    assert folding.wait(20.0)
+
+    parts.close()
 
 
 def test_a_store_that_goes_away_and_comes_back_is_read_again(tmp_path: Path) -> None:

@@ -94,6 +94,14 @@ async def count_jobs(parts: Given) -> dict[str, int]:
     return await parts.counts.now(parts.reader)
 
 
+@reads("/jobs/found")
+async def find_job(
+    parts: Given, start: Annotated[str, QueryParameter(min_length=1, max_length=36)]
+) -> shapes.JobFound:
+    """Find the job whose id is this or begins so."""
+    return await parts.reader.ask(lambda opened: shapes.JobFound(job=opened.queries.resolve(start)))
+
+
 @reads("/jobs/{job:uuid}")
 async def show_job(parts: Given, job: FromPath[UUID], whole: FromQuery[bool] = False) -> Show:
     """Show a job with its steps; without `whole` a value over 64 KiB is not loaded."""
@@ -244,6 +252,7 @@ def _shown(line: JobLine) -> JobLine:
 HANDLERS = (
     list_jobs,
     count_jobs,
+    find_job,
     show_job,
     show_tree,
     show_step,

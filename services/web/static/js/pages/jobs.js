@@ -33,11 +33,12 @@ function Filters({ query }) {
     event.preventDefault();
     const form = Object.fromEntries(new FormData(event.target));
     const id = form.find.trim();
-    if (ID.test(id) && /\d/.test(id)) {
-      go(jobLink(id));
-      return;
+    const list = () => go(link(["jobs"], { state: form.state, name: id, label: form.label.trim(), roots: form.all ? "false" : "" }));
+    if (ID.test(id)) {
+      get(path(["jobs", "found"], { start: id })).then((found) => go(jobLink(found.job)), list); // else it may be a name
+    } else {
+      list();
     }
-    go(link(["jobs"], { state: form.state, name: id || "", label: form.label.trim(), roots: form.all ? "false" : "" }));
   };
   return html`<form class="filters" onSubmit=${submit} role="search">
     <label>Name or id<input name="find" value=${query.name || ""} placeholder="report, or 5f2c71e0" /></label>
