@@ -152,6 +152,8 @@ def replay(
     if question.selects or endpoints or force:
         raise UsageError("which jobs to choose is said with --definition WHAT alone")
     session, what = Session(as_json=as_json, store=url), _one(whats)
+    if export is not None and (at is not None or step_through):
+        raise UsageError("--export writes the whole history: leave --at and --step-through out")
     if export is not None:
         _export(session, named(session, what), export, redact or (), no_redact=no_redact)
     elif redact or no_redact:

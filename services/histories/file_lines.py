@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Final
@@ -38,7 +37,6 @@ class FileLines:
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield each line without its end."""
-        self._check_regular()  # before it is opened: that would wait for the other end of a pipe
         with reading(self.path) as file:
             size = os.fstat(file.fileno()).st_size
             begin = file.read(len(_MAGIC))
@@ -91,14 +89,6 @@ class FileLines:
         except zstandard.ZstdError as error:
             raise UsageError(f"{self.path}: not zstd data that can be read: {error}") from error
         return chunk
-
-    def _check_regular(self) -> None:
-        try:
-            mode = self.path.stat().st_mode
-        except OSError as error:
-            raise UsageError(f"{self.path}: cannot be read: {error.strerror}") from error
-        if not stat.S_ISREG(mode):
-            raise UsageError(f"{self.path} is no regular file: copy it into one first")
 
 
 def _unpacked(file: IO[bytes]) -> Any:

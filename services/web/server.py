@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -53,7 +54,11 @@ def server(
     certificate: str | None = None,
     key: str | None = None,
 ) -> Server:
-    """Return a server for an application, over TLS if a certificate is given."""
+    """Return a server for an application, over TLS if a certificate is given.
+
+    Raises `UsageError` for a certificate that cannot be used.
+    """
+    _check_certificate(certificate, key)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -73,6 +78,18 @@ def server(
         ssl_keyfile=key,
     )
     return Server(config, on_ready)
+
+
+def _check_certificate(certificate: str | None, key: str | None) -> None:
+    if certificate is None:
+        if key is not None:
+            raise UsageError(f"the key {key} has no certificate: name it with --tls-cert")
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(f"the certificate {certificate} cannot be used: {reason}") from error
 
 
 def listening(host: str, port: int) -> socket.socket:

@@ -329,6 +329,13 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
             read_history(path, EventMapper())
 
 
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(UsageError, match="pipe is no regular file: copy it into one first"):
+        read_history(tmp_path / "pipe", EventMapper())
+
+
 def test_memory_does_not_grow_with_the_history_that_is_written() -> None:
     few, many = peak(100), peak(600)
 

@@ -26,7 +26,7 @@ from warrener.domain.messages import (
     SignalJob,
     SubmitJob,
 )
-from warrener.services.web import outer, protocol
+from warrener.services.web import outer, protocol, server
 
 
 @pytest.fixture(scope="module")
@@ -292,6 +292,16 @@ def answered(port: int, sent: bytes) -> bytes:
         while part := connection.recv(65_536):
             parts.append(part)
     return b"".join(parts)
+
+
+def test_a_certificate_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    (tmp_path / "odd.pem").write_text("nothing")
+
+    for name in ("none.pem", "odd.pem"):
+        with pytest.raises(UsageError, match="cannot be used"):
+            server.server(None, lambda: None, certificate=str(tmp_path / name))
+    with pytest.raises(UsageError, match="--tls-cert"):
+        server.server(None, lambda: None, key="key.pem")
 
 
 def test_a_fault_of_ours_tells_nothing_of_its_inside(
