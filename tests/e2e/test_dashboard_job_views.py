@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from typing import Final, Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from support.axe_check import axe, serious_faults
-from support.browser import NARROW, is_wider_than_its_window, watched
+from support.browser import NARROW, WIDE, is_wider_than_its_window, watched
 from support.job_pages import SOON, Runs, ended, node, only_refusals, press, runs, visit
 
 __all__ = ["axe", "ended", "runs"]
 
 TABS = ("graph", "timeline", "steps", "tree", "history", "report")
+SCHEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
 WITH_STEP = ("graph", "timeline", "steps")
 
 # --- looking back --------------------------------------------------------------------------------
@@ -236,18 +239,20 @@ def test_a_pruned_job_is_told_of(page: Page, ended: tuple[Runs, str]) -> None:
 
 @pytest.mark.parametrize("tab", TABS)
 def test_every_view_can_be_used_by_all_and_is_no_wider_than_its_window(
-    browser: Browser, page: Page, ended: tuple[Runs, str], axe: str, tab: str
+    page: Page, ended: tuple[Runs, str], axe: str, tab: str, tmp_path: Path
 ) -> None:
     runs, job = ended
-    steps = ("each", "bad") if tab == "graph" else ("large",) if tab == "steps" else ()
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        for rest in ("", *(f"/{step}" for step in steps)):
+    steps = {"graph": ("/each", "/bad"), "steps": ("/large",)}.get(tab, ())
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        for rest in ("", *steps):
             visit(page, runs, job, f"{rest}?tab={tab}")
             page.locator(".job-main section, .job-main .report").first.wait_for(timeout=SOON)
-
+            for size in (WIDE, NARROW):
+                page.set_viewport_size(size)  # type: ignore[arg-type]
+                name = f"{tab}{rest.replace('/', '-')}-{scheme}-{size['width']}.png"
+                page.screenshot(path=tmp_path / name, full_page=True)
+                assert not is_wider_than_its_window(page)
             assert serious_faults(page, axe) == []
-            assert not is_wider_than_its_window(page)
-    page.set_viewport_size(NARROW)  # type: ignore[arg-type]
-    assert not is_wider_than_its_window(page)
-    assert serious_faults(page, axe) == []
+            page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+            assert serious_faults(page, axe) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 from uuid import UUID
 
 import litestar
@@ -18,7 +18,9 @@ from warrener.services.places import Place
 from warrener.services.queries import Queries
 from warrener.services.web.access import Needed
 from warrener.services.web.problems import MEDIA_TYPE, ProblemDocument
+from warrener.services.web.reader import Opened
 
+T = TypeVar("T")
 LIMIT_MAX: Final = 1_000
 NUMBER_MAX: Final = 2**62
 
@@ -85,6 +87,19 @@ def step_at(queries: Queries, job: UUID, path: str) -> Place:
     if place.path is None:
         raise UnknownJob(f"{path!r} is not the path of a step, such as merge or groups[3]")
     return place
+
+
+def of_job(job: UUID, question: Callable[[Opened], T]) -> Callable[[Opened], T]:
+    """Return a question about a job that raises `PrunedJob` if the job is in an archive."""
+
+    def ask(opened: Opened) -> T:
+        try:
+            return question(opened)
+        except UnknownJob:
+            opened.queries.locate(str(job))
+            raise
+
+    return ask
 
 
 def labels_in(pairs: list[str] | None) -> dict[str, str]:

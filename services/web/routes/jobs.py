@@ -25,6 +25,7 @@ from warrener.services.web.routes.common import (
     Limit,
     Text,
     labels_in,
+    of_job,
     reads,
     segment,
     step_at,
@@ -105,14 +106,18 @@ async def find_job(
 @reads("/jobs/{job:uuid}")
 async def show_job(parts: Given, job: FromPath[UUID], whole: FromQuery[bool] = False) -> Show:
     """Show a job with its steps; without `whole` a value over 64 KiB is not loaded."""
-    found = await parts.reader.ask(lambda opened: opened.queries.show(job, whole=whole))
+    found = await parts.reader.ask(
+        of_job(job, lambda opened: opened.queries.show(job, whole=whole))
+    )
     return msgspec.structs.replace(found, labels=own_labels(found.labels))
 
 
 @reads("/jobs/{job:uuid}/tree")
 async def show_tree(parts: Given, job: FromPath[UUID], jobs_max: _MILLI = 500) -> TreeNode:
     """Show a job with the jobs below it, level by level."""
-    return await parts.reader.ask(lambda opened: opened.queries.tree(job, jobs_max=jobs_max))
+    return await parts.reader.ask(
+        of_job(job, lambda opened: opened.queries.tree(job, jobs_max=jobs_max))
+    )
 
 
 @reads("/jobs/{job:uuid}/steps/{path:str}")
@@ -125,7 +130,7 @@ async def show_step(
         place = step_at(opened.queries, job, path)
         return opened.queries.step(place, whole=whole)
 
-    return await parts.reader.ask(ask)
+    return await parts.reader.ask(of_job(job, ask))
 
 
 @reads("/jobs/{job:uuid}/steps/{path:str}/attempts")
@@ -144,7 +149,7 @@ async def list_attempts(
         last = found[limit - 1].attempt if len(found) > limit else None
         return shapes.AttemptsPage(items=tuple(found[:limit]), next=last)
 
-    return await parts.reader.ask(ask)
+    return await parts.reader.ask(of_job(job, ask))
 
 
 @reads("/jobs/{job:uuid}/items/{step:str}")
@@ -168,7 +173,7 @@ async def list_items(
         last = index_of(found[limit - 1].path) if more else None
         return shapes.ItemsPage(items=tuple(found[:limit]), next=last)
 
-    return await parts.reader.ask(ask)
+    return await parts.reader.ask(of_job(job, ask))
 
 
 @reads("/jobs/{job:uuid}/history")
@@ -187,7 +192,7 @@ async def list_history(
         last = found[limit - 1].position if len(found) > limit else None
         return shapes.HistoryPage(items=found[:limit], next=last)
 
-    return await parts.reader.ask(ask)
+    return await parts.reader.ask(of_job(job, ask))
 
 
 @reads("/jobs/{job:uuid}/timeline")
@@ -206,7 +211,7 @@ async def list_timeline(
         more = None if page.last is None else cursor_of(page.last)
         return shapes.TimelinePage(items=page.attempts, next=more)
 
-    return await parts.reader.ask(ask)
+    return await parts.reader.ask(of_job(job, ask))
 
 
 @reads("/jobs/{job:uuid}/slowest")
@@ -216,14 +221,14 @@ async def list_slowest(
     limit: Annotated[int, QueryParameter(ge=1, le=100)] = 10,
 ) -> shapes.SlowestList:
     """List the steps that ran longest, in a job and everything below it."""
-    found = await parts.reader.ask(lambda opened: opened.queries.slowest(job, limit))
+    found = await parts.reader.ask(of_job(job, lambda opened: opened.queries.slowest(job, limit)))
     return shapes.SlowestList(items=tuple(found))
 
 
 @reads("/jobs/{job:uuid}/graph")
 async def show_graph(parts: Given, job: FromPath[UUID]) -> shapes.GraphNow:
     """Show the graph of a job with the states of its steps, laid out for drawing."""
-    return await parts.slow.ask(lambda opened: graph_now(opened.queries, job))
+    return await parts.slow.ask(of_job(job, lambda opened: graph_now(opened.queries, job)))
 
 
 @reads("/jobs/{job:uuid}/why")
@@ -231,7 +236,9 @@ async def show_why(parts: Given, job: FromPath[UUID], step: Text = None, at: Tex
     """Tell why a job or a step of it does not run, at a time or a position of the log or now."""
     path = None if not step else segment(step)
     now = parts.now()
-    return await parts.slow.ask(lambda opened: why_now(opened, parts.leases, (job, path), at, now))
+    return await parts.slow.ask(
+        of_job(job, lambda opened: why_now(opened, parts.leases, (job, path), at, now))
+    )
 
 
 def index_of(path: str) -> int:

@@ -23,7 +23,7 @@ from warrener.services.report.shapes import Report
 from warrener.services.web import shapes
 from warrener.services.web.parts import Given
 from warrener.services.web.reader import Opened
-from warrener.services.web.routes.common import moment_in, reads, step_at
+from warrener.services.web.routes.common import moment_in, of_job, reads, step_at
 
 At = Annotated[
     str | None, QueryParameter(max_length=50, description="A position of the log, or a time.")
@@ -55,7 +55,9 @@ async def show_past(parts: Given, job: FromPath[UUID], at: At = None) -> shapes.
 async def show_report(parts: Given, job: FromPath[UUID]) -> Report:
     """Tell where the time of a job went: waits, work, retries, and the critical path."""
     now = parts.now()
-    return await parts.slow.ask(lambda opened: run_report(opened.queries, opened.logs, job, now))
+    return await parts.slow.ask(
+        of_job(job, lambda opened: run_report(opened.queries, opened.logs, job, now))
+    )
 
 
 @reads("/jobs/{job:uuid}/steps/{path:str}/input")

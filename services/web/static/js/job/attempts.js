@@ -2,8 +2,8 @@
 
 import { useEffect, useRef, useState } from "../../vendor/preact.js";
 import { get } from "../api.js";
-import { useChanges } from "../live.js";
-import { about, of, splitPath } from "./data.js";
+import { concerns, useChanges } from "../live.js";
+import { of, splitPath } from "./data.js";
 
 const PAGE = 500;
 const BEGIN_MAX = 1000; // attempts of a job that are loaded without being asked for
@@ -46,7 +46,7 @@ export function useAttempts(root, jobs) {
   useEffect(() => jobs.forEach((job) => all[job] || read(job)), [jobs.join()]);
   useEffect(() => () => clearTimeout(timer.current), []);
   useChanges((change) => {
-    if (timer.current || !(change.reset || about(root)(change))) {
+    if (timer.current || !(change.reset || concerns(root)(change))) {
       return;
     }
     const gap = count.current > PAGE ? LONG_GAP : SHORT_GAP;

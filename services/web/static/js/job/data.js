@@ -1,14 +1,11 @@
 // What the parts of the job page share: loading that spares the service, and names of things.
 
 import { useEffect, useRef, useState } from "../../vendor/preact.js";
-import { get, path } from "../api.js";
+import { path } from "../api.js";
 import { useApi, useChanges } from "../live.js";
 import { link } from "../router.js";
 
 export const never = () => false;
-
-/** Say whether a change tells of the tree that a job is in. */
-export const about = (root) => (change) => (change.roots || []).some((each) => each.root === root);
 
 /**
  * What a URL gives, asked for again after changes that matter, but no more often than every
@@ -41,37 +38,6 @@ export function useSlowly(url, matters, gap = 500) {
     kept.current = null;
   }
   return { ...found, value: kept.current, stale: found.loading };
-}
-
-/**
- * Pages of a list, one after the other, and the newest page again after changes that matter.
- * `url(cursor)` makes the address of a page, null for the first.
- */
-export function usePages(name, url, next = (page) => page.next) {
-  const [state, setState] = useState({ name, items: [], next: null, begun: false, loading: false, error: null });
-  const current = useRef(name);
-  current.current = name;
-  const load = (cursor, keep) => {
-    setState((old) => ({ ...old, loading: true }));
-    return get(url(cursor)).then(
-      (page) => current.current === name && setState((old) => ({
-        name, items: cursor === null || !keep ? page.items : [...old.items, ...page.items],
-        next: next(page), begun: true, loading: false, error: null,
-      })),
-      (error) => current.current === name && setState((old) => ({ ...old, name, loading: false, begun: true, error })),
-    );
-  };
-  useEffect(() => { load(null, false); }, [name]);
-  const fresh = state.name === name;
-  return {
-    items: fresh ? state.items : [],
-    begun: fresh && state.begun,
-    loading: state.loading,
-    error: fresh ? state.error : null,
-    next: fresh ? state.next : null,
-    more: () => load(state.next, true),
-    reload: () => load(null, false),
-  };
 }
 
 /** The route of something about a job. */

@@ -62,7 +62,13 @@ function stateText(state, step) {
   return step && step.attempts > 1 ? `${words(state)} ×${step.attempts}` : words(state);
 }
 
-const kindText = (node) => [KINDS[node.kind] || node.kind, node.target].filter(Boolean).join(" ");
+/** What a step is and what it calls, under which condition, and what undoes it. */
+function kindText(node) {
+  return [
+    [KINDS[node.kind] || node.kind, node.target].filter(Boolean).join(" "), node.when && `when ${node.when}`,
+    node.join && node.join !== "all_ok" && `join ${node.join}`, node.compensate && `↶ ${node.compensate}${node.undone ? `: ${node.undone}` : ""}`,
+  ].filter(Boolean).join(" · ");
+}
 
 /** What is known of a step, for those who do not see the drawing; it begins as the drawn text. */
 export function spoken(node, step) {

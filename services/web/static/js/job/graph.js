@@ -1,9 +1,10 @@
 // The graph of a job, coloured by state; it can be walked along its edges by keyboard.
 
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../../vendor/preact.js";
+import { concerns } from "../live.js";
 import { jobLink } from "../router.js";
 import { Card, Empty, Fault, MARKS, State } from "../ui.js";
-import { about, of, useSlowly } from "./data.js";
+import { of, useSlowly } from "./data.js";
 import { Drawing, prepared } from "./drawing.js";
 import { useViewport } from "./viewport.js";
 
@@ -129,7 +130,7 @@ function usePrepared(value) {
 }
 
 export function GraphTab({ job, shown, step, at, here, large }) {
-  const found = useSlowly(of(job.job, ["graph"]), about(job.root), large ? 5000 : 1500);
+  const found = useSlowly(of(job.job, ["graph"]), concerns(job.root), large ? 5000 : 1500);
   const graph = usePrepared(found.value);
   const place = here({ step: "@" });
   const hrefOf = useMemo(() => (name) => place.replace("/%40", `/${encodeURIComponent(name)}`), [place]);

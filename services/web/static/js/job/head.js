@@ -1,10 +1,11 @@
 // The head of the job page: what it is, how far it is, and why it waits.
 
 import { html, useState } from "../../vendor/preact.js";
+import { concerns } from "../live.js";
 import { jobLink } from "../router.js";
 import { Ago, Fault, JOB_ENDED, Json, Labels, Progress, Said, State, Time, clean, cleanLines, duration, secondsBetween, toast, useNow } from "../ui.js";
 import { Steering } from "./actions.js";
-import { about, of, useSlowly } from "./data.js";
+import { of, useSlowly } from "./data.js";
 
 function copy(text) {
   const done = () => toast("The id is in the clipboard.");
@@ -62,7 +63,7 @@ export function Waiting({ waiting, job, more = false }) {
 
 /** Why the job is where it is, from the log; asked for again as things change. */
 function Why({ job }) {
-  const why = useSlowly(of(job.job, ["why"]), about(job.root), 1500);
+  const why = useSlowly(of(job.job, ["why"]), concerns(job.root), 1500);
   if (why.error) {
     return html`<${Fault} error=${why.error} />`;
   }

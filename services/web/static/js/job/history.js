@@ -2,10 +2,10 @@
 
 import { html, useEffect, useRef, useState } from "../../vendor/preact.js";
 import { get } from "../api.js";
-import { useChanges } from "../live.js";
+import { concerns, useChanges } from "../live.js";
 import { jobLink } from "../router.js";
 import { Card, Empty, Fault, Json, Said, Time } from "../ui.js";
-import { about, of } from "./data.js";
+import { of } from "./data.js";
 import { causeInWords, inWords } from "./words.js";
 
 const PAGE = 100;
@@ -40,7 +40,7 @@ function useHistory(job, tree, from) {
   };
   const follow = () => !latest.current.next && load(); // whoever has not read up to the end is not led on
   useEffect(load, []);
-  useChanges((change) => (change.reset || about(job.root)(change)) && latest.current.begun && follow());
+  useChanges((change) => (change.reset || concerns(job.root)(change)) && latest.current.begun && follow());
   return { ...state, more: load };
 }
 

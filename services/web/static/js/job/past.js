@@ -3,9 +3,9 @@
 import { html, useEffect, useRef, useState } from "../../vendor/preact.js";
 import { go } from "../router.js";
 import { Fault, JOB_ENDED, Time } from "../ui.js";
-import { useChanges } from "../live.js";
+import { concerns, useChanges } from "../live.js";
 import { get } from "../api.js";
-import { about, of } from "./data.js";
+import { of } from "./data.js";
 import { inWords } from "./words.js";
 
 const PAGE = 500;
@@ -36,7 +36,7 @@ function useEvents(job) {
     });
   };
   useEffect(load, [job.job]);
-  useChanges((change) => !JOB_ENDED.has(job.state) && about(job.root)(change) && load());
+  useChanges((change) => !JOB_ENDED.has(job.state) && concerns(job.root)(change) && load());
   return state;
 }
 

@@ -1,9 +1,10 @@
 // Where the time of the job went: by kind, along the critical path, and in which steps.
 
 import { html } from "../../vendor/preact.js";
+import { concerns } from "../live.js";
 import { jobLink } from "../router.js";
 import { Card, Empty, Fault, Said, State, Table, Time, clean, duration } from "../ui.js";
-import { about, of, useSlowly } from "./data.js";
+import { of, useSlowly } from "./data.js";
 
 const share = (value) => `${(100 * value).toFixed(value < 0.1 ? 1 : 0)} %`;
 const Share = ({ value, label }) => html`<span class="share"><span class="bar" aria-hidden="true"><i style=${{ width: `${100 * Math.min(1, value)}%` }}></i></span><span class="nowrap" aria-label=${label}>${share(value)}</span></span>`;
@@ -42,7 +43,7 @@ const AGAIN = [
 const ROWS = 50;
 
 export function ReportTab({ job }) {
-  const found = useSlowly(of(job.job, ["report"]), about(job.root), 10_000);
+  const found = useSlowly(of(job.job, ["report"]), concerns(job.root), 10_000);
   if (found.error && found.error.status === 404) {
     return html`<${Card} title="Report"><${Empty}>This service makes no reports. On a command line: <code>warrener report ${job.job.slice(0, 8)}</code></${Empty}></${Card}>`;
   }

@@ -1,10 +1,11 @@
 // The panel of one step: why it waits, its attempts, what went in and came out, and what to do.
 
 import { html, useEffect, useRef, useState } from "../../vendor/preact.js";
+import { concerns } from "../live.js";
 import { jobLink } from "../router.js";
 import { Facts, Fault, Json, Progress, STEP_ENDED, Said, State, Time, clean, duration } from "../ui.js";
 import { ActionButton } from "./actions.js";
-import { KINDS, about, itemsProgress, of, splitPath, useSlowly } from "./data.js";
+import { KINDS, itemsProgress, of, splitPath, useSlowly } from "./data.js";
 import { GraphCard } from "./graph.js";
 import { Failure, Waiting } from "./head.js";
 import { Items } from "./steps.js";
@@ -25,7 +26,7 @@ const ATTEMPTS = 100;
 
 function Attempts({ job, step }) {
   const [after, setAfter] = useState(null);
-  const found = useSlowly(of(job.job, ["steps", step.path, "attempts"], { after, limit: ATTEMPTS }), about(job.root), 800);
+  const found = useSlowly(of(job.job, ["steps", step.path, "attempts"], { after, limit: ATTEMPTS }), concerns(job.root), 800);
   const rows = found.value ? found.value.items : [];
   if (found.error) {
     return html`<${Fault} error=${found.error} />`;
@@ -42,7 +43,7 @@ function Attempts({ job, step }) {
 function useStep({ job, shown, step, at }) {
   const known = shown.steps[step];
   const item = splitPath(step)[1] !== null;
-  const found = useSlowly(known || (!item && at) ? null : of(job.job, ["steps", step]), about(job.root), 800);
+  const found = useSlowly(known || (!item && at) ? null : of(job.job, ["steps", step]), concerns(job.root), 800);
   return known ? { value: known, error: null } : found;
 }
 

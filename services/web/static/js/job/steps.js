@@ -1,9 +1,10 @@
 // All steps as a table, and the items of a fan-out page by page.
 
 import { html, useState } from "../../vendor/preact.js";
+import { concerns } from "../live.js";
 import { jobLink } from "../router.js";
 import { Ago, Card, Empty, Fault, Progress, STEP_ENDED, Said, State, Table, clean, duration, secondsBetween, useNow } from "../ui.js";
-import { KINDS, about, itemsProgress, of, useSlowly } from "./data.js";
+import { KINDS, itemsProgress, of, useSlowly } from "./data.js";
 
 const ROWS = 200;
 const ITEMS = 50;
@@ -70,7 +71,7 @@ export function Items({ job, step, here }) {
   const [state, setState] = useState("");
   const [trail, setTrail] = useState([]); // where the pages before this one began
   const after = trail.length ? trail[trail.length - 1] : null;
-  const page = useSlowly(of(job.job, ["items", step.name], { state, after, limit: ITEMS }), about(job.root), 1000);
+  const page = useSlowly(of(job.job, ["items", step.name], { state, after, limit: ITEMS }), concerns(job.root), 1000);
   const now = useNow();
   const choose = (event, wanted) => {
     event.preventDefault();

@@ -1,9 +1,10 @@
 // The jobs below this one, as a tree that is read and walked by keyboard, too.
 
 import { html, useRef, useState } from "../../vendor/preact.js";
+import { concerns } from "../live.js";
 import { jobLink } from "../router.js";
 import { Card, Empty, Fault, Progress, Said, State } from "../ui.js";
-import { about, of, useSlowly } from "./data.js";
+import { of, useSlowly } from "./data.js";
 
 const JOBS_MAX = 500;
 const CHILDREN = 50; // shown of one job, and so many more each time
@@ -26,7 +27,7 @@ function lines(node, open, counts, level = 1, place = [1, 1], above = null) {
 const idOf = (line) => (line.rest ? `more-${line.rest.job}` : line.node.job);
 
 export function TreeTab({ job }) {
-  const found = useSlowly(of(job.job, ["tree"], { jobs_max: JOBS_MAX }), about(job.root), 1500);
+  const found = useSlowly(of(job.job, ["tree"], { jobs_max: JOBS_MAX }), concerns(job.root), 1500);
   const [open, setOpen] = useState({});
   const [counts, setCounts] = useState({});
   const [current, setCurrent] = useState(job.job);

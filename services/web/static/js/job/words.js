@@ -83,10 +83,10 @@ export function causeInWords(event, paths) {
   }
   const cause = event.cause || "";
   if (cause === "release" || cause === "release:time") {
-    return "goes out once there was room";
+    return "once there was room";
   }
   if (cause.startsWith("release:")) {
-    return clean(`goes out after ${told(cause.slice(8), {}, paths)}`, 240);
+    return clean(`after ${told(cause.slice(8), {}, paths)}`, 240);
   }
   return clean(told(cause, event.data || {}, paths), 240);
 }

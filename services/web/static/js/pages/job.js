@@ -2,9 +2,10 @@
 
 import { html, useEffect, useState } from "../../vendor/preact.js";
 import { get } from "../api.js";
+import { concerns } from "../live.js";
 import { go } from "../router.js";
 import { Fault, Tabs } from "../ui.js";
-import { about, never, of, pageLink, useSlowly } from "../job/data.js";
+import { never, of, pageLink, useSlowly } from "../job/data.js";
 import { GraphTab } from "../job/graph.js";
 import { Head } from "../job/head.js";
 import { HistoryTab } from "../job/history.js";
@@ -44,7 +45,7 @@ function Lead({ job, step, query }) {
 }
 
 export function Job({ job, step, query }) {
-  const found = useSlowly(of(job), (change) => change.roots && (!found.value || about(found.value.root)(change)), 300);
+  const found = useSlowly(of(job), (change) => change.roots && (!found.value || concerns(found.value.root)(change)), 300);
   const at = /^\d+$/.test(query.at || "") ? query.at : null;
   const past = useSlowly(at && found.value ? of(found.value.job, ["replay"], { at }) : null, never);
   const [sliding, setSliding] = useState(false);
