@@ -43,7 +43,7 @@ _EXAMPLES += again.EXAMPLES
 _What = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[JOB[/STEP]]",
+        metavar="JOB[/STEP]",
         help="A job's id or the start of one, or a step of it; with --import it may be left out,"
         " with --definition several jobs may be named.",
         show_default=False,
@@ -152,6 +152,8 @@ def replay(
     if question.selects or endpoints or force:
         raise UsageError("which jobs to choose is said with --definition WHAT alone")
     session, what = Session(as_json=as_json, store=url), _one(whats)
+    if export is not None and (at is not None or step_through):
+        raise UsageError("--export writes the whole history: leave --at and --step-through out")
     if export is not None:
         _export(session, named(session, what), export, redact or (), no_redact=no_redact)
     elif redact or no_redact:

@@ -207,7 +207,7 @@ def _tables(made: Report) -> list[object]:
         found.append(rows)
         found.append(
             plain(
-                f"{made.retried:,} steps were tried again, which took"
+                f"tried again: {made.retried:,} in all, which took"
                 f" {duration(made.lost_seconds)} of their time",
                 "dim",
             )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Final
@@ -39,10 +38,10 @@ class FileLines:
     def __iter__(self) -> Iterator[bytes]:
         """Yield each line without its end."""
         with reading(self.path) as file:
-            info = self._regular(file)
+            size = os.fstat(file.fileno()).st_size
             begin = file.read(len(_MAGIC))
             file.seek(0)
-            yield from self._lines(file, _unpacked(file) if begin == _MAGIC else file, info)
+            yield from self._lines(file, _unpacked(file) if begin == _MAGIC else file, size)
 
     def sha256(self) -> str:
         """Return the hash of all lines before the present one, in hexadecimal."""
@@ -90,13 +89,6 @@ class FileLines:
         except zstandard.ZstdError as error:
             raise UsageError(f"{self.path}: not zstd data that can be read: {error}") from error
         return chunk
-
-    def _regular(self, file: IO[bytes]) -> int:
-        """Return the size of the file; raises `UsageError` for what is none, such as a pipe."""
-        info = os.fstat(file.fileno())
-        if not stat.S_ISREG(info.st_mode):
-            raise UsageError(f"{self.path} is no regular file: copy it into one first")
-        return info.st_size
 
 
 def _unpacked(file: IO[bytes]) -> Any:

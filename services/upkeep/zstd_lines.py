@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -105,12 +106,19 @@ def decoded(path: Path, line: bytes, decoder: msgspec.json.Decoder[T]) -> T:
 
 @contextmanager
 def reading(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file to read; raises `UsageError` if that is not possible."""
+    """Open a regular file to read; raises `UsageError` if it is another one or cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UsageError(f"{path} is no regular file: copy it into one first")
             yield file
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _at_once(name: str, flags: int) -> int:
+    """Open without waiting for somebody to write into it, as a named pipe would."""
+    return os.open(name, flags | os.O_NONBLOCK)
 
 
 @contextmanager

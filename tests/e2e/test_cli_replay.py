@@ -132,6 +132,8 @@ def test_a_point_that_is_none_is_refused(cli: Cli, job: str, at: str, said: str)
 def test_options_that_do_not_go_together_are_refused(cli: Cli, job: str) -> None:
     cases = {
         ("replay", job, "--redact", "*.x"): "--redact and --no-redact are about --export",
+        ("replay", job, "--export", "x", "--at", "v2"): "leave --at and --step-through out",
+        ("replay", job, "--export", "x", "--step-through"): "leave --at and --step-through out",
         ("replay", *STORE, "--import", "x"): "leave --store away",
         ("replay", *STORE, job, "--step-through"): "needs a terminal: --at POSITION",
         ("history", job, "--last", "1", "--follow"): "exclude each other",
