@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -18,7 +18,6 @@ from warrener.projections import views
 from warrener.projections.views import Counts
 
 Time = str
-RESERVED: Final = "warrener."  # labels of ours begin so
 
 
 def format_time(at: datetime) -> Time:
@@ -29,11 +28,6 @@ def format_time(at: datetime) -> Time:
 def seconds_of(at: Time) -> float:
     """Return a time as seconds since 1970."""
     return datetime.fromisoformat(at).timestamp()
-
-
-def own_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """Return the labels that users gave, without ours."""
-    return {key: value for key, value in labels.items() if not key.startswith(RESERVED)}
 
 
 def optional_time(at: datetime | None) -> Time | None:

@@ -26,7 +26,7 @@ from warrener.services.cli.output import (
     value_text,
 )
 from warrener.services.cli.session import Session
-from warrener.services.shapes import own_labels
+from warrener.services.labels import own_labels
 
 if TYPE_CHECKING:
     from warrener.services.queries import Queries

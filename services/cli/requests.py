@@ -19,8 +19,8 @@ from warrener.domain.ports import EventStore
 from warrener.services.active_job import read_payload
 from warrener.services.cli.parts import part_of, recorded_steps
 from warrener.services.current_trace import callers_traceparent
+from warrener.services.labels import RESERVED
 from warrener.services.logs import refuse_pruned
-from warrener.services.shapes import RESERVED
 from warrener.services.sources import Module, Work, load, load_modules
 from warrener.services.submission import Part, Source, submission
 

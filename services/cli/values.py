@@ -13,7 +13,7 @@ import msgspec
 
 from warrener.domain.errors import ParameterError, PayloadError, UsageError
 from warrener.domain.payloads import PAYLOAD_BYTES_MAX, decode_json
-from warrener.services.shapes import RESERVED
+from warrener.services.labels import RESERVED
 
 _AGO = re.compile(r"(\d{1,9})(s|m|h|d|w)\Z")
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}

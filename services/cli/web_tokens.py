@@ -13,7 +13,6 @@ from warrener.domain.errors import UsageError
 from warrener.services.cli import options
 from warrener.services.cli.output import moment, plain, table
 from warrener.services.cli.session import Session
-from warrener.services.shapes import optional_time
 
 if TYPE_CHECKING:
     from warrener.domain.tokens import Tokens
@@ -58,6 +57,7 @@ def add(
 
     A viewer reads, a submitter submits jobs as well, an operator does everything.
     """
+    from warrener.services.shapes import optional_time
     from warrener.services.tokens import make
 
     session, now = Session(as_json=as_json, store=store), datetime.now(UTC)
@@ -74,6 +74,8 @@ def add(
 
 def list_tokens(*, store: options.Store = None, as_json: options.AsJson = False) -> None:
     """List whose tokens there are, not what they are."""
+    from warrener.services.shapes import optional_time
+
     session = Session(as_json=as_json, store=store)
     with _tokens(session) as tokens:
         found = tokens.all()

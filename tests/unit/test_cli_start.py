@@ -5,7 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 
-HEAVY = ("cel", "eventsourcing", "httpx", "jinja2", "opentelemetry", "pika", "pymongo")
+HEAVY = (
+    "cel",
+    "eventsourcing",
+    "httpx",
+    "jinja2",
+    "litestar",
+    "opentelemetry",
+    "pika",
+    "pymongo",
+    "uvicorn",
+)
 
 
 def test_no_command_is_paid_for_by_all_others() -> None:

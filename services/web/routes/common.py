@@ -13,9 +13,9 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import QueryParameter
 
 from warrener.domain.errors import ParameterError, UnknownJob, UsageError
+from warrener.services.labels import RESERVED
 from warrener.services.places import Place
 from warrener.services.queries import Queries
-from warrener.services.shapes import RESERVED
 from warrener.services.web.access import Needed
 from warrener.services.web.problems import MEDIA_TYPE, ProblemDocument
 

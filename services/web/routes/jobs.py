@@ -11,7 +11,8 @@ import msgspec
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from warrener.services.attempt_queries import AttemptPlace
-from warrener.services.shapes import JobLine, Show, Step, TreeNode, Why, own_labels
+from warrener.services.labels import own_labels
+from warrener.services.shapes import JobLine, Show, Step, TreeNode, Why
 from warrener.services.web import shapes
 from warrener.services.web.cursors import cursor_of, place_in
 from warrener.services.web.graphs import graph_now

@@ -15,11 +15,11 @@ from warrener.domain.payloads import INLINE_BYTES_MAX, Payload
 from warrener.domain.ports import EventStore
 from warrener.domain.step_events import StepReleased
 from warrener.services.active_job import read_payload
+from warrener.services.labels import own_labels
 from warrener.services.logs import log_of_job
 from warrener.services.past import replay
 from warrener.services.report.gather import run_report
 from warrener.services.report.shapes import Report
-from warrener.services.shapes import own_labels
 from warrener.services.web import shapes
 from warrener.services.web.parts import Given
 from warrener.services.web.reader import Opened
