@@ -42,7 +42,7 @@ class ReadModel(msgspec.Struct, frozen=True):
     name: str
     kinds: tuple[type[Event], ...]
     wanted: Callable[[Batch], Wanted]
-    wanted_then: Callable[[Batch, Documents], Wanted]
+    wanted_then: Callable[[Batch, Wanted, Documents], Wanted]
     fold: Callable[[Batch, Documents], Documents]
 
 
@@ -89,25 +89,25 @@ def _paths(event: Event) -> set[str]:
     return paths
 
 
-def wanted_then(batch: Batch, loaded: Documents) -> Wanted:
+def wanted_then(batch: Batch, first: Wanted, loaded: Documents) -> Wanted:
     """Return jobs above the loaded ones, their steps that lead down to them, and the totals."""
     jobs = loaded.get(JOBS, {})
     above = {place for view in jobs.values() for place in view.above}
     return {
         JOBS: {job for job, _ in above} - set(jobs),
         STEPS: above - set(loaded.get(STEPS, {})),
-        TOTALS: _totals(batch, {job: view.name for job, view in jobs.items()}),
+        TOTALS: _totals(batch, first, {job: view.name for job, view in jobs.items()}),
     }
 
 
-def _totals(batch: Batch, names: dict[UUID, str]) -> set[tuple[int, str, str]]:
+def _totals(batch: Batch, first: Wanted, names: dict[UUID, str]) -> set[tuple[int, str, str]]:
     """Return the keys of the totals that a batch touches, given names of jobs known before."""
     for positioned in batch:
         event = positioned.recorded.event
         if isinstance(event, JobSubmitted):
             names[positioned.recorded.originator_id] = event.name
     places = {ALL_JOBS, ALL_STEPS, *((name, "") for name in names.values())}
-    for job, path in wanted(batch)[STEPS]:
+    for job, path in first[STEPS]:
         if job in names:
             places.add((names[job], split_path(path)[0]))
     partition = batch[0].partition
@@ -140,7 +140,7 @@ def _definition(event: DefinitionStored) -> DefinitionView:
     )
 
 
-def _nothing(_batch: Batch, _loaded: Any) -> Wanted:
+def _nothing(_batch: Batch, _first: Wanted, _loaded: Any) -> Wanted:
     return {}
 
 

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from threading import Lock
-from typing import Any, Final
+from typing import Final
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -22,10 +22,9 @@ from warrener.projections.total_views import BUCKETS
 from warrener.services.control_shapes import LimitLine
 from warrener.services.figures import Figures, Named, Sum
 from warrener.services.lag import Lag
+from warrener.services.measures import buckets_of
 
 READ_AGAIN_SECONDS: Final = 1.0  # however many ask
-FOLDED_SECONDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
-FOLDED_EVENTS: Final = (1.0, 10.0, 100.0, 500.0, 1_000.0, 2_000.0)
 _STEP: Final = ("job", "step")
 
 Read = Callable[[], Figures | None]
@@ -68,60 +67,6 @@ class FiguresCollector(Collector):
             return self._known
 
 
-class FoldMeasures(Collector):
-    """How large the batches of a projector are and how long it folds them, by read model."""
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._lock = Lock()
-        self._seconds: dict[str, _Histogram] = {}
-        self._events: dict[str, _Histogram] = {}
-
-    def folded(self, model: str, events: int, seconds: float) -> None:
-        """Note that a batch was folded and saved."""
-        with self._lock:
-            self._seconds.setdefault(model, _Histogram(FOLDED_SECONDS)).add(seconds)
-            self._events.setdefault(model, _Histogram(FOLDED_EVENTS)).add(events)
-
-    def describe(self) -> Iterable[Metric]:
-        """Return nothing."""
-        return ()
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield the histograms."""
-        told = (
-            ("fold_seconds", "Time to fold a batch and save it.", self._seconds),
-            ("batch_events", "Events of a batch.", self._events),
-        )
-        for name, text, histograms in told:
-            family = HistogramMetricFamily(f"warrener_projector_{name}", text, labels=["model"])
-            with self._lock:
-                for model, each in histograms.items():
-                    family.add_metric([model], each.buckets(), each.sum)
-            yield family
-
-
-class _Histogram:
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
-
-    def add(self, value: float) -> None:
-        place = next((at for at, bound in enumerate(self.bounds) if value <= bound), -1)
-        self.counts[place] += 1
-        self.sum += value
-
-    def buckets(self) -> list[Any]:
-        return _buckets(self.bounds, self.counts)
-
-
-def _buckets(bounds: Sequence[float], counts: Sequence[int]) -> list[Any]:
-    """Return what Prometheus takes: how many are within each bound."""
-    names = [*(f"{bound:g}" for bound in bounds), "+Inf"]
-    return [(name, float(sum(counts[: at + 1]))) for at, name in enumerate(names)]
-
-
 def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(f"warrener_{name}", text, value=value)
 
@@ -155,7 +100,7 @@ def _of_steps(steps: Named) -> Iterator[Metric]:
         _add(family, steps, counts)
         yield family
     took = HistogramMetricFamily("warrener_attempt_seconds", "Time that answered attempts took.")
-    took.add_metric([], _buckets(BUCKETS, steps.whole.took), steps.whole.seconds)
+    took.add_metric([], buckets_of(BUCKETS, steps.whole.took), steps.whole.seconds)
     yield took
     codes = CounterMetricFamily(
         "warrener_failures", "Attempts that failed, of all steps.", labels=["code"]

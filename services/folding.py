@@ -248,8 +248,9 @@ class Folding:
 
 def fold_into(views: ViewStore, model: ReadModel, batch: Sequence[Positioned], after: int) -> None:
     """Fold events that follow position `after` into one read model, and save it."""
-    loaded = dict(views.load(model.wanted(batch)))
-    for table, found in views.load(model.wanted_then(batch, loaded)).items():
+    first = model.wanted(batch)
+    loaded = dict(views.load(first))
+    for table, found in views.load(model.wanted_then(batch, first, loaded)).items():
         loaded[table] = {**loaded.get(table, {}), **found}
     changes = model.fold(batch, loaded)
     position, partition = batch[-1].position, batch[0].partition

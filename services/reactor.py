@@ -322,7 +322,7 @@ class Reactor:
         self._last_position = self._store.commit(
             events, batch.blobs, self._sending.published, after
         )
-        self.controller.pace.committed(began, self._clock.now())
+        self.controller.pace.committed(began, self._clock.now(), len(events))
         self._settled = True
         return self._last_position
 

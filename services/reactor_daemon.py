@@ -33,6 +33,7 @@ from warrener.domain.topology import (
 )
 from warrener.services.controller import Controller
 from warrener.services.limit_balance import SOON_SECONDS, LimitBalance
+from warrener.services.pace import Pace
 from warrener.services.reactor import Reactor
 from warrener.services.routing import Router
 from warrener.services.shares import Identity, PartitionShare
@@ -68,12 +69,14 @@ class ReactorDaemon:
         on_ready: Callable[[], None] = lambda: None,
         on_turn: Callable[[], None] = lambda: None,
         on_round: Callable[[Mapping[int, Reactor]], None] = lambda _: None,
+        pace: Callable[[], Pace] = Pace,
     ) -> None:
         """Take the parts; several partitions need `limit_shares`. `orders` are policies by name.
 
         `on_ready` is called once it stands by, `on_turn` now and then, `on_round` after each round
-        with the reactors by partition.
+        with the reactors by partition. `pace` makes what measures the pace of each of them.
         """
+        self._pace = pace
         self.identity = identity
         self._logs = logs
         self._broker = broker
@@ -222,6 +225,7 @@ class ReactorDaemon:
             shares_limits=self._balance.shared,
             watches=True,
         )
+        controller.pace = self._pace()
         reactor = Reactor(
             controller,
             store,

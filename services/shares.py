@@ -13,6 +13,8 @@ from warrener.domain.ports import Lease, Leases
 LEASE_SECONDS = 6.0
 LOOK_SECONDS = 0.25  # how soon it is seen that somebody came, left, or let go of a lease
 RENEWALS_PER_LEASE = 3
+# The reactor of `warrener up` is always named so: one takes over from one that was killed at once.
+UP_NAME = "up"
 
 
 class Identity(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from structlog.contextvars import bound_contextvars
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from warrener.domain.partitions import Logs
     from warrener.domain.ports import Broker, Clock
     from warrener.services.folding import Folded
+    from warrener.services.measures import PaceMeasures
     from warrener.services.notifier import NotifierDaemon
     from warrener.services.projector_daemon import ProjectorDaemon
     from warrener.services.reactor import Reactor
@@ -58,15 +60,19 @@ def open_reactor(
     on_turn: Callable[[], None] = lambda: None,
     on_round: Callable[[Mapping[int, Reactor]], None] = lambda _: None,
     broker: Broker | None = None,
+    measures: PaceMeasures | None = None,
 ) -> Iterator[ReactorDaemon]:
     """Put a reactor daemon together over logs that are open already.
 
-    With `broker` it works over that one, whatever the settings name.
+    With `broker` it works over that one, whatever the settings name; with `measures` its pace is
+    measured.
     """
+    from warrener.services.pace import Pace
     from warrener.services.policies import orders
     from warrener.services.reactor_daemon import ReactorDaemon
 
     identity = Identity(name or process_name(), lease_seconds=lease_seconds)
+    measured = partial(Pace, measures.committed, measures.confirmed) if measures else Pace
     with ExitStack() as stack:
         stack.enter_context(bound_contextvars(reactor=identity.name))
         leases = open_leases(settings.store_url)
@@ -87,6 +93,7 @@ def open_reactor(
             on_ready=on_ready,
             on_turn=on_turn,
             on_round=on_round,
+            pace=measured,
         )
 
 

@@ -19,6 +19,7 @@ from warrener.services.settings import (
     sqlite_path,
     store_kind,
 )
+from warrener.services.shares import UP_NAME
 from warrener.services.wiring import (
     TOKEN_BYTES,
     open_broker,
@@ -162,6 +163,10 @@ def open_steering(settings: Settings, logs: Logs) -> StoreSteering:
 
 def _refuse_beside_a_reactor(settings: Settings, advice: str) -> None:
     holder = _reactor_at_work(settings)
+    if holder == UP_NAME:
+        raise UsageError(
+            "`warrener up` works on this store: set WARRENER_API_URL to the address that it told"
+        )
     if holder is not None:
         raise UsageError(f"the reactor {holder} works on this store: {advice}")
 

@@ -13,6 +13,7 @@ import structlog
 
 from warrener.domain.errors import UsageError
 from warrener.services.settings import MEMORY_BROKER, Settings, sqlite_path, store_kind
+from warrener.services.shares import UP_NAME
 from warrener.services.wiring import open_broker, open_clock, open_leases, open_logs
 from warrener.services.wiring_daemons import open_reactor, open_worker
 from warrener.services.wiring_web import open_web
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from warrener.services.web.parts import Parts
     from warrener.services.worker_daemon import WorkerOptions
 
-REACTOR: Final = "up"  # always the same: one that follows takes the leases of one that was killed
 _READY_SECONDS: Final = 150.0  # longer than children may take to load their endpoints
 
 Open = Callable[[Callable[[], None]], AbstractContextManager[Any]]
@@ -142,7 +142,7 @@ def _refuse_beside(settings: Settings) -> None:
     try:
         now = open_clock().now()
         for lease in leases.all().values():
-            if lease.until > now and lease.holder != REACTOR:
+            if lease.until > now and lease.holder != UP_NAME:
                 raise UsageError(f"the reactor {lease.holder} works on this store: stop it first")
     finally:
         leases.close()
@@ -154,7 +154,7 @@ def _open_reactor(
 ) -> Iterator[ReactorDaemon]:
     logs = open_logs(settings.store_url)
     try:
-        with open_reactor(settings, logs, name=REACTOR, on_ready=on_ready, broker=broker) as daemon:
+        with open_reactor(settings, logs, name=UP_NAME, on_ready=on_ready, broker=broker) as daemon:
             yield daemon
     finally:
         logs.close()

@@ -99,6 +99,10 @@ def rate(metric: str, by: str, where: str = "") -> str:
     return f"max by ({by}) (rate({metric}{where}[$__rate_interval]))"
 
 
+def _p95(metric: str) -> str:
+    return f"histogram_quantile(0.95, sum by (le) (rate({metric}_bucket[$__rate_interval])))"
+
+
 def overview() -> dict:
     """Jobs, attempts, failures, people, and how the service itself is."""
     return dashboard(
@@ -163,6 +167,23 @@ def overview() -> dict:
             ("max(warrener_commit_seconds)", "worst commit"),
             ("max(warrener_confirm_seconds)", "worst confirmation"),
             ("max(warrener_unconfirmed_seconds)", "broker silent for"),
+        ),
+        graph(
+            "Store and broker, p95",
+            SECONDS,
+            (_p95("warrener_reactor_commit_seconds"), "commit"),
+            (_p95("warrener_reactor_confirm_seconds"), "confirmation"),
+            about="Of reactors with --metrics-port.",
+        ),
+        graph(
+            "Events of a commit",
+            COUNT,
+            (
+                "sum(rate(warrener_reactor_commit_events_sum[$__rate_interval]))"
+                " / sum(rate(warrener_reactor_commit_events_count[$__rate_interval]))",
+                "mean",
+            ),
+            about="Of reactors with --metrics-port.",
         ),
         graph(
             "Read models behind the log",

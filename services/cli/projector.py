@@ -16,7 +16,7 @@ from warrener.services.shares import LEASE_SECONDS
 
 if TYPE_CHECKING:
     from warrener.domain.partitions import Logs
-    from warrener.services.figures_metrics import FoldMeasures
+    from warrener.services.measures import FoldMeasures
 
 _EXAMPLES = """Examples:
 
@@ -59,7 +59,7 @@ def projector(
     session = Session(as_json=False, store=store, log=log, log_level="info")
     from warrener.services import wiring_daemons
     from warrener.services.cli.daemons import stopping_on_signals
-    from warrener.services.figures_metrics import FoldMeasures
+    from warrener.services.measures import FoldMeasures
     from warrener.services.notify import Notifier
     from warrener.services.wiring_traces import tracing
 

@@ -16,6 +16,7 @@ from warrener.services.shares import LEASE_SECONDS
 
 if TYPE_CHECKING:
     from warrener.services.live_flow import LiveFlow
+    from warrener.services.measures import PaceMeasures
 
 _EXAMPLES = """Examples:
 
@@ -50,9 +51,10 @@ def reactor(
     from warrener.services import wiring, wiring_daemons
     from warrener.services.cli.daemons import stopping_on_signals
     from warrener.services.live_flow import LiveFlow
+    from warrener.services.measures import PaceMeasures
     from warrener.services.notify import Notifier
 
-    notifier, live = Notifier(), LiveFlow(wiring.open_clock())
+    notifier, live, measures = Notifier(), LiveFlow(wiring.open_clock()), PaceMeasures()
     with (
         session.logs(create=True) as opened,
         wiring_daemons.open_reactor(
@@ -63,8 +65,9 @@ def reactor(
             on_ready=notifier.ready,
             on_turn=notifier.alive,
             on_round=live.look if metrics_port is not None else lambda _: None,
+            measures=measures,
         ) as daemon,
-        _metrics(live, metrics_port, metrics_host),
+        _metrics(live, measures, metrics_port, metrics_host),
         stopping_on_signals(daemon.stop, notifier.stopping),
     ):
         daemon.run()
@@ -72,12 +75,12 @@ def reactor(
 
 
 @contextmanager
-def _metrics(live: LiveFlow, port: int | None, host: str) -> Iterator[None]:
-    """Serve what the reactors know of the flow, if a port is given."""
+def _metrics(live: LiveFlow, measures: PaceMeasures, port: int | None, host: str) -> Iterator[None]:
+    """Serve what the reactors know of the flow and of their pace, if a port is given."""
     if port is None:
         yield
         return
     from warrener.services.metrics_server import serving
 
-    with serving(live.read, port, host):
+    with serving(live.read, port, host, measures):
         yield

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import typer
 
+from warrener.domain.errors import UsageError
 from warrener.services.cli import options, values
 from warrener.services.cli import run_options as own
 from warrener.services.cli.failures import DONE, JOB_FAILED
@@ -93,6 +94,10 @@ def _open(session: Session) -> Iterator[Client | ApiClient]:
     if session.has_service:
         yield session.service()
         return
+    if not session.has_fleet:
+        raise UsageError(
+            "no fleet is named: --broker amqp://host, or WARRENER_API_URL of a `warrener up`"
+        )
     with Client(session.settings.broker_url) as client:
         yield client
 

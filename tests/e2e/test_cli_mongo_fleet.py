@@ -86,6 +86,8 @@ def test_jobs_are_submitted_shown_steered_and_explained(fleet: Fleet) -> None:
     for job in jobs:
         eventually(lambda job=job: fleet("show", job, "--json").json["state"] == "succeeded")
     assert "warrener_flow_known 1.0" in fleet.metrics()
+    assert re.search(r"warrener_reactor_commit_events_count [1-9]", fleet.metrics())
+    assert re.search(r"warrener_reactor_confirm_seconds_count [1-9]", fleet.metrics())
     assert re.search(r'warrener_stage_ended_total\{job="fill",\S+ [1-9]', fleet.metrics())
     history = fleet("history", jobs[5], "--json").lines
     assert [history[0]["type"], history[-1]["type"]] == ["JobSubmitted", "JobSucceeded"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -202,6 +203,10 @@ def test_metrics_of_the_flow_are_served_beside_the_work(site: Site, daemons: Dae
     eventually(lambda: 'step="load"} 7.0' in httpx.get(address).text)
 
     assert told["host"] == "127.0.0.1"
+    text = httpx.get(address).text
+    assert re.search(r'warrener_projector_batch_events_count\{model="jobs"\} [1-9]', text)
+    assert 'warrener_projector_lag_events{model="jobs"} 0.0' in text
+    assert 'warrener_projector_stopped{model="flow"} 0.0' in text
     other = Cli(site.folder, VARIABLES)("projector", "--metrics-port", told["port"])
     assert other.code == 2
     assert f"metrics cannot be served at 127.0.0.1, port {told['port']}" in other.err

@@ -72,6 +72,8 @@ def test_jobs_are_submitted_and_end_with_the_same_answer_as_a_run(
     assert (again.code, again.json["job"], again.json["result"]) == (0, job, 22), again.err
     assert cli("jobs", "--json", *STORE).lines[0]["job"] == job
     assert httpx.get(f"{url}/").status_code == 200
+    ended = 'warrener_jobs_ended_total{job="sum",state="succeeded"} 1.0'
+    assert ended in httpx.get(f"{url}/metrics").text
 
 
 def test_commands_in_another_terminal_steer_over_http(cli: Cli, daemons: Daemons) -> None:
@@ -89,11 +91,17 @@ def test_commands_in_another_terminal_steer_over_http(cli: Cli, daemons: Daemons
     assert cli("signal", job, "go", "--data", "{}").code == 0
     eventually(lambda: cli("show", job, "--json", *STORE).json["state"] == "succeeded")
     refused = cli("cancel", job)
+    beside = cli("pause", job, *STORE, WARRENER_API_URL="")
+    alone = cli("run", "sum.yaml", "--param", "a=1", *STORE)
+    nowhere = cli("submit", "sum.yaml", "--param", "a=1", WARRENER_API_URL="")
 
     assert paused["reason"] == "lunch"
     assert paused["by"].endswith("(web)")
     assert refused.code == 2
     assert "already succeeded" in refused.err
+    for done in (beside, alone, nowhere):
+        assert done.code == 2
+        assert "WARRENER_API_URL" in done.err
     assert cli("limits", "api", "--json", *STORE).lines[0]["slots"] == 3
 
 

@@ -12,8 +12,9 @@ from support.history_flow import queue, stage
 from warrener.adapters.memory_views import MemoryViewStore
 from warrener.domain.definition.model import Rate
 from warrener.services.figures import figures
-from warrener.services.figures_metrics import FiguresCollector, FoldMeasures
+from warrener.services.figures_metrics import FiguresCollector
 from warrener.services.logs import LogSet
+from warrener.services.measures import FoldMeasures, PaceMeasures
 from warrener.services.metrics import page, registry_of
 from warrener.services.projector import catch_up
 from warrener.services.queries import Queries
@@ -39,8 +40,11 @@ def full_page() -> str:
     views, logs, measures = MemoryViewStore(), LogSet([history.store]), FoldMeasures()
     catch_up(history.store, views)
     measures.folded("jobs", 12, 0.003)
+    pace = PaceMeasures()
+    pace.committed(3, 0.02)
+    pace.confirmed(0.004)
     told = FiguresCollector(lambda: figures(logs, views, history.now))
-    registry = registry_of(lambda: Queries(logs, views).flow(), told, measures)
+    registry = registry_of(lambda: Queries(logs, views).flow(), told, measures, pace)
     return page(registry)[0].decode()
 
 

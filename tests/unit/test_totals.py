@@ -118,6 +118,18 @@ def test_attempts_are_counted_by_outcome_code_and_time() -> None:
     assert found["report", "sorry"].ended == {"skipped": 1, "not_needed": 1}
 
 
+def test_an_item_of_an_older_generation_that_ends_late_is_under_way_no_more() -> None:
+    history, job, _ = half_done_report()
+    history.rerun(job, ["parts"])
+    before = totals(folded(history))["report", "parts"].now
+    history.cancel(job, "parts[1]")
+
+    found = totals(folded(history))["report", "parts"]
+
+    assert before == {"retrying": 1}
+    assert (found.now, found.ended) == ({}, {"succeeded": 1, "cancelled": 1})
+
+
 def test_codes_beyond_a_number_are_counted_together() -> None:
     history = History()
     job = history.submit(definition("codes", a={"call": "a.b"}))
