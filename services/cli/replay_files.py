@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 from warrener.domain.errors import UsageError
 from warrener.services import settings
+from warrener.services.cli.output import ByteOutput
 from warrener.services.cli.replay_source import opened
 from warrener.services.cli.session import Session, job_of
 
@@ -76,7 +76,7 @@ def _export(session: Session, job: str | None, file: str, rules: Rules | None) -
             wiring.open_codec(),
         )
         with (
-            target(file, sys.stdout.buffer) as (written, compressed),
+            target(file, cast("IO[bytes]", ByteOutput())) as (written, compressed),
             working(session.output, "events", "exporting") as report,
         ):
             exporter = Exporter(source, rules, report)
@@ -85,13 +85,11 @@ def _export(session: Session, job: str | None, file: str, rules: Rules | None) -
     return Exported(file, header, size)
 
 
-def _written(exporter: Exporter, opened: object, *, compressed: bool) -> Header:
-    from typing import IO, cast
-
+def _written(exporter: Exporter, opened: IO[bytes], *, compressed: bool) -> Header:
     from warrener.services import wiring
 
     now, by = wiring.open_clock().now(), f"warrener {version('warrener')}"
-    return exporter.write(cast("IO[bytes]", opened), now, by, compressed=compressed)
+    return exporter.write(opened, now, by, compressed=compressed)
 
 
 def _holds(done: Exported) -> str:
