@@ -200,6 +200,11 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
+def number_of(count: int, noun: str) -> str:
+    """Return such as `1 step` and `12,000 steps`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def moment(at: str | None) -> str:
     """Return a time for people, in UTC to the second."""
     if at is None:

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 from warrener.domain.errors import UsageError
 from warrener.services import settings
-from warrener.services.cli.output import ByteOutput
+from warrener.services.cli.output import ByteOutput, number_of
 from warrener.services.cli.replay_source import opened
 from warrener.services.cli.session import Session, job_of
 
@@ -94,10 +94,11 @@ def _written(exporter: Exporter, opened: IO[bytes], *, compressed: bool) -> Head
 
 def _holds(done: Exported) -> str:
     header = done.header
+    parts = ((header.jobs, "job"), (header.events, "event"), (header.blobs, "blob"))
+    jobs, events, blobs = (number_of(count, noun) for count, noun in parts)
     return (
-        f"{done.file}: job {header.root} with {header.jobs} jobs, {header.events} events and"
-        f" {header.blobs} blobs, {done.bytes:,} bytes. Look at it with: warrener show {header.root}"
-        f" --store history:{done.file}"
+        f"{done.file}: job {header.root} with {jobs}, {events} and {blobs}, {done.bytes:,} bytes."
+        f" Look at it with: warrener show {header.root} --store history:{done.file}"
     )
 
 
@@ -110,4 +111,4 @@ def _tell(session: Session, header: Header, rules: Rules | None) -> None:
     shown = ", ".join(f"{rule}: {count}" for rule, count in counts[:RULES_SHOWN])
     more = f" and {len(counts) - RULES_SHOWN} more rules" if len(counts) > RULES_SHOWN else ""
     taken = f" ({shown}{more})" if counts else ""
-    session.output.note(f"{header.redaction.values} values were taken out{taken}")
+    session.output.note(f"{number_of(header.redaction.values, 'value')} taken out{taken}")

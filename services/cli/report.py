@@ -15,6 +15,7 @@ from warrener.services.cli.output import (
     duration,
     error_text,
     moment,
+    number_of,
     one_line,
     plain,
     share_text,
@@ -138,9 +139,8 @@ def _head(made: Report) -> list[Text]:
     if made.rerun:
         lines.append(plain(f"This is about generation {made.generation}, the latest.", "dim"))
     jobs = f" in {made.jobs:,} jobs" if made.jobs > 1 else ""
-    lines.append(
-        plain(f"{made.steps:,} steps{jobs}, {duration(made.step_seconds)} of their time", "dim")
-    )
+    steps = number_of(made.steps, "step")
+    lines.append(plain(f"{steps}{jobs}, {duration(made.step_seconds)} of their time", "dim"))
     return lines
 
 
@@ -211,8 +211,8 @@ def _tables(made: Report) -> list[object]:
         found.append(rows)
         found.append(
             plain(
-                f"{made.retried:,} steps were tried again, which took"
-                f" {duration(made.lost_seconds)} of their time",
+                f"{number_of(made.retried, 'step')} tried again, which took"
+                f" {duration(made.lost_seconds)} in all",
                 "dim",
             )
         )
