@@ -137,6 +137,7 @@ def _leave(turn: Turn, active: ActiveJob, totals: dict[str, int]) -> None:
     turn.memory.remove(active)
     turn.batch.left[job.id] = job
     if parent is None:
+        turn.left[job.id] = active
         intake.leave(turn, job)
         turn.batch.ended.append(Ended(job.id, job.state, job.result, job.error, totals))
     elif (above := turn.memory.jobs.get(parent.job)) is not None:

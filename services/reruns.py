@@ -125,8 +125,11 @@ def _left_out(active: ActiveJob) -> list[str]:
 
 
 def _active_or_ended(turn: Turn, job_id: UUID) -> ActiveJob:
-    """Return a job to begin parts of anew; one that has ended is not in memory yet."""
-    active = turn.memory.jobs.get(job_id)
+    """Return a job to begin parts of anew; one that has ended is not in memory yet.
+
+    Of one that has ended in this turn, the log does not have all values that it gave.
+    """
+    active = turn.memory.jobs.get(job_id) or turn.left.get(job_id)
     if active is not None:
         return active
     job = commands.job_of(turn, job_id)

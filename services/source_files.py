@@ -59,9 +59,13 @@ class Documents:
         self.modules += [Module.named(name, file.parent) for name in parsed.endpoints]
         return parsed.definitions[0]
 
-    def problems(self, given: Collection[str] = ()) -> list[Problem]:
-        """Return every problem of every definition; `given` are endpoints known beside ours."""
-        endpoints, jobs = sorted({*REGISTRY.names(), *given}), sorted(self.found)
+    def problems(self, given: Collection[str] = (), *, alone: bool = False) -> list[Problem]:
+        """Return every problem of every definition; `given` are endpoints known beside ours.
+
+        With `alone` it does not matter whether endpoints and sub-jobs are known.
+        """
+        endpoints = None if alone else sorted({*REGISTRY.names(), *given})
+        jobs = None if alone else sorted(self.found)
         return [
             problem
             for each in self.found.values()
@@ -81,7 +85,7 @@ class Documents:
         waiting = [name]
         while waiting:
             for below in sub_jobs(self.found[waiting.pop()].definition):
-                if below not in seen:
+                if below not in seen and below in self.found:
                     seen.add(below)
                     waiting.append(below)
                     yield below
@@ -96,6 +100,18 @@ def load_file(file: Path, modules: Sequence[Module], given: Collection[str] = ()
     if problems:
         raise DefinitionError(problems)
     return Work(documents.source(), wanted)
+
+
+def read_file(file: Path) -> Source:
+    """Return a job with those of its sub-jobs that can be found; no module is loaded.
+
+    Raises `DefinitionError`. What the definitions call, nobody need know.
+    """
+    documents = Documents(file)
+    problems = documents.problems(alone=True)
+    if problems:
+        raise DefinitionError(problems)
+    return documents.source()
 
 
 def sub_jobs(definition: JobDefinition) -> list[str]:

@@ -63,6 +63,18 @@ def load(what: str, endpoints: Sequence[str] = (), given: Collection[str] = ()) 
     raise UsageError(f"{what} is not a job: {_hint(what)}")
 
 
+def read(what: str, endpoints: Sequence[str] = ()) -> Source:
+    """Return definitions that are not to be run here; raises as `load` does.
+
+    Without `endpoints`, what is in a file may call any, and start sub-jobs that are elsewhere.
+    """
+    if is_file(what) and not endpoints:
+        from warrener.services.source_files import read_file
+
+        return read_file(Path(what))
+    return load(what, endpoints).source
+
+
 def load_modules(modules: Sequence[Module]) -> None:
     """Import the modules, so that their endpoints are known here."""
     from warrener.services.modules import load_endpoint_modules

@@ -60,6 +60,7 @@ class Turn:
         self.chance = chance
         self.cause = ""
         self.ended: dict[UUID, Step] = {}  # steps that ended in this turn
+        self.left: dict[UUID, ActiveJob] = {}  # root jobs that ended in it, with their values
         self.starts = 0  # of jobs that waited for that
         self.claimed: set[str] = set()  # kept signals that somebody is about to take
         self._advances: dict[UUID, tuple[int, Advance, str]] = {}

@@ -8,7 +8,6 @@ import typer
 
 from warrener.services.cli import options
 from warrener.services.cli.session import Session, job_named
-from warrener.services.sources import is_file, is_python
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +44,8 @@ def graph(
     as_json: options.AsJson = False,
 ) -> None:
     """Draw the graph of a definition, or of a job with the states of its steps."""
+    from warrener.services.sources import is_file, is_python
+
     session = Session(as_json=as_json, store=store, runs_users_code=True)
     if is_file(what) or is_python(what):
         from warrener.services.sources import load

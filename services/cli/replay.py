@@ -43,7 +43,7 @@ _EXAMPLES += again.EXAMPLES
 _What = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[JOB[/STEP]]",
+        metavar="JOB[/STEP]",
         help="A job's id or the start of one, or a step of it; with --import it may be left out,"
         " with --definition several jobs may be named.",
         show_default=False,

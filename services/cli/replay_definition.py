@@ -64,7 +64,7 @@ Endpoints = Annotated[
     _filter(
         "--endpoints",
         "MODULE",
-        "Module with endpoints: package.module or a .py file. May be repeated.",
+        "Refuse calls of endpoints that are not in such a module: package.module or a .py file.",
     ),
 ]
 Name = Annotated[
@@ -104,6 +104,7 @@ Force = Annotated[
     typer.Option("--force", rich_help_panel=PANEL, help="Compare jobs of another name, too."),
 ]
 LIMIT = 100
+SHOWN_MAX = 20  # jobs that are told about one by one
 FINDINGS = 100
 
 
@@ -134,19 +135,24 @@ def dry_run(question: Question, *, store: str | None, as_json: bool) -> None:
     summary.
     """
     from warrener.services.dry_run.run import DryRun
-    from warrener.services.sources import load
+    from warrener.services.sources import read
 
     session = Session(as_json=as_json, store=store, runs_users_code=True)
     _check(question)
-    source = load(question.definition, question.endpoints).source
+    source = read(question.definition, question.endpoints)
     run, began = DryRun(source, question.findings_max), time.monotonic()
     with session.logs() as logs, session.queries(logs) as queries:
         jobs = _jobs(queries, question, source)
+        shown = 0
         for report in _reports(session.output, run, jobs, (queries, logs)):
             if as_json:
                 session.output.json(report)
-            elif report.verdict != "same" or report.notes:
-                _show(session.output, report)
+            elif report.verdict != "same" or (report.notes and len(jobs) == 1):
+                shown += 1
+                if shown <= SHOWN_MAX:
+                    _show(session.output, report)
+    if shown > SHOWN_MAX:
+        session.output.show(f"and {shown - SHOWN_MAX} more jobs: name one, or see --json")
     summary = run.summary(time.monotonic() - began)
     _summarise(session.output, summary)
     raise typer.Exit(DONE if summary.same == summary.jobs else DIFFERS)

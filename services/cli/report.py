@@ -211,8 +211,8 @@ def _tables(made: Report) -> list[object]:
         found.append(rows)
         found.append(
             plain(
-                f"{number_of(made.retried, 'step')} tried again, which took"
-                f" {duration(made.lost_seconds)} in all",
+                f"tried again: {made.retried:,} in all, which took"
+                f" {duration(made.lost_seconds)} of their time",
                 "dim",
             )
         )

@@ -8,9 +8,9 @@ from uuid import UUID
 from warrener.domain.errors import ServiceUnavailable, UsageError
 from warrener.domain.states import JOB_ENDED
 from warrener.services.cli.session import Session, job_named
-from warrener.services.places import Place
 
 if TYPE_CHECKING:
+    from warrener.services.places import Place
     from warrener.services.queries import Queries
 
 
@@ -38,6 +38,8 @@ def job_or_part(session: Session, text: str) -> UUID:
 
 def job_or_step(session: Session, text: str) -> Place:
     """Return the job or step that a text names; an open job stands for the step that started it."""
+    from warrener.services.places import Place
+
     given = _given_id(session, text)
     if given is not None:
         return Place(given)

@@ -74,7 +74,8 @@ def why(
         session.output.json(found)
     else:
         _show(session.output, found, what, past=at is not None)
-        _note_others(session)
+        if found.waiting.kind != "ended":
+            _note_others(session)
 
 
 def _answer(session: Session, logs: Logs, what: str, when: tuple[str | None, datetime]) -> Why:

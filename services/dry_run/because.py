@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from warrener.services.dry_run.differences import changed_fields, changed_in_job, told
+from warrener.services.dry_run.differences import HARMLESS, changed_fields, changed_in_job, told
 from warrener.services.dry_run.story import JobStory
-
-HARMLESS = frozenset({"queue", "limits", "window"})
 
 
 class Because:
@@ -17,6 +15,7 @@ class Because:
         """Take the job on both sides."""
         self._old = old
         self._new = new
+        self._known: dict[str, str | None] = {}
 
     def of_step(self, name: str) -> str | None:
         """Return what changed about a step, or about the nearest that has to do with it.
@@ -48,6 +47,11 @@ class Because:
         return None if name is None else told("", found[name])
 
     def _own(self, name: str) -> str | None:
+        if name not in self._known:
+            self._known[name] = self._changed(name)
+        return self._known[name]
+
+    def _changed(self, name: str) -> str | None:
         before = self._old.plan.definition.steps.get(name)
         after = self._new.plan.definition.steps.get(name)
         for field, found in changed_fields(before, after):

@@ -11,6 +11,7 @@ from warrener.services.dry_run.differences import MISSING, first_difference
 from warrener.services.dry_run.ends import StepDiff
 from warrener.services.dry_run.shapes import Kind
 from warrener.services.dry_run.story import JobStory
+from warrener.services.shapes import optional_time
 
 
 def other_job(old: JobStory, new: JobStory, params: tuple[Any, Any]) -> StepDiff | None:
@@ -47,15 +48,15 @@ def deadline(old: JobStory, new: JobStory) -> StepDiff | None:
     if old.job.overdue == new.job.overdue:
         return None
     if new.job.overdue:
-        sentence = f"the job would not be done by its deadline, {new.job.deadline}"
+        sentence = f"the job would not be done by its deadline, {optional_time(new.job.deadline)}"
     else:
         sentence = "the job passed its deadline, and would have longer: what then is unknown"
     return StepDiff(
         path="",
         kind="deadline",
         sentence=sentence,
-        old=old.job.deadline,
-        new=new.job.deadline,
+        old=optional_time(old.job.deadline),
+        new=optional_time(new.job.deadline),
         unknown=not new.job.overdue,
     )
 

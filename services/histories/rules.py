@@ -20,13 +20,11 @@ PATTERN_CHARACTERS_MAX: Final = 200
 NAMES_KEPT_MAX: Final = 10_000
 
 NAMES: Final = (
-    "*password",
+    "*password*",
     "*passwd",
     "pwd",
     "*passphrase",
-    "*secret",
-    "*secrets",
-    "*secretkey",
+    "*secret*",
     "*token",
     "*apikey",
     "*authorization",
@@ -42,7 +40,7 @@ NAMES: Final = (
     "sessionkey",
 )
 _NAME_WORDS: Final = (
-    "passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key"
+    "passw(?:or)?d|passphrase|secret|token|credential|(?:api|access|private)[_-]?key"
 )
 
 
@@ -97,10 +95,16 @@ SHAPES: Final = (
         r"|hvs\.[\w-]{20,255}|shpat_[0-9a-f]{32})",
     ),
     _shape(
+        "cookies",
+        "cookie",
+        r"(?i)cookie[\"']?\s{0,4}:\s{0,4}(?P<secret>[^\s\"'][^\n\"']{0,4096})",
+    ),
+    _shape(  # also in JSON that is itself a text in JSON
         "assignments in text",
-        "passw|passphrase|secret|token|api|access|private",
-        rf"(?i)(?:{_NAME_WORDS})s?[\"']?\s{{0,4}}[:=]\s{{0,4}}"
-        r"(?P<secret>\"[^\"\n]{1,512}\"|'[^'\n]{1,512}'|[^\s,;&\"'<>()\[\]{}]{1,512})",
+        "passw|passphrase|secret|token|credential|api|access|private",
+        rf"(?i)(?:{_NAME_WORDS})s?\\{{0,8}}[\"']?\s{{0,4}}[:=]\s{{0,4}}"
+        r"(?P<secret>\\{0,8}\"[^\"\n]{1,512}\"|\\{0,8}'[^'\n]{1,512}'"
+        r"|[^\s,;&\"'<>()\[\]{}\\]{1,512})",
     ),
 )
 

@@ -106,7 +106,7 @@ def decoded(path: Path, line: bytes, decoder: msgspec.json.Decoder[T]) -> T:
 
 @contextmanager
 def reading(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file to read; raises `UsageError` if it cannot be, or is no regular file."""
+    """Open a regular file to read; raises `UsageError` if it is another one or cannot be read."""
     try:
         with open(path, "rb", opener=_at_once) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):

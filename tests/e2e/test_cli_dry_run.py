@@ -116,6 +116,15 @@ def test_an_exported_history_needs_no_store(cli: Cli):
     assert [each["path"] for each in other.lines[0]["findings"]] == ["first"]
 
 
+def test_endpoints_need_not_be_there_unless_their_modules_are_named(cli: Cli):
+    cli.write(away_yaml=SUM_JOB.replace("t.text", "far.away").replace("./endpoints.py", "./no.py"))
+
+    alone = cli(*COMMAND, "--definition", "away.yaml", *STORE)
+    named = cli(*COMMAND, "--definition", "away.yaml", "--endpoints", "endpoints.py", *STORE)
+
+    assert (alone.code, named.code) == (0, 2)
+
+
 def test_views_of_the_past_and_a_dry_run_do_not_go_together(cli: Cli):
     viewed = cli(*COMMAND, "--definition", "same.yaml", "--at", "v3", *STORE)
     chosen = cli(*COMMAND, "--state", "failed", *STORE)

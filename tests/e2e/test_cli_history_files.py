@@ -127,7 +127,7 @@ def test_an_export_for_people_tells_what_was_taken_out(
     assert f"job {root} with 2 jobs" in told.out
     assert "--store history:" in told.out
     assert "values taken out" in told.err
-    assert "key *password: 2" in told.err
+    assert "key *password*: 2" in told.err
     assert (tmp_path / "job.jsonl.zst").read_bytes()[:4] == b"\x28\xb5\x2f\xfd"
 
 
@@ -402,3 +402,24 @@ def test_nobody_runs_a_job_in_a_file(empty: Cli) -> None:
 
     assert done.code == 2
     assert "nothing can be run or changed in it" in done.err
+
+
+def test_a_file_is_not_opened_to_be_written(there: Here) -> None:
+    with contextlib.chdir(there.folder):
+        session = Session(as_json=True, store=STORE[1])
+
+        with pytest.raises(UsageError, match="ran elsewhere"), session.logs(create=True):
+            pass
+
+
+def test_events_that_the_read_models_cannot_digest_are_told_and_not_left_out(
+    there: Here, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*_: object) -> None:
+        raise LookupError("no such thing")
+
+    monkeypatch.setattr("warrener.projections.apply.apply_step_event", break_down)
+    done = there("show", root, *STORE)
+
+    assert done.code == 2
+    assert "does not fit what is before it: LookupError: no such thing" in done.err

@@ -8,9 +8,11 @@ import pytest
 from support.dry_run_worlds import Recorded, anew, decided
 from support.scale import scaled
 
-SEEDS = 25
+from warrener.services.dry_run.run import DryRun
+
+SEEDS = 16
 # Total timeouts of steps that wait, reruns of several steps at once, clocks that are set back.
-FOUND = (8, 12, 16, 27, 79, 128, 139, 194, 317)
+FOUND = (8, 12, 16, 27, 79, 128, 139, 170, 194, 317)
 
 
 @pytest.mark.parametrize("part", range(5))
@@ -38,6 +40,38 @@ def test_nothing_is_found_about_the_same_definitions_nor_about_harmless_changes(
                 report = recorded.dry_run(root, recorded.source(change))
 
                 assert (report.problem, report.findings) == (None, ()), f"seed {seed}"
+
+
+def test_nothing_is_found_about_jobs_that_have_not_ended():
+    judged = 0
+    for seed in range(scaled(SEEDS)):
+        recorded = Recorded(seed)
+        for root in recorded.roots:
+            for until in recorded.moments(root)[:: 1 + seed % 7]:
+                record = recorded.record(root, until=until)
+
+                report = DryRun(recorded.source()).record(record)
+
+                assert report.findings == (), f"seed {seed}, position {until}"
+                judged += report.open_steps > 0
+    assert judged > SEEDS
+
+
+def test_definitions_of_another_world_are_judged_like_any():
+    kinds: set[str] = set()
+    before: Recorded | None = None
+    for seed in range(scaled(SEEDS)):
+        recorded = Recorded(seed)
+        for root in recorded.roots if before else []:
+            for until in (None, *recorded.moments(root)[::9]):
+                assert before is not None
+                record = recorded.record(root, until=until)
+
+                report = DryRun(before.source()).record(record)
+
+                kinds.update(each.kind for each in report.findings)
+        before = recorded
+    assert len(kinds) > 3
 
 
 def _harmless(definition: dict[str, Any]) -> None:

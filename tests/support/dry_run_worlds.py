@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from warrener.domain.definition.model import JobDefinition
 from warrener.domain.events import Event, JobAdvanced, JobEvent
 from warrener.domain.payloads import Payload
 from warrener.domain.step_events import StepEvent, StepProgressed, StepStarted
+from warrener.projections.history import job_of
 from warrener.services.active_job import payload_bytes
 from warrener.services.dry_run.play import Play
 from warrener.services.dry_run.record import Record, submission_anew
@@ -56,8 +58,15 @@ class Recorded:
     def dry_run(self, root: UUID, source: Source) -> JobReport:
         return DryRun(source).job(self.queries, self.logs, root)
 
-    def record(self, root: UUID) -> Record:
-        return Record(self.queries.tree_events(root), self.world.log.blob)
+    def record(self, root: UUID, until: int | None = None) -> Record:
+        return Record(self.queries.tree_events(root, until=until), self.world.log.blob)
+
+    def moments(self, root: UUID) -> list[int]:
+        """Return the positions after which time passed: there every decision is whole."""
+        events = [each for each in self.queries.tree_events(root) if job_of(each) is not None]
+        return [
+            a.position for a, b in pairwise(events) if a.recorded.event.at != b.recorded.event.at
+        ]
 
 
 def decided(log: PartialLog) -> dict[UUID, list[Any]]:

@@ -12,9 +12,12 @@ from support.dry_runs import ORDER, dry_run, recorded, source
 
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import UsageError
+from warrener.domain.events import GivenStep, Selection
+from warrener.domain.ids import job_id
+from warrener.domain.payloads import Payload
 from warrener.services.dry_run.run import check_names
 from warrener.services.dry_run.shapes import Finding, JobReport
-from warrener.services.submission import Source
+from warrener.services.submission import Part, Source, submission
 from warrener.testing import LocalRun
 
 
@@ -166,3 +169,49 @@ def test_a_definition_of_another_job_is_refused():
 
     with pytest.raises(UsageError, match=r"is of job offer, but .* is a job order: .* --force"):
         check_names(Source(other), {run.job: "order"})
+
+
+@pytest.mark.parametrize("mode", ["only", "upto", "downstream"])
+def test_a_part_that_ran_alone_is_judged_alone(mode: Any):
+    steps = {
+        "a": {"call": "a"},
+        "b": {"call": "b", "with": {"x": "${{ steps.a.result }}"}},
+        "c": {"call": "c", "with": {"x": "${{ steps.b.result }}"}},
+    }
+    run = LocalRun(trial(**steps).main, {name: lambda x=0: x + 1 for name in steps})
+    given = {"a": GivenStep("succeeded", Payload("5"))} if mode != "upto" else {}
+    part = Part(Selection(mode, "b"), given)
+    run._parts.embedded.submit(submission(trial(**steps), {}, key="part", part=part))
+    run.job = job_id("part")
+    run.run()
+    other = {**steps, "b": {**steps["b"], "with": {"x": "${{ steps.a.result + 1 }}"}}}
+
+    same = dry_run(run, trial(**steps))
+    differs = dry_run(run, trial(**other))
+
+    assert (run.state, same.verdict) == ("succeeded", "same")
+    assert {path: each.kind for path, each in found(differs).items()} == {"b": "input-differs"}
+
+
+@pytest.mark.parametrize(
+    ("rules", "more", "kinds"),
+    [
+        ([{"on": "*", "max": 2}], [{"on": "*", "max": 3}], ["outcome-differs"]),
+        ([{"on": "*", "max": 2}], [{"on": "*", "max": 2, "first": 60.0}], []),
+        ([], None, ["outcome-differs"]),
+        (None, [{"on": "other", "max": 9}], ["outcome-differs"]),
+    ],
+)
+def test_whether_a_failure_would_be_tried_again_is_told(rules: Any, more: Any, kinds: list[str]):
+    def broken() -> None:
+        raise ValueError("broken")
+
+    def of(retry: Any) -> Source:
+        return trial(a={"call": "a"} if retry is None else {"call": "a", "retry": retry})
+
+    run = LocalRun(of(rules).main, {"a": broken})
+    run.start()
+
+    report = dry_run(run, of(more))
+
+    assert [each.kind for each in report.findings] == kinds

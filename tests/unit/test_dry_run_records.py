@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from support.dry_runs import ORDER, dry_run, recorded, source
+from support.history_files import exported, imported
 
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import PrunedJob, StoredDataError
@@ -17,6 +19,7 @@ from warrener.domain.step_events import StepReleased
 from warrener.services.dry_run import record as records
 from warrener.services.dry_run.record import Record
 from warrener.services.dry_run.run import DryRun
+from warrener.services.histories.rules import Rules
 from warrener.services.logs import LogSet
 from warrener.services.partial_log import PartialLog
 from warrener.services.submission import Source
@@ -181,3 +184,21 @@ def test_items_that_are_jobs_and_differ_alike_are_told_once():
     assert [(f.path, f.kind, f.alike) for f in report.findings] == [
         ("each[0]/floor", "input-differs", 40)
     ]
+
+
+def test_values_that_were_taken_out_of_a_history_are_noted(tmp_path: Path):
+    steps = {
+        "login": {"call": "login"},
+        "load": {"call": "load", "with": {"token": "${{ steps.login.result.token }}"}},
+    }
+    definition = msgspec.convert({"job": "trial", "steps": steps}, JobDefinition)
+    run = LocalRun(definition, {"login": lambda: {"token": "abc"}, "load": lambda token: 1})
+    run.start()
+    assert run.job is not None
+    data = exported(run._parts.store, run.job, Rules())
+    log = imported(tmp_path / "job.jsonl", data).log
+
+    report = DryRun(Source(definition)).record(Record(log.read(0, 10_000), log.blob))
+
+    assert report.verdict == "same"
+    assert ["[redacted]" in note for note in report.notes] == [True]

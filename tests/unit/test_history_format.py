@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -242,6 +243,27 @@ def test_what_cannot_be_is_refused_with_its_line(
     assert words in said
 
 
+@pytest.mark.parametrize(
+    ("topic", "fields", "words"),
+    [
+        (
+            "JobAdvanced",
+            {"items": {"first": {"failed": [7]}}},
+            "JobAdvanced cannot be at this place",
+        ),
+        ("JobAdvanced", {"settled": {"nothing": "failed"}}, "has no step 'nothing'"),
+        ("JobAdvanced", {"fan_outs": {"first": {"count": 10**9}}}, "a fan-out over 1000000000"),
+    ],
+)
+def test_an_event_that_cannot_follow_those_before_it_is_refused_with_its_line(
+    topic: str, fields: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    said = refusal(tmp_path, sealed(changed(is_a(topic), **fields)))
+
+    assert re.match(r"FILE:\d+: ", said)
+    assert words in said
+
+
 def test_a_definition_that_is_no_job_is_refused_even_where_it_was_redacted(tmp_path: Path) -> None:
     lines = changed(is_a("DefinitionStored"), json='{"job":"x","steps":{"a":{"after":["a"]}}}')
     found = next(line for line in lines if line.get("topic") == "DefinitionStored:1")
@@ -301,7 +323,8 @@ def test_deep_nesting_is_refused(nested: str, tmp_path: Path) -> None:
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "missing", Path("/dev/null")):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "missing", tmp_path / "pipe", Path("/dev/null")):
         with pytest.raises(UsageError, match=str(path)):
             read_history(path, EventMapper())
 

@@ -39,7 +39,7 @@ KEPT = (
     " closing count deadline definition depth digest due edges ended_at endpoint endpoints fan_outs"
     " generation hash job library name number parent params_digest path priority progress queue"
     " rate readied request retry root rule selection settled shared signal slots started_at step"
-    " steps tolerated topic until version window worker"
+    " steps tolerated topic traceparent until version window worker"
 )
 BY_THEMSELVES = {"json", "token"}  # of definitions and attempts
 KEYS = ("password", "API_KEY", "client-secret", "accessToken", "db_passwd", "Authorization", "iban")
@@ -53,6 +53,11 @@ SHAPED = (
     "-----BEGIN RSA PRIVATE KEY-----\nMIIEow{}\n-----END RSA PRIVATE KEY-----",
     "password={}",
     'curl: token: "{}"',
+    '{{"db": {{"password": "{}"}}}}',
+    '"{{\\\\"secret\\\\": \\\\"{}\\\\"}}"',
+    "https://example.com/?access_token={}&page=1",
+    "X-Api-Key: {}",
+    "Set-Cookie: id={}; Path=/\n",
 )
 CODEC = EventMapper()
 
@@ -64,7 +69,9 @@ def cleaned(value: Any, *patterns: str) -> Any:
 # --- values --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", ["pwd", "userPassword", "API-KEY", "x_api_key", "clientSecret"])
+@pytest.mark.parametrize(
+    "key", ["pwd", "userPassword", "SecretString", "API-KEY", "x_api_key", "clientSecret"]
+)
 @pytest.mark.parametrize("value", ["hunter2", 1234, ["a", {"b": "c"}], {"deep": [1.5]}])
 def test_what_stands_under_the_key_of_a_secret_is_taken_out_and_keeps_its_shape(
     key: str, value: Any

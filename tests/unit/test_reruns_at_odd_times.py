@@ -11,8 +11,10 @@ from support.driving import Driver
 
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.events import JobEnded
-from warrener.domain.ids import job_id
+from warrener.domain.ids import job_id, step_id
 from warrener.domain.messages import PauseJob, RerunJob, ResumeJob
+from warrener.domain.payloads import Payload
+from warrener.domain.step_events import StepSucceeded
 from warrener.services.submission import Source, submission
 
 CHILD = msgspec.convert({"job": "child", "steps": {"a": {"call": "work"}}}, JobDefinition)
@@ -43,6 +45,21 @@ def test_a_step_that_needs_no_worker_begins_anew_in_the_turn_in_which_it_ended()
 
     assert driver.job(job).state == "succeeded"
     assert driver.step(job, "a").generation == 2
+
+
+def test_what_ended_in_the_turn_in_which_the_job_did_is_read_by_a_new_generation() -> None:
+    driver = Driver()
+    read = {"set": {"x": "${{ steps.a.result }}"}}
+    job = driver.submit(definition({"a": {"call": "work"}, "b": read}), {})
+    _, report = driver.report(driver.order("a"), "succeeded", b"7")
+
+    driver.handle("1", report, rerun(job, "b"))
+
+    last = driver.store.last(step_id(job, "b"))
+    assert last is not None
+    assert isinstance(last.event, StepSucceeded)
+    assert last.event.result == Payload(json='{"x":7}')
+    assert driver.step(job, "b").generation == 2
 
 
 def test_a_paused_job_is_resumed_before_parts_of_it_begin_anew() -> None:
