@@ -98,7 +98,7 @@ def refuse_pruned(job: UUID, first: Recorded | None) -> None:
     if first is not None and isinstance(first.event, EventPruned):
         raise PrunedJob(
             f"job {job} was pruned into the archive {first.event.archive}:"
-            f" warrener history {job} reads it back"
+            f" warrener history {job} and warrener replay {job} read it back"
         )
 
 

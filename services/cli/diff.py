@@ -17,6 +17,7 @@ from warrener.services.cli.output import (
     Output,
     clean,
     duration,
+    number_of,
     one_line,
     plain,
     state_text,
@@ -152,13 +153,17 @@ def _side(stack: ExitStack, session: Session, text: str) -> Side:
 def _show(output: Output, found: Compared) -> None:
     output.show(Text.assemble(("A ", "bold"), plain(found.a), ("  B ", "bold"), plain(found.b)))
     if found.first is None:
-        output.show(f"the same in all {found.steps_compared} steps, but for times")
+        output.show(f"the same in {_all(found.steps_compared)}, but for times")
     else:
         output.show(*_first(found.first))
     if found.steps:
         output.show(_steps(found.steps, found))
     if found.times:
         output.show(_times(found.times))
+
+
+def _all(steps: int) -> str:
+    return "its only step" if steps == 1 else f"all {number_of(steps, 'step')}"
 
 
 def _first(first: Difference) -> list[Any]:

@@ -29,6 +29,7 @@ from warrener.services.cli.session import Session
 from warrener.services.labels import own_labels
 
 if TYPE_CHECKING:
+    from warrener.services.places import Place
     from warrener.services.queries import Queries
     from warrener.services.shapes import JobLine, Show, Step, TreeNode
 
@@ -141,9 +142,22 @@ def show(
         elif as_json:
             session.output.json(document_of(queries, place.job, tree))
         else:
-            show_job(session.output, queries.show(place.job, whole=False))
+            shown = queries.show(place.job, whole=False)
+            show_job(session.output, shown)
             if tree:
                 session.output.show(tree_of(queries.tree(place.job)))
+            if shown.state == "failed":
+                _hint_at_cause(session, queries, place)
+
+
+def _hint_at_cause(session: Session, queries: Queries, place: Place) -> None:
+    """Tell how to run what made a job fail once more, here, if it was an endpoint."""
+    from warrener.services.blame import blamed
+
+    found = blamed(queries, place)
+    if found is not None:
+        again = session.command("debug", f"{found.job}/{found.path}")
+        session.output.note(f"to run here what failed: {again}")
 
 
 def document_of(queries: Queries, job: Any, tree: bool) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final, TextIO
 
@@ -18,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from warrener.domain import text as texts
+from warrener.domain.errors import UsageError
 
 PLAIN_WIDTH: Final = 120  # columns where stdout is no terminal
 VALUE_CHARACTERS_MAX: Final = 2_000
@@ -101,6 +103,30 @@ class Output:
             self.err.print(Text(clean(message), "dim"), soft_wrap=True)
 
 
+class ByteOutput:
+    """Stdout for bytes that another program takes."""
+
+    def write(self, data: bytes) -> int:
+        """Write bytes; raises `StdoutClosed` if nobody takes them, `UsageError` if nothing can."""
+        with _told():
+            return sys.stdout.buffer.write(data)
+
+    def flush(self) -> None:
+        """Pass on what was written; raises as `write` does."""
+        with _told():
+            sys.stdout.buffer.flush()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise StdoutClosed from None
+    except OSError as error:
+        raise UsageError(f"stdout cannot be written: {error.strerror or error}") from error
+
+
 def plain(text: object, style: str = "") -> Text:
     """Return text that is shown as it is."""
     return Text(clean(text), style)
@@ -172,6 +198,11 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def number_of(count: int, noun: str) -> str:
+    """Return such as `1 step` and `12,000 steps`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def moment(at: str | None) -> str:

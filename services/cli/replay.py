@@ -16,7 +16,7 @@ import typer
 from warrener.domain.errors import UsageError
 from warrener.services.cli import options
 from warrener.services.cli import replay_definition as again
-from warrener.services.cli.replay_source import named, opened
+from warrener.services.cli.replay_source import opened
 from warrener.services.cli.session import Session
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def replay(
     if export is not None and (at is not None or step_through):
         raise UsageError("--export writes the whole history: leave --at and --step-through out")
     if export is not None:
-        _export(session, named(session, what), export, redact or (), no_redact=no_redact)
+        _export(session, what, export, redact or (), no_redact=no_redact)
     elif redact or no_redact:
         raise UsageError("--redact and --no-redact are about --export FILE")
     elif step_through:
@@ -182,7 +182,7 @@ def _one(whats: Sequence[str] | None) -> str | None:
 
 
 def _export(
-    session: Session, job: str, file: Path, redact: Sequence[str], *, no_redact: bool
+    session: Session, job: str | None, file: Path, redact: Sequence[str], *, no_redact: bool
 ) -> None:
     from warrener.services.cli.replay_files import export_history
 

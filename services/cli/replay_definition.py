@@ -14,7 +14,14 @@ from rich.table import Table
 from warrener.domain.errors import UsageError
 from warrener.services.cli import values
 from warrener.services.cli.failures import DONE, JOB_FAILED
-from warrener.services.cli.output import duration, one_line, plain, state_text, table
+from warrener.services.cli.output import (
+    duration,
+    number_of,
+    one_line,
+    plain,
+    state_text,
+    table,
+)
 from warrener.services.cli.session import Session, job_named
 
 if TYPE_CHECKING:
@@ -255,7 +262,7 @@ def _summarise(output: Output, summary: Summary) -> None:
     if more:
         output.show(f"and {more} more kinds of findings: --json has them")
     output.show(
-        f"{summary.definition} v{summary.version} on {summary.jobs} recorded jobs:"
+        f"{summary.definition} v{summary.version} on {number_of(summary.jobs, 'recorded job')}:"
         f" {summary.same} the same, {summary.differs} differ, {summary.unknown} cannot be judged"
         f" ({summary.steps} steps in {duration(summary.seconds)})"
     )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 from warrener.domain.errors import UsageError
 from warrener.services import settings
-from warrener.services.cli.session import Session, job_named
+from warrener.services.cli.output import ByteOutput, number_of
+from warrener.services.cli.replay_source import opened
+from warrener.services.cli.session import Session, job_of
 
 if TYPE_CHECKING:
     from warrener.services.histories.export import Exported, Exporter
@@ -20,10 +21,16 @@ RULES_SHOWN = 6
 
 
 def export_history(
-    session: Session, job: str, file: str, redact: Sequence[str], *, no_redact: bool = False
+    session: Session,
+    job: str | None,
+    file: str,
+    redact: Sequence[str],
+    *,
+    no_redact: bool = False,
 ) -> None:
     """Write the tree that a job is in into a file, `-` for stdout, and tell what was written.
 
+    Without a job that is the only tree there is. One that was pruned comes from its archive.
     `redact` are patterns beside those of the settings and our own; `no_redact` leaves all secrets
     in. Raises `UsageError`.
     """
@@ -51,14 +58,14 @@ def _rules(session: Session, redact: Sequence[str], no_redact: bool) -> Rules | 
     return None if no_redact else rules
 
 
-def _export(session: Session, job: str, file: str, rules: Rules | None) -> Exported:
+def _export(session: Session, job: str | None, file: str, rules: Rules | None) -> Exported:
     from warrener.services import wiring
     from warrener.services.cli.progress import working
     from warrener.services.histories.export import Exported, Exporter, Source, target
     from warrener.services.logs import blob_of
 
-    with session.logs() as logs, session.queries(logs) as queries:
-        found = job_named(queries, job)
+    with opened(session, job) as (logs, queries, place):
+        found = job_of(place, job or "")
         root = queries.show(found, whole=False).root
         if root != found:
             session.output.note(f"job {found} is part of {root}: the whole tree is exported")
@@ -69,30 +76,29 @@ def _export(session: Session, job: str, file: str, rules: Rules | None) -> Expor
             wiring.open_codec(),
         )
         with (
-            target(file, sys.stdout.buffer) as (opened, compressed),
+            target(file, cast("IO[bytes]", ByteOutput())) as (written, compressed),
             working(session.output, "events", "exporting") as report,
         ):
             exporter = Exporter(source, rules, report)
-            header = _written(exporter, opened, compressed=compressed)
-            size = opened.tell() if file != "-" else 0
+            header = _written(exporter, written, compressed=compressed)
+            size = written.tell() if file != "-" else 0
     return Exported(file, header, size)
 
 
-def _written(exporter: Exporter, opened: object, *, compressed: bool) -> Header:
-    from typing import IO, cast
-
+def _written(exporter: Exporter, opened: IO[bytes], *, compressed: bool) -> Header:
     from warrener.services import wiring
 
     now, by = wiring.open_clock().now(), f"warrener {version('warrener')}"
-    return exporter.write(cast("IO[bytes]", opened), now, by, compressed=compressed)
+    return exporter.write(opened, now, by, compressed=compressed)
 
 
 def _holds(done: Exported) -> str:
     header = done.header
+    parts = ((header.jobs, "job"), (header.events, "event"), (header.blobs, "blob"))
+    jobs, events, blobs = (number_of(count, noun) for count, noun in parts)
     return (
-        f"{done.file}: job {header.root} with {header.jobs} jobs, {header.events} events and"
-        f" {header.blobs} blobs, {done.bytes:,} bytes. Look at it with: warrener show {header.root}"
-        f" --store history:{done.file}"
+        f"{done.file}: job {header.root} with {jobs}, {events} and {blobs}, {done.bytes:,} bytes."
+        f" Look at it with: warrener show {header.root} --store history:{done.file}"
     )
 
 
@@ -105,4 +111,4 @@ def _tell(session: Session, header: Header, rules: Rules | None) -> None:
     shown = ", ".join(f"{rule}: {count}" for rule, count in counts[:RULES_SHOWN])
     more = f" and {len(counts) - RULES_SHOWN} more rules" if len(counts) > RULES_SHOWN else ""
     taken = f" ({shown}{more})" if counts else ""
-    session.output.note(f"{header.redaction.values} values were taken out{taken}")
+    session.output.note(f"{number_of(header.redaction.values, 'value')} taken out{taken}")

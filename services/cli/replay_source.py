@@ -58,14 +58,6 @@ def _archived(logs: Logs, pruned: PrunedJob) -> Iterator[tuple[Logs, Queries]]:
         views.close()
 
 
-def named(session: Session, what: str | None) -> str:
-    """Return what names a job: what was given, else the one tree that a file has."""
-    if what is not None:
-        return what
-    with session.queries() as queries:
-        return _only_job(queries)
-
-
 def _only_job(queries: Queries) -> str:
     """Return the one tree of jobs that a file has."""
     found = queries.jobs(limit=2)

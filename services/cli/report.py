@@ -15,6 +15,7 @@ from warrener.services.cli.output import (
     duration,
     error_text,
     moment,
+    number_of,
     one_line,
     plain,
     share_text,
@@ -46,7 +47,8 @@ _Html = Annotated[
     typer.Option(
         "--html",
         metavar="FILE",
-        help="Write one page that needs no network: graph, chart over time and tables.",
+        help="Write one page that needs no network: graph, chart over time and tables, without"
+        " what looks like a secret.",
         show_default=False,
     ),
 ]
@@ -69,12 +71,15 @@ def report(
     with session.logs() as logs, session.queries(logs) as queries:
         from warrener.services.cli.progress import working
         from warrener.services.report.gather import run_report
+        from warrener.services.report.redaction import without_secrets
+        from warrener.services.settings import listed
 
         found = job_named(queries, job)
         with working(session.output, "events", "reading the history") as on_progress:
             made = run_report(queries, logs, found, _now(session), on_progress)
         if html is not None:
-            _write(html, made, queries, found)
+            patterns = listed(session.settings.redact)
+            _write(html, without_secrets(made, patterns), queries, found)
     if as_json:
         session.output.json(made)
     elif html is None:
@@ -134,9 +139,8 @@ def _head(made: Report) -> list[Text]:
     if made.rerun:
         lines.append(plain(f"This is about generation {made.generation}, the latest.", "dim"))
     jobs = f" in {made.jobs:,} jobs" if made.jobs > 1 else ""
-    lines.append(
-        plain(f"{made.steps:,} steps{jobs}, {duration(made.step_seconds)} of their time", "dim")
-    )
+    steps = number_of(made.steps, "step")
+    lines.append(plain(f"{steps}{jobs}, {duration(made.step_seconds)} of their time", "dim"))
     return lines
 
 

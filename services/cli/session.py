@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from warrener.domain.partitions import Logs
     from warrener.projections.ports import ViewStore
     from warrener.services.api_client import ApiClient
+    from warrener.services.places import Place
     from warrener.services.queries import Queries
     from warrener.services.steering_calls import SteeringCalls
 
@@ -134,7 +135,11 @@ class Session:
 
 def job_named(queries: Queries, text: str) -> UUID:
     """Return the id of the job that a text names; raises `UsageError` if it names a step."""
-    place = queries.locate(text)
+    return job_of(queries.locate(text), text)
+
+
+def job_of(place: Place, text: str) -> UUID:
+    """Return the job that was found for a text; raises `UsageError` if the text names a step."""
     if place.path is not None:
         raise UsageError(f"{text} is a step: name its job alone")
     return place.job

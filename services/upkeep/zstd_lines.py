@@ -10,7 +10,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
@@ -140,7 +140,8 @@ def written_whole(path: Path, *, replace: bool = False) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written, there is nothing to take away
+            temporary.unlink(missing_ok=True)
 
 
 def _put(temporary: Path, path: Path, replace: bool) -> None:

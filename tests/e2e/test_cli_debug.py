@@ -130,6 +130,18 @@ def test_a_job_alone_is_the_step_that_made_it_fail_at_whatever_depth(debug: Any,
     assert found["step"] == by_path["step"]
 
 
+def test_a_job_that_failed_is_shown_with_the_command_that_runs_what_failed(
+    debug: Any, cli: Cli, job: str
+) -> None:
+    found = debug("", "--json").json
+
+    shown, calm = cli("show", job, *STORE), cli("show", f"{job}/calm", *STORE)
+
+    again = f"{found['job']}/{found['path']}"
+    assert shown.err.strip() == f"to run here what failed: warrener debug {again} {' '.join(STORE)}"
+    assert (calm.code, calm.err) == (0, "")
+
+
 def test_a_run_for_nobody_has_a_token_of_its_own_and_leaves_no_event(debug: Any, cli: Cli) -> None:
     before = cli("store", "info", "--json", *STORE).json
     done = debug("/book", "--json")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import json
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from support.histories import definition
 from warrener.adapters.sqlite_events import open_sqlite
 from warrener.domain.errors import UsageError
 from warrener.services.cli.app import run
+from warrener.services.cli.output import StdoutClosed
 from warrener.services.cli.replay_files import export_history
 from warrener.services.cli.session import Session
 from warrener.services.event_log import EventLog
@@ -122,7 +126,7 @@ def test_an_export_for_people_tells_what_was_taken_out(
     told = capsys.readouterr()
     assert f"job {root} with 2 jobs" in told.out
     assert "--store history:" in told.out
-    assert "values were taken out" in told.err
+    assert "values taken out" in told.err
     assert "key *password*: 2" in told.err
     assert (tmp_path / "job.jsonl.zst").read_bytes()[:4] == b"\x28\xb5\x2f\xfd"
 
@@ -161,6 +165,34 @@ def test_an_export_to_stdout_is_the_file_and_nothing_else(
     assert lines[1:-1] == (empty.folder / "job.jsonl").read_bytes().splitlines()[1:-1]
     with pytest.raises(UsageError, match="name a file"):
         export(live, root, "-")
+
+
+def test_an_export_to_a_reader_that_goes_ends_quietly_and_to_a_full_disk_says_so(
+    live: Cli, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Session(as_json=False, store=f"sqlite:///{live.folder}/jobs.db")
+    for number, raised in ((errno.EPIPE, StdoutClosed), (errno.ENOSPC, UsageError)):
+        failing = io.TextIOWrapper(io.BufferedWriter(_Failing(number), 1))
+        monkeypatch.setattr("sys.stdout", failing)
+
+        with pytest.raises(raised):
+            export_history(session, root, "-", ())
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            failing.close()
+
+
+class _Failing(io.RawIOBase):
+    """Takes no byte."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, _data: Any) -> int:
+        raise OSError(self._number, os.strerror(self._number))
 
 
 def test_what_cannot_be_exported_is_said(live: Cli, root: str, tmp_path: Path) -> None:
@@ -279,7 +311,7 @@ def test_replay_writes_a_file_and_takes_it_in_the_place_of_a_store(
 
     assert (told.code, again.code, again.err) == (0, 0, "")
     assert f"job {root} with 2 jobs" in told.out
-    assert "were taken out" in told.err
+    assert "values taken out" in told.err
     assert plain(again.out) == plain(then)
     out = live("replay", root, "--export", "-", "--redact", "team", "--store", "sqlite:///jobs.db")
     assert '"team":"[redacted]"' in out.out

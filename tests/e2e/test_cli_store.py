@@ -284,6 +284,22 @@ def test_a_pruned_job_prints_the_same_history_from_its_archive(cli: Cli) -> None
     assert ok(cli("store", "info", "--json", *STORE)).json["logs"][0]["archives"] == [done["file"]]
 
 
+def test_a_pruned_job_is_exported_from_its_archive_as_it_was_from_the_log(cli: Cli) -> None:
+    job = run(cli, "big.yaml")
+    export = ("replay", job[:8], "--no-redact", *STORE, "--export")
+    ok(cli(*export, "before.jsonl"))
+    ok(cli("store", "prune", "--older-than", "0s", *STORE))
+
+    ok(cli(*export, "after.jsonl"))
+
+    # All lines but the first, which says when it was made, and the last, which has their hash.
+    before, after = (
+        (cli.folder / f"{name}.jsonl").read_text().splitlines()[1:-1]
+        for name in ("before", "after")
+    )
+    assert sorted(after) == sorted(before)
+
+
 def test_an_archive_may_be_moved_and_named(cli: Cli) -> None:
     job = run(cli)
     before = history(cli, job)

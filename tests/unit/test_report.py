@@ -37,7 +37,9 @@ from warrener.services.logs import LogSet
 from warrener.services.queries import Queries
 from warrener.services.report import held as held_back
 from warrener.services.report.gather import run_report
+from warrener.services.report.redaction import without_secrets
 from warrener.services.report.shapes import Report
+from warrener.services.shapes import Error as ErrorShape
 
 CHAIN = definition("chain", a={"call": "t.a"}, b={"call": "t.b", "after": ["a"]})
 
@@ -635,3 +637,27 @@ def test_reading_the_history_tells_how_far_it_is() -> None:
 
     assert len(seen) == 2
     assert {total for _, total in seen} == {history.store.head()}
+
+
+# --- secrets -------------------------------------------------------------------------------------
+
+
+def test_a_page_is_made_of_a_report_without_what_looks_like_a_secret() -> None:
+    history, job, child = half_done_report()
+    finish_report(history, job, child)
+    plain = report_of(history, job)
+    secret = "login failed: password=hunter2hunter2 at postgres://ada:hunter2hunter2@db/x"
+    error = ErrorShape(code="error", message=secret, type="E", attempt=1, traceback=secret)
+    segment = msgspec.structs.replace(plain.critical_path[0], sentence=f"tried again: {secret}")
+    leaky = msgspec.structs.replace(
+        plain,
+        error=error,
+        labels={"api_token": "hunter2hunter2", "iban": "hunter2hunter2", "team": "web"},
+        critical_path=(segment, *plain.critical_path[1:]),
+    )
+
+    told = without_secrets(leaky, ("iban",))
+
+    assert "hunter2" not in msgspec.json.encode(told).decode()
+    assert told.labels == {"api_token": "[redacted]", "iban": "[redacted]", "team": "web"}
+    assert without_secrets(plain) == plain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -506,3 +507,19 @@ def test_a_blob_that_no_event_needs_is_refused(file: Path) -> None:
     write_lines(file, [header, *extra, *rest])
 
     assert_refused(file, "not those that it needs")
+
+
+def test_where_no_file_can_be_written_or_taken_away_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(zstd_lines.os, "open", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+
+    with (
+        pytest.raises(UsageError, match="cannot be written: Read-only file system"),
+        zstd_lines.written_whole(tmp_path / "file"),
+    ):
+        pass
