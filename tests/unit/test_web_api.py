@@ -6,7 +6,7 @@ import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import httpx
 import pytest
@@ -192,7 +192,7 @@ def test_what_jobs_share_is_shown(web: Served, jobs: dict[str, UUID]) -> None:
 
 # --- what cannot be ------------------------------------------------------------------------------
 
-UNKNOWN = uuid4()
+UNKNOWN = UUID("00000000-0000-4000-8000-000000000404")  # of no job
 
 
 @pytest.mark.parametrize(
