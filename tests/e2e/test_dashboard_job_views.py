@@ -253,6 +253,7 @@ def test_every_view_can_be_used_by_all_and_is_no_wider_than_its_window(
                 name = f"{tab}{rest.replace('/', '-')}-{scheme}-{size['width']}.png"
                 page.screenshot(path=tmp_path / name, full_page=True)
                 assert not is_wider_than_its_window(page)
-            assert serious_faults(page, axe) == []
+            if scheme == "light":  # what a narrow window changes is the same in both
+                assert serious_faults(page, axe) == []
             page.set_viewport_size(WIDE)  # type: ignore[arg-type]
             assert serious_faults(page, axe) == []

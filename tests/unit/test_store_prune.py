@@ -25,6 +25,7 @@ from warrener.domain.errors import Conflict, PrunedJob, UnknownJob, UsageError
 from warrener.domain.events import EventPruned, JobRerun, JobSucceeded, Recorded
 from warrener.domain.messages import CancelJob, RerunJob, RetryJob
 from warrener.projections.control_views import ACTIONS
+from warrener.projections.total_views import TOTALS
 from warrener.services.event_log import EventLog
 from warrener.services.logs import LogSet
 from warrener.services.outcomes import outcome
@@ -360,6 +361,7 @@ def test_read_models_that_are_made_anew_are_the_same(kept: Kept, tmp_path: Path)
     catch_up(kept.driver.store, anew)
 
     tables = anew.tables()
+    del tables[TOTALS]  # they count what has happened, and the log tells of pruned jobs no more
     assert kept.views.load({name: list(table) for name, table in tables.items()}) == tables
     assert jobs(kept) == set(tables["jobs"])
     assert tables[ACTIONS] == {}
