@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from threading import Lock
 from typing import Final
 
 from prometheus_client.core import (
@@ -16,15 +15,14 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from warrener.domain.errors import ServiceUnavailable
 from warrener.domain.states import JOB_ENDED, JOB_STATES
 from warrener.projections.total_views import BUCKETS
 from warrener.services.control_shapes import LimitLine
 from warrener.services.figures import Figures, Named, Sum
 from warrener.services.lag import Lag
 from warrener.services.measures import buckets_of
+from warrener.services.seldom import Seldom
 
-READ_AGAIN_SECONDS: Final = 1.0  # however many ask
 _STEP: Final = ("job", "step")
 
 Read = Callable[[], Figures | None]
@@ -36,11 +34,7 @@ class FiguresCollector(Collector):
 
     def __init__(self, read: Read, now: Callable[[], float] = time.monotonic) -> None:
         """Take what reads the figures; `now` gives seconds that only grow."""
-        self._read = read
-        self._now = now
-        self._lock = Lock()
-        self._known: Figures | None = None
-        self._again = float("-inf")
+        self._found = Seldom(read, now)
 
     def describe(self) -> Iterable[Metric]:
         """Return nothing: so nothing is read when it is registered."""
@@ -55,16 +49,6 @@ class FiguresCollector(Collector):
             yield from _of_actions(found)
             yield from _of_limits(found)
             yield from _of_lags(found.lags)
-
-    def _found(self) -> Figures | None:
-        with self._lock:
-            if self._now() >= self._again:
-                try:
-                    self._known = self._read()
-                except ServiceUnavailable:
-                    self._known = None
-                self._again = self._now() + READ_AGAIN_SECONDS
-            return self._known
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from threading import Lock
 from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -17,13 +16,12 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from warrener.domain.errors import ServiceUnavailable
 from warrener.domain.flow.incidents import Diagnosis, MeasureKind
 from warrener.services.flow_shapes import FlowNow, QueueFlow, StageFlow
+from warrener.services.seldom import Seldom
 from warrener.services.shapes import seconds_of
 
 STAGES_MAX: Final = 500
-READ_AGAIN_SECONDS: Final = 1.0  # however many ask
 _STAGE: Final = ("queue", "job", "step")
 
 Read = Callable[[], FlowNow | None]  # None: nothing is known yet
@@ -68,11 +66,7 @@ class FlowCollector(Collector):
 
     def __init__(self, read: Read, now: Callable[[], float] = time.monotonic) -> None:
         """Take what reads the flow; `now` gives seconds that only grow."""
-        self._read = read
-        self._now = now
-        self._lock = Lock()
-        self._known: FlowNow | None = None
-        self._again = float("-inf")
+        self._found = Seldom(read, now)
 
     def describe(self) -> Iterable[Metric]:
         """Return nothing: so nothing is read when it is registered."""
@@ -86,16 +80,6 @@ class FlowCollector(Collector):
             yield from _of_all(found)
             yield from _of_queues(found.queues)
             yield from _of_stages(found.queues)
-
-    def _found(self) -> FlowNow | None:
-        with self._lock:
-            if self._now() >= self._again:
-                try:
-                    self._known = self._read()
-                except ServiceUnavailable:
-                    self._known = None
-                self._again = self._now() + READ_AGAIN_SECONDS
-            return self._known
 
 
 def registry_of(read: Read, *more: Collector) -> CollectorRegistry:
