@@ -141,6 +141,16 @@ def test_what_is_counted_and_listed_is_what_the_command_line_says(
     expect(page.locator("main tbody tr")).to_have_count(min(100, total))
 
 
+def test_what_is_typed_stays_while_the_list_goes_on(page: Page, dashboard: Dashboard) -> None:
+    page.clock.install()
+    visit(page, dashboard, "jobs")
+    page.get_by_label("Name or id").fill("half a na")
+
+    page.clock.run_for(5_000)  # times of open jobs are drawn anew every second
+
+    expect(page.get_by_label("Name or id")).to_have_value("half a na")
+
+
 def test_an_id_typed_in_leads_to_its_job(page: Page, dashboard: Dashboard) -> None:
     job = dashboard.submit("typed", WORK)
     dashboard.reaches(job, "succeeded")

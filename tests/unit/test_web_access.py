@@ -240,7 +240,8 @@ def test_removing_a_token_ends_its_sessions_at_the_next_request(web: Served) -> 
 def test_a_forged_or_old_session_is_none(web: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     browser, _, _ = logged_in(web)
     cookie = browser.cookies["warrener_session"]
-    forged = (cookie[:-1] + ("a" if cookie[-1] != "a" else "b"), "", "x.y.z", "é", "a" * 3_000)
+    other = "a" if cookie[-9] != "a" else "b"  # in the midst: bits of the last one may not count
+    forged = (f"{cookie[:-9]}{other}{cookie[-8:]}", "", "x.y.z", "é", "a" * 3_000)
 
     for value in forged:
         headers = {"Cookie": f"warrener_session={value}".encode()}

@@ -41,10 +41,10 @@ function Filters({ query }) {
     }
   };
   return html`<form class="filters" onSubmit=${submit} role="search">
-    <label>Name or id<input name="find" value=${query.name || ""} placeholder="report, or 5f2c71e0" /></label>
-    <label>State<select name="state" value=${query.state || ""}><option value="">any</option>${JOB_STATES.map((state) => html`<option key=${state} value=${state}>${state}</option>`)}</select></label>
-    <label>Label<input name="label" value=${query.label || ""} placeholder="team=red" /></label>
-    <label class="check"><input type="checkbox" name="all" checked=${query.roots === "false"} />sub-jobs, too</label>
+    <label>Name or id<input name="find" defaultValue=${query.name || ""} placeholder="report, or 5f2c71e0" /></label>
+    <label>State<select name="state"><option value="">any</option>${JOB_STATES.map((state) => html`<option key=${state} value=${state} selected=${state === query.state}>${state}</option>`)}</select></label>
+    <label>Label<input name="label" defaultValue=${query.label || ""} placeholder="team=red" /></label>
+    <label class="check"><input type="checkbox" name="all" defaultChecked=${query.roots === "false"} />sub-jobs, too</label>
     <button type="submit" class="primary">Show</button>
     ${Object.keys(query).length > 0 && html`<a class="button" href="#/jobs">Clear</a>`}
   </form>`;
