@@ -53,7 +53,7 @@ function Fields({ name, job, step }) {
   }
   if (name === "signal") {
     const waited = Object.values(job.steps).filter((each) => each.signal && !each.ended_at).map((each) => each.signal);
-    return html`<label>Name<input name="name" required maxlength="200" value=${waited[0] || ""} autocomplete="off" /></label>
+    return html`<label>Name<input name="name" required maxlength="200" defaultValue=${waited[0] || ""} autocomplete="off" /></label>
       <label>Data (JSON, may be empty)<textarea name="data" spellcheck="false" placeholder=${'{"approved": true}'}></textarea></label>`;
   }
   return null;
