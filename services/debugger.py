@@ -103,6 +103,12 @@ class _Tracer(pdb.Pdb):
         self.set_continue()
         sys.settrace(self.trace_dispatch)
 
+    def sigint_handler(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """Stop where the endpoint is; nothing is printed, for it may be printing itself."""
+        if getattr(self, "allow_kbdint", False):  # while a command of the debugger runs
+            raise KeyboardInterrupt
+        self.set_trace(frame)
+
     def user_return(self, frame: FrameType, value: Any) -> None:
         """Show what a function returns; after the endpoint itself there is nothing to step to."""
         super().user_return(frame, value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import typer
@@ -25,6 +25,7 @@ from warrener.services.cli.output import (
     value_text,
 )
 from warrener.services.cli.session import Session
+from warrener.services.histories.rules import MARK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -176,7 +177,16 @@ def _values(first: Difference) -> list[Text]:
     if first.kind not in ("definition", "params", "inputs", "result", "error", "part"):
         return []
     sides = (("A", first.a), ("B", first.b))
-    return [Text.assemble((f"  {name} ", "dim"), plain(_value(value))) for name, value in sides]
+    lines = [Text.assemble((f"  {name} ", "dim"), plain(_value(value))) for name, value in sides]
+    if any(MARK in value_text(value) for _, value in sides if value is not msgspec.UNSET):
+        lines.append(plain(_TAKEN_OUT, "yellow"))
+    return lines
+
+
+_TAKEN_OUT: Final = (
+    "  values were taken out of an exported history:"
+    " compare two that were exported by the same rules"
+)
 
 
 def _value(value: Any) -> str:

@@ -149,7 +149,7 @@ def replay(
             raise UsageError("--definition decides anew: it goes with no other view of the past")
         again.dry_run(question, store=url, as_json=as_json)
         return
-    if question.selects or endpoints or force:
+    if question.selects or endpoints or force or question.bounded:
         raise UsageError("which jobs to choose is said with --definition WHAT alone")
     session, what = Session(as_json=as_json, store=url), _one(whats)
     if export is not None and (at is not None or step_through):

@@ -127,6 +127,11 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
         """Say whether jobs are asked for by anything but their ids."""
         return any((self.name, self.state, self.labels, self.since))
 
+    @property
+    def bounded(self) -> bool:
+        """Say whether bounds are given that are not those by themselves."""
+        return (self.limit, self.findings_max) != (LIMIT, FINDINGS)
+
 
 def dry_run(question: Question, *, store: str | None, as_json: bool) -> None:
     """Decide recorded jobs anew, tell what differs, and end with the exit code.

@@ -356,7 +356,7 @@ def test_ctrl_c_in_the_debugger_shows_where_an_endpoint_is(cli: Cli, job: str) -
         seen.type("where")
         where = seen.expect("(Pdb) ")
         seen.type("q")
-        code, _ = seen.end()
+        code, rest = seen.end()
 
     assert "hang()" in where
-    assert code == 130
+    assert code == 130, where + rest

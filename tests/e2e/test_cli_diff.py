@@ -119,6 +119,17 @@ def test_the_other_run_may_be_in_another_store(cli: Cli, jobs: list[str]) -> Non
     assert (done.code, done.json["same"]) == (0, True)
 
 
+def test_it_is_said_where_values_were_taken_out_of_an_exported_history(
+    cli: Cli, jobs: list[str]
+) -> None:
+    cli("replay", jobs[0], "--export", "taken.jsonl", "--redact", "account", *STORE)
+
+    done = cli("diff", jobs[0], jobs[0], "--other-store", "history:taken.jsonl", *STORE)
+
+    assert done.code == 1
+    assert "values were taken out of an exported history" in done.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -17,7 +17,7 @@ from warrener.adapters.codec import TOPICS
 from warrener.domain.states import STEP_ENDED
 from warrener.domain.stored import PRUNED_TOPIC
 
-SEEDS = 1_000
+SEEDS = 600
 CHUNK = 50
 TWICE_EVERY = 10
 ROOT = Path(__file__).resolve().parents[2]

@@ -27,19 +27,19 @@ NOTICES = ("EventNotice", "StarvationNotice")  # for other services: nobody here
 # --- 10,000 inputs, each for every decoder -------------------------------------------------------
 
 
-@settings(max_examples=scaled(1_500))
+@settings(max_examples=scaled(800))
 @given(st.binary(max_size=200))
 def test_random_bytes_are_refused(body):
     assert refused(body)
 
 
-@settings(max_examples=scaled(1_500))
+@settings(max_examples=scaled(800))
 @given(JSON_VALUES)
 def test_json_that_is_no_message_is_refused(value):
     assert refused(encoded(value))
 
 
-@settings(max_examples=scaled(3_000))
+@settings(max_examples=scaled(1_500))
 @given(mutated())
 def test_a_message_with_wrong_fields_is_a_message_or_refused(body):
     for message in taken(body):
@@ -48,14 +48,14 @@ def test_a_message_with_wrong_fields_is_a_message_or_refused(body):
         assert decoded_again(message) == message
 
 
-@settings(max_examples=scaled(2_000))
+@settings(max_examples=scaled(600))
 @given(mangled())
 def test_a_message_with_wrong_bytes_is_a_message_or_refused(body):
     for message in taken(body):
         assert message.v == PROTOCOL_VERSION
 
 
-@settings(max_examples=scaled(1_000))
+@settings(max_examples=scaled(600))
 @given(st.sampled_from(KINDS).flatmap(examples))
 def test_a_valid_message_is_taken_by_the_one_decoder_that_waits_for_it(fields):
     if fields["type"] == "RunStep":
@@ -66,7 +66,7 @@ def test_a_valid_message_is_taken_by_the_one_decoder_that_waits_for_it(fields):
     assert found == ([] if fields["type"] in NOTICES else [fields["type"]])
 
 
-@settings(max_examples=scaled(1_000))
+@settings(max_examples=scaled(600))
 @given(st.binary(max_size=60) | JSON_VALUES.map(encoded) | mangled())
 def test_a_payload_is_json_or_refused(data):
     try:

@@ -242,7 +242,7 @@ def test_child_processes_send_their_spans_before_they_end(receiver: Receiver) ->
 
 def test_a_collector_that_never_answers_holds_up_no_end() -> None:
     program = (
-        "import socket, time\n"
+        f"import socket, sys, time\nsys.path.insert(0, {str(TESTS)!r})\n"
         "from warrener.adapters.otlp import EndpointSpans\n"
         "from support.endpoints_orders import order\n"
         "silent = socket.create_server(('127.0.0.1', 0))\n"
