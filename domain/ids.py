@@ -85,6 +85,11 @@ def split_path(path: str) -> tuple[str, int | None]:
     return path, None  # no step has such a name
 
 
+def joined_path(above: str, path: str) -> str:
+    """Return the path of a step below a job, from where its own job is ("" for that job itself)."""
+    return "/".join(part for part in (above, path) if part)
+
+
 def content_hash(data: bytes) -> str:
     """Return the hash that names definitions and blobs: SHA-256, 64 hexadecimal digits."""
     return sha256(data).hexdigest()

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from uuid import UUID
 
+from warrener.domain.ids import joined_path
 from warrener.domain.partitions import Logs
 from warrener.domain.ports import EventStore, Positioned
 from warrener.domain.step_events import StepEvent
@@ -49,7 +50,7 @@ class TreeQueries:
             superseded = self._places.superseded(children[:left])
             for view in children[:left]:
                 parent = view.parent.path if view.parent else ""
-                child = _node(view, _joined(node.path, parent))
+                child = _node(view, joined_path(node.path, parent))
                 child.superseded = view.job in superseded
                 node.children.append(child)
                 waiting.append(child)
@@ -101,7 +102,7 @@ class TreeQueries:
         )
 
     def _path(self, job: UUID, top: UUID, path: str) -> str:
-        return _joined(self._places.path(job, top), path)
+        return joined_path(self._places.path(job, top), path)
 
     def _rows(self, job: UUID, root: UUID | None, after: int) -> Sequence[HistoryView]:
         only = job if root is None else None
@@ -123,7 +124,7 @@ def history_line(positioned: Positioned, above: str) -> HistoryLine:
         position=positioned.position,
         stream="step" if is_step else "job",
         id=recorded.originator_id,
-        path=_joined(above, path),
+        path=joined_path(above, path),
         version=recorded.originator_version,
         type=type(event).__name__,
         at=format_time(event.at),
@@ -137,10 +138,6 @@ def _read(log: EventStore, positions: Sequence[int]) -> Iterator[Positioned]:
     span = positions[-1] - positions[0] + 1
     wanted = set(positions)
     return (each for each in log.read(positions[0] - 1, span) if each.position in wanted)
-
-
-def _joined(above: str, path: str) -> str:
-    return "/".join(part for part in (above, path) if part)
 
 
 def _node(view: JobView, path: str) -> TreeNode:

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import msgspec
 
+from warrener.domain.ids import joined_path
 from warrener.domain.ports import Positioned
 from warrener.projections.history import job_of
 from warrener.projections.ports import Documents, ViewStore
@@ -131,7 +132,7 @@ class Walk:
         if not isinstance(view, JobView | StepView) or not self.places.is_below(view.job, self.job):
             return None
         own = view.path if isinstance(view, StepView) else ""
-        return "/".join(filter(None, (self.places.path(view.job, self.job), own)))
+        return joined_path(self.places.path(view.job, self.job), own)
 
 
 def _difference(

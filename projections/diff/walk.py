@@ -13,6 +13,7 @@ import msgspec
 
 from warrener.domain import ids
 from warrener.domain.errors import UnknownJob
+from warrener.domain.ids import joined_path
 from warrener.domain.plan import Plan, PlannedStep
 from warrener.projections.diff import compare
 from warrener.projections.diff.compare import Values
@@ -123,7 +124,7 @@ class Walk:
         if any(_undemanded(pair, ranks, each) is None for each in others):
             return None  # what the decision was made on differs already
         required = (each.job.edges[reader][dependency] for each in (pair.a, pair.b))
-        difference = Divergence("edge", _joined(pair.path, reader), dependency, *required)
+        difference = Divergence("edge", joined_path(pair.path, reader), dependency, *required)
         return self._placed(pair, reader, CAUSE, difference)
 
     def _placed(self, pair: Pair, name: str, worth: int, difference: Divergence) -> Candidate:
@@ -135,7 +136,7 @@ class Walk:
 
     def _step(self, step: _Step) -> tuple[Divergence | None, int]:
         """Compare a step or item of two jobs; return the first difference, and its rank."""
-        pair, path = step.pair, _joined(step.pair.path, step.a)
+        pair, path = step.pair, joined_path(step.pair.path, step.a)
         sides = _sides(pair, step)
         if sides is None:
             return self._only_in_one(pair, step, path)
@@ -166,7 +167,7 @@ class Walk:
         if a.count is not None or b.count is not None:
             return self._of_items(step, a.count or 0, b.count or 0, follows=follows)
         if self._tree and a.child is not None and b.child is not None:
-            children = self._known(a.child, b.child, _joined(step.pair.path, step.a))
+            children = self._known(a.child, b.child, joined_path(step.pair.path, step.a))
             if children is not None:  # one that was cancelled at once is in no log
                 return self._of_pair(children, follows=follows)
         return None
@@ -253,7 +254,3 @@ def _levels(plan: Plan) -> dict[str, int]:
         before = (levels.get(each, -1) + 1 for each in _before(planned))
         levels[name] = max(before, default=0)
     return levels
-
-
-def _joined(above: str, path: str) -> str:
-    return f"{above}/{path}" if above else path

@@ -10,6 +10,7 @@ import msgspec
 from rich.console import Console, Group
 from rich.text import Text
 
+from warrener.domain.ids import joined_path
 from warrener.services.cli import job_notes
 from warrener.services.cli.output import clean, counts_text, one_line, plain, state_text
 
@@ -167,7 +168,7 @@ def _steps(scene: Scene, changed: set[str], room: int, width: int) -> Iterable[T
 
 
 def _is_changed(scene: Scene, step: Step, changed: set[str]) -> bool:
-    place = "/".join(filter(None, (scene.above, step.path)))
+    place = joined_path(scene.above, step.path)
     return any(path == place or path.startswith((f"{place}[", f"{place}/")) for path in changed)
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from warrener.domain.ids import split_path
+from warrener.domain.ids import joined_path, split_path
 from warrener.domain.states import JOB_ENDED
 from warrener.services.dry_run import job_ends
 from warrener.services.dry_run.because import Because
@@ -78,7 +78,7 @@ class JobComparison:
     def _tell(self, diff: StepDiff, because: str | None) -> Told:
         finding = Finding(
             job=self._job,
-            path=_joined(self._path, diff.path),
+            path=joined_path(self._path, diff.path),
             kind=diff.kind,
             sentence=diff.sentence,
             old=None if diff.old is MISSING else diff.old,
@@ -100,7 +100,7 @@ class JobComparison:
         within = None
         for child in self._whole.children(self._job, name):
             parent = self._whole.one(child)[0].submitted.parent
-            path = _joined(self._path, parent.path if parent else "")
+            path = joined_path(self._path, parent.path if parent else "")
             found = yield JobComparison(self._whole, child, path, leading)
             within = within or found
         if inner:
@@ -186,7 +186,3 @@ class JobComparison:
         if is_root and not told_here and new.state in JOB_ENDED and old.state != new.state:
             self._tell(diff, first.finding.because)
         return first
-
-
-def _joined(above: str, path: str) -> str:
-    return "/".join(part for part in (above, path) if part)
