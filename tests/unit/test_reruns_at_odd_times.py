@@ -154,3 +154,21 @@ def test_a_deadline_holds_for_what_begins_anew_after_it_though_the_clock_was_set
     driver.wait(3600.0)
 
     assert driver.job(job).overdue
+
+
+def test_a_child_job_that_has_cleaned_up_for_its_successor_gives_its_room_in_the_budget_back() -> (
+    None
+):
+    driver = Driver()
+    steps = {"work": {"call": "work"}, "tidy": {"call": "tidy", "always": True}}
+    child = msgspec.convert({"job": "child", "steps": steps}, JobDefinition)
+    top = {"a": {"call": "first"}, "below": {"job": "child", "after": ["a"]}}
+    job = driver.submit(definition(top, budget={"steps": 5}), {}, {"child": child})
+    driver.succeed(driver.order("a"))
+    driver.command(rerun(job, "a"))
+    driver.succeed(driver.order("tidy"))
+
+    driver.succeed(driver.order("a"))
+
+    assert driver.job(job).step("below") == "waiting"
+    assert len([order for order in driver.orders if order.path == "work"]) == 2
