@@ -74,6 +74,13 @@ class HistoryPage(Shape, frozen=True, kw_only=True):
     next: int | None
 
 
+class PositionsPage(Shape, frozen=True, kw_only=True):
+    """Positions of a job's own events; `next` is the one to give for `after`."""
+
+    items: tuple[int, ...]
+    next: int | None
+
+
 class TimelinePage(Shape, frozen=True, kw_only=True):
     """Attempts and waits by the time at which they began. A page may be empty before the end."""
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from playwright.sync_api import Browser, Locator, Page, expect
 from support.axe_check import axe, serious_faults
-from support.browser import NARROW, WIDE, is_wider_than_its_window, watched
+from support.browser import NARROW, WIDE, is_wider_than_its_window, picture, watched
 from support.daemons import Daemons
 from support.log_checks import eventually
 from support.web import Served, served, settings_of
@@ -318,7 +318,7 @@ def test_with_tokens_one_signs_in_and_sees_what_the_role_may(page: Page, tmp_pat
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
 def test_pages_fit_their_window_and_axe_finds_no_serious_fault(
-    browser: Browser, dashboard: Dashboard, axe: str, scheme: Any, size: Any, tmp_path: Path
+    browser: Browser, dashboard: Dashboard, axe: str, scheme: Any, size: Any
 ) -> None:
     context = browser.new_context(viewport=size, color_scheme=scheme, bypass_csp=True)
     page = context.new_page()
@@ -328,7 +328,7 @@ def test_pages_fit_their_window_and_axe_finds_no_serious_fault(
         page.goto(f"{dashboard.service.url}/#/{name}")
         page.locator("main h1").wait_for()
         expect(page.get_by_text("live", exact=True)).to_be_visible(timeout=SOON)
-        page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
+        picture(page, f"{name}-{scheme}-{size['width']}")
         faults += [f"{name}: {each}" for each in serious_faults(page, axe)]
         if is_wider_than_its_window(page):
             faults.append(f"{name} is wider than its window")

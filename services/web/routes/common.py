@@ -25,6 +25,7 @@ LIMIT_MAX: Final = 1_000
 NUMBER_MAX: Final = 2**62
 
 Limit = Annotated[int, QueryParameter(ge=1, le=LIMIT_MAX, description="At most so many.")]
+JobsMax = Annotated[int, QueryParameter(ge=1, le=5_000, description="At most so many jobs.")]
 After = Annotated[int, QueryParameter(ge=0, le=NUMBER_MAX, description="Go on after this one.")]
 Cursor = Annotated[
     str | None, QueryParameter(max_length=2_048, description="`next` of the page before.")

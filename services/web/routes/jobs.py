@@ -22,6 +22,7 @@ from warrener.services.web.reasons import why_now
 from warrener.services.web.routes.common import (
     After,
     Cursor,
+    JobsMax,
     Limit,
     Text,
     labels_in,
@@ -51,7 +52,6 @@ StepState = Literal[
 Labels = Annotated[
     list[str] | None, QueryParameter(name="label", max_items=10, description="Such as team=web.")
 ]
-_MILLI = Annotated[int, QueryParameter(ge=1, le=5_000)]
 
 
 @reads("/jobs")
@@ -113,7 +113,7 @@ async def show_job(parts: Given, job: FromPath[UUID], whole: FromQuery[bool] = F
 
 
 @reads("/jobs/{job:uuid}/tree")
-async def show_tree(parts: Given, job: FromPath[UUID], jobs_max: _MILLI = 500) -> TreeNode:
+async def show_tree(parts: Given, job: FromPath[UUID], jobs_max: JobsMax = 500) -> TreeNode:
     """Show a job with the jobs below it, level by level."""
     return await parts.reader.ask(
         of_job(job, lambda opened: opened.queries.tree(job, jobs_max=jobs_max))

@@ -4,7 +4,7 @@ import { html, useRef, useState } from "../../vendor/preact.js";
 import { concerns } from "../live.js";
 import { jobLink } from "../router.js";
 import { Card, Empty, Fault, Progress, Said, State } from "../ui.js";
-import { of, useSlowly } from "./data.js";
+import { never, of, useSlowly } from "./data.js";
 
 const JOBS_MAX = 500;
 const CHILDREN = 50; // shown of one job, and so many more each time
@@ -26,8 +26,9 @@ function lines(node, open, counts, level = 1, place = [1, 1], above = null) {
 
 const idOf = (line) => (line.rest ? `more-${line.rest.job}` : line.node.job);
 
-export function TreeTab({ job }) {
-  const found = useSlowly(of(job.job, ["tree"], { jobs_max: JOBS_MAX }), concerns(job.root), 1500);
+export function TreeTab({ job, at }) {
+  const url = at === null ? of(job.job, ["tree"], { jobs_max: JOBS_MAX }) : of(job.job, ["replay", "tree"], { at, jobs_max: JOBS_MAX });
+  const found = useSlowly(url, at === null ? concerns(job.root) : never, 1500);
   const [open, setOpen] = useState({});
   const [counts, setCounts] = useState({});
   const [current, setCurrent] = useState(job.job);
@@ -39,7 +40,7 @@ export function TreeTab({ job }) {
     return html`<p class="empty" aria-busy="true">Loading the tree…</p>`;
   }
   if (!found.value.children.length) {
-    return html`<${Card} title="Sub-jobs"><${Empty}>This job has started no other jobs.</${Empty}></${Card}>`;
+    return html`<${Card} title="Sub-jobs"><${Empty}>This job ${at === null ? "has started no other jobs" : "had started no other jobs by then"}.</${Empty}></${Card}>`;
   }
   const rows = lines(found.value, open, counts);
   const focused = rows.some((line) => idOf(line) === current) ? current : job.job;

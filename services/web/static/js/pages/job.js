@@ -19,7 +19,7 @@ import { TreeTab } from "../job/tree.js";
 const TABS = [["graph", "Graph"], ["timeline", "Timeline"], ["steps", "Steps"], ["tree", "Tree"], ["history", "History"], ["report", "Report"]];
 const VIEWS = { graph: GraphTab, timeline: TimelineTab, steps: StepsTab, tree: TreeTab, history: HistoryTab, report: ReportTab };
 const WITH_STEP = new Set(["graph", "timeline", "steps"]);
-const IN_THE_PAST = new Set(["graph", "steps", "history"]);
+const IN_THE_PAST = new Set(["graph", "timeline", "steps", "tree", "history"]);
 const LARGE = 400; // steps: from here on a job is asked for less often
 
 /** Nothing to show: why, in words. */
