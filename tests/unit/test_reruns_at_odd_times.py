@@ -12,7 +12,7 @@ from support.driving import Driver
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.events import JobEnded
 from warrener.domain.ids import job_id, step_id
-from warrener.domain.messages import PauseJob, RerunJob, ResumeJob
+from warrener.domain.messages import PauseJob, RerunJob, ResumeJob, RetryJob
 from warrener.domain.payloads import Payload
 from warrener.domain.step_events import StepSucceeded
 from warrener.services.submission import Source, submission
@@ -172,3 +172,25 @@ def test_a_child_job_that_has_cleaned_up_for_its_successor_gives_its_room_in_the
 
     assert driver.job(job).step("below") == "waiting"
     assert len([order for order in driver.orders if order.path == "work"]) == 2
+
+
+def test_a_job_of_which_a_part_cannot_begin_anew_is_left_as_it_is() -> None:
+    driver = Driver()
+    steps = {
+        "a": {"call": "work", "compensate": "undo"},
+        "x": {"call": "x", "after": ["a"]},
+    }
+    child = msgspec.convert({"job": "child", "steps": steps}, JobDefinition)
+    top = {"first": {"call": "first"}, "below": {"job": "child"}}
+    job = driver.submit(definition(top, on_failure="continue"), {}, {"child": child})
+    driver.fail(driver.order("first"))
+    driver.succeed(driver.order("a"))
+    driver.fail(driver.order("x"))  # now a is undone
+    orders = len(driver.orders)
+
+    refused = driver.command(RetryJob(job=job))
+
+    assert refused is not None
+    assert "a above it was undone" in refused
+    assert driver.job(job).generation == 1
+    assert len(driver.orders) == orders
