@@ -34,7 +34,7 @@ class Histogram:
         self.sum += value
 
 
-class Measures(Collector):
+class Histograms(Collector):
     """Histograms by name and label. One thread measures, others collect."""
 
     def __init__(self, label: str = "") -> None:
@@ -64,7 +64,7 @@ class Measures(Collector):
         by_word[word].add(value)
 
 
-class FoldMeasures(Measures):
+class FoldHistograms(Histograms):
     """How large the batches of a projector are and how long it folds them, by read model."""
 
     _SECONDS = ("projector_fold_seconds", "Time to fold a batch and save it.")
@@ -81,7 +81,7 @@ class FoldMeasures(Measures):
             self._add(self._EVENTS, model, EVENTS, events)
 
 
-class PaceMeasures(Measures):
+class PaceHistograms(Histograms):
     """How large the commits of a reactor are, and how long store and broker take."""
 
     _COMMIT = ("reactor_commit_seconds", "Time of a commit to the store.")
