@@ -13,8 +13,9 @@ from warrener.domain.errors import UsageError
 from warrener.services.daemon_threads import DaemonThread
 from warrener.services.settings import MEMORY_BROKER, Settings, sqlite_path, store_kind
 from warrener.services.shares import UP_NAME
-from warrener.services.wiring import open_broker, open_clock, open_leases, open_logs
+from warrener.services.wiring import open_broker, open_logs
 from warrener.services.wiring_daemons import open_reactor, open_worker
+from warrener.services.wiring_runs import reactors_at_work
 from warrener.services.wiring_web import open_web
 
 if TYPE_CHECKING:
@@ -84,14 +85,9 @@ def open_service(
 
 
 def _refuse_beside(settings: Settings) -> None:
-    leases = open_leases(settings.store_url)
-    try:
-        now = open_clock().now()
-        for lease in leases.all().values():
-            if lease.until > now and lease.holder != UP_NAME:
-                raise UsageError(f"the reactor {lease.holder} works on this store: stop it first")
-    finally:
-        leases.close()
+    for name in reactors_at_work(settings):
+        if name != UP_NAME:
+            raise UsageError(f"the reactor {name} works on this store: stop it first")
 
 
 @contextmanager

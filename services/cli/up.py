@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from warrener.services.cli import options
 from warrener.services.cli.failures import DONE, UNREACHABLE
 from warrener.services.cli.session import Session
-from warrener.services.cli.web import HOST, LOOPBACK, PORT
+from warrener.services.cli.web import HOST, LOOPBACK, PORT, Port
 
 if TYPE_CHECKING:
     from socket import socket
@@ -26,10 +26,6 @@ warrener up --endpoints reports.endpoints --workers 4 --store sqlite:////var/lib
 
 WARRENER_API_URL=http://127.0.0.1:8470 warrener submit report.yaml --param account=ada --wait"""
 
-_Port = Annotated[
-    int, typer.Option("--port", min=0, max=65_535, metavar="N", help="0 takes a free one.")
-]
-
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -40,7 +36,7 @@ def up(
     *,
     endpoints: options.Endpoints = None,
     workers: options.Workers = None,
-    port: _Port = PORT,
+    port: Port = PORT,
     store: options.Store = None,
     log: options.Log = None,
 ) -> None:
