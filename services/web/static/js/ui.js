@@ -142,7 +142,7 @@ export function Json({ value, most = 20000, label = "value" }) {
 }
 
 /**
- * A table. `columns` are { name, cell(row), number, wide }; `key(row)` tells rows apart.
+ * A table. `columns` are { name, cell(row), number, wide }; `keyOf(row)` tells rows apart.
  * On narrow screens columns marked `wide` are left out.
  */
 export function Table({ columns, rows, keyOf, caption, empty = "Nothing here." }) {
@@ -176,7 +176,7 @@ function Dialog({ title, onClose, children }) {
 }
 
 /**
- * Ask before something is done: `fields` are form controls, `run(form)` does it (a promise).
+ * Ask before something is done: `children` are form controls, `run(form)` does it (a promise).
  * What goes wrong is told in the dialog, which stays open then.
  */
 export function Ask({ title, text, action, danger, onClose, run, children }) {
