@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
+
+from warrener.domain.flow.settings import IntakeMode, Mode
 
 Reason = Annotated[str, Meta(max_length=2_000)]
 Key = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -90,9 +92,9 @@ class FlowBody(ReasonBody, frozen=True, kw_only=True):
 
     policy: Name | None = None
     weights: dict[str, Annotated[float, Meta(ge=0.001, le=10**6)]] | None = None
-    mode: Literal["off", "observe", "advise", "act"] | None = None
+    mode: Mode | None = None
     bound_seconds: Annotated[float, Meta(gt=0, le=10**8)] | None = None
-    intake: Literal["accept", "queue", "refuse"] | None = None
+    intake: IntakeMode | None = None
 
 
 class DefinitionBody(Body, frozen=True, kw_only=True):

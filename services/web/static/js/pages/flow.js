@@ -134,7 +134,7 @@ function Incident({ incident, now, open }) {
     <div class="body">
       ${sentence && html`<p><bdi class="hostile">${clean(sentence, 600)}</bdi></p>`}
       <${Facts} rows=${[
-        ["victims", html`<ul class="plain">${incident.victims.slice(0, VICTIMS).map((victim) => html`<li key=${`${victim.job}/${victim.step}`}><${Said} text=${`${victim.job}/${victim.step}`} most=${80} />: ${count(victim.waiting)} wait, the longest ${duration(victim.oldest_wait)}</li>`)}${incident.victims.length > VICTIMS && html`<li>and ${incident.victims.length - VICTIMS} more</li>`}</ul>`],
+        ["victims", html`<ul class="plain-list">${incident.victims.slice(0, VICTIMS).map((victim) => html`<li key=${`${victim.job}/${victim.step}`}><${Said} text=${`${victim.job}/${victim.step}`} most=${80} />: ${count(victim.waiting)} wait, the longest ${duration(victim.oldest_wait)}</li>`)}${incident.victims.length > VICTIMS && html`<li>and ${incident.victims.length - VICTIMS} more</li>`}</ul>`],
         ["opened", html`<${Time} at=${incident.opened_at} />`],
         ["closed", incident.closed_at && html`<${Time} at=${incident.closed_at} />${incident.why && `: ${clean(incident.why, 100)}`}`],
       ]} />
