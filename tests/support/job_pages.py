@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -152,5 +151,4 @@ def confirm(page: Page, reason: str = "") -> None:
 def only_refusals(page: Page) -> None:
     """Take answers of 4xx, which Chromium logs, out of what went wrong in a page."""
     page.goto("about:blank")  # no more come
-    faults = watched(page).faults
-    faults[:] = [each for each in faults if not re.search(r"status of 4\d\d", each)]
+    watched(page).forgive_refusals()
