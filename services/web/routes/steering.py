@@ -77,8 +77,8 @@ async def cancel_job(
     request: Asked, parts: Given, job: FromPath[UUID], data: RequestBody[bodies.ReasonBody]
 ) -> Answer:
     """Stop a root job and everything below it; clean-up still runs."""
-    by = request.user.by
-    return await ask(parts, "cancel", lambda calls: calls.cancel(job, data.reason, by=by))
+    who = {"by": request.user.by, "reason": data.reason}
+    return await ask(parts, "cancel", lambda calls: calls.cancel(job, **who))
 
 
 @steers("pause")

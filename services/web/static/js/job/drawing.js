@@ -91,7 +91,7 @@ function bars(node, step) {
     })}`;
   }
   const done = shareOf(node, step);
-  return done !== null && html`${track}<rect class="fill running" x=${NODE_PADDING} y=${y} width=${width * Math.min(1, done)} height="5" rx="2.5" />`;
+  return done !== null && html`${track}<rect class="fill" x=${NODE_PADDING} y=${y} width=${width * Math.min(1, done)} height="5" rx="2.5" />`;
 }
 
 /** How far a step is, from 0 to 1, null if nobody can say: of a sub-job, or as it says itself. */
