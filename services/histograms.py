@@ -15,13 +15,13 @@ EVENTS: Final = (1.0, 10.0, 100.0, 500.0, 1_000.0, 2_000.0)
 
 
 def buckets_of(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
-    """Return what Prometheus takes: how many are within each bound."""
+    """Return what Prometheus takes: how many are within each bound, those before it included."""
     names = [*(f"{bound:g}" for bound in bounds), "+Inf"]
     return [(name, float(sum(counts[: at + 1]))) for at, name in enumerate(names)]
 
 
 class Histogram:
-    """How many values are within each bound, and their sum."""
+    """How many values are within each bound but not the one before, and the sum of all."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = bounds
