@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from socket import socket
 
     from warrener.services.notify import Notifier
+    from warrener.services.web.server import Server
     from warrener.services.worker_daemon import WorkerOptions
 
 _EXAMPLES = """Examples:
@@ -62,29 +64,28 @@ def up(
         on_end=running.stop,
         on_turn=notifier.alive,
     ) as service:
-        running.server = server(
-            build(service.parts), partial(_ready, session, notifier, at, wanted)
-        )
+        ready = partial(_ready, session, notifier, at, works=wanted is not None)
+        running.server = found = server(build(service.parts), ready)
         with stopping_on_signals(
             service.stop, running.stop, service.parts.hub.end, notifier.stopping
         ):
-            serve(running.server, at)
+            serve(found, at)
             service.close()
-    raise typer.Exit(DONE if running.server.started else UNREACHABLE)
+    raise typer.Exit(DONE if found.started else UNREACHABLE)
 
 
 class _Running:
     """The server once there is one."""
 
     def __init__(self) -> None:
-        self.server: Any = None
+        self.server: Server | None = None
 
     def stop(self) -> None:
         if self.server is not None:
             self.server.stop()
 
 
-def _options(modules: Any, workers: int | None) -> WorkerOptions | None:
+def _options(modules: Sequence[str], workers: int | None) -> WorkerOptions | None:
     from warrener.services.cli.execution import cpus
     from warrener.services.worker_daemon import WorkerOptions
 
@@ -93,7 +94,7 @@ def _options(modules: Any, workers: int | None) -> WorkerOptions | None:
     return WorkerOptions(modules=tuple(modules), slots=workers or cpus(), name="up")
 
 
-def _ready(session: Session, notifier: Notifier, at: socket, wanted: Any) -> None:
+def _ready(session: Session, notifier: Notifier, at: socket, *, works: bool) -> None:
     import structlog
 
     host, port = at.getsockname()[:2]
@@ -102,6 +103,6 @@ def _ready(session: Session, notifier: Notifier, at: socket, wanted: Any) -> Non
     session.output.show(
         f"Warrener is at {url}/", f"in other terminals: export WARRENER_API_URL={url}"
     )
-    if wanted is None:
+    if not works:
         session.output.note("no --endpoints are given: steps that call one wait")
     notifier.ready()
