@@ -65,7 +65,8 @@ def up(
         on_turn=notifier.alive,
     ) as service:
         ready = partial(_ready, session, notifier, at, works=wanted is not None)
-        running.server = found = server(build(service.parts), ready)
+        found = server(build(service.parts), ready)
+        running.begin(found)
         with stopping_on_signals(
             service.stop, running.stop, service.parts.hub.end, notifier.stopping
         ):
@@ -75,14 +76,21 @@ def up(
 
 
 class _Running:
-    """The server once there is one."""
+    """The server once there is one. A daemon may end before that: then it stops at once."""
 
     def __init__(self) -> None:
-        self.server: Server | None = None
+        self._server: Server | None = None
+        self._stopping = False
+
+    def begin(self, server: Server) -> None:
+        self._server = server
+        if self._stopping:
+            server.stop()
 
     def stop(self) -> None:
-        if self.server is not None:
-            self.server.stop()
+        self._stopping = True
+        if self._server is not None:
+            self._server.stop()
 
 
 def _options(modules: Sequence[str], workers: int | None) -> WorkerOptions | None:
