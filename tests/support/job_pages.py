@@ -105,9 +105,11 @@ def running(folder: Path) -> Iterator[Runs]:
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> Iterator[Runs]:
+def runs(page: Page, tmp_path: Path) -> Iterator[Runs]:
+    """Give a folder of its own; the page leaves it first, or would miss its stream loudly."""
     with running(tmp_path) as found:
         yield found
+        page.goto("about:blank")
 
 
 @pytest.fixture(scope="module")
