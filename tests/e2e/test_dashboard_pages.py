@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 from support.axe_check import axe, serious_faults
 from support.browser import NARROW, WIDE, is_wider_than_its_window, picture, watched
 from support.daemons import Daemons
@@ -318,10 +318,11 @@ def test_with_tokens_one_signs_in_and_sees_what_the_role_may(page: Page, tmp_pat
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
 def test_pages_fit_their_window_and_axe_finds_no_serious_fault(
-    browser: Browser, dashboard: Dashboard, axe: str, scheme: Any, size: Any
+    page: Page, dashboard: Dashboard, axe: str, scheme: Any, size: Any
 ) -> None:
-    context = browser.new_context(viewport=size, color_scheme=scheme, bypass_csp=True)
-    page = context.new_page()
+    watched(page).allowed = ("data:", "about:", dashboard.service.url)
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size(size)
     faults: list[str] = []
     for name in PAGES:
         page.goto("about:blank")
@@ -332,6 +333,5 @@ def test_pages_fit_their_window_and_axe_finds_no_serious_fault(
         faults += [f"{name}: {each}" for each in serious_faults(page, axe)]
         if is_wider_than_its_window(page):
             faults.append(f"{name} is wider than its window")
-    context.close()
 
     assert not faults

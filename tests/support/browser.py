@@ -90,7 +90,7 @@ def page(browser: Browser) -> Iterator[Page]:
     yield made
     del _WATCHED[made]
     context.close()
-    assert found.faults == []
+    assert found.faults == [], found.faults
 
 
 _WATCHED: dict[Page, Watched] = {}

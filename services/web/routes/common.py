@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Annotated, Any, Final, TypeVar
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from warrener.services.web.problems import MEDIA_TYPE, ProblemDocument
 from warrener.services.web.reader import Opened
 
 T = TypeVar("T")
+P = TypeVar("P")
 LIMIT_MAX: Final = 1_000
 NUMBER_MAX: Final = 2**62
 
@@ -78,7 +80,7 @@ def changes(
 
 
 def segment(text: str) -> str:
-    """Return a part of the path with its encoded slashes."""
+    """Return a part of the path with its slashes, which are encoded in it."""
     return text.replace("%2F", "/")
 
 
@@ -101,6 +103,13 @@ def of_job(job: UUID, question: Callable[[Opened], T]) -> Callable[[Opened], T]:
             raise
 
     return ask
+
+
+def cut(found: Iterable[T], limit: int, place: Callable[[T], P]) -> tuple[tuple[T, ...], P | None]:
+    """Return a page of what was found, and the place to go on after if there is more."""
+    items = tuple(islice(found, limit + 1))
+    last = place(items[limit - 1]) if len(items) > limit else None
+    return items[:limit], last
 
 
 def labels_in(pairs: list[str] | None) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from itertools import islice
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -25,7 +24,9 @@ from warrener.services.web.routes.common import (
     JobsMax,
     Limit,
     Text,
+    cut,
     labels_in,
+    moment_in,
     of_job,
     reads,
     segment,
@@ -146,8 +147,8 @@ async def list_attempts(
     def ask(opened: Opened) -> shapes.AttemptsPage:
         place = step_at(opened.queries, job, path)
         found = opened.queries.attempts(place, after=after, limit=limit + 1)
-        last = found[limit - 1].attempt if len(found) > limit else None
-        return shapes.AttemptsPage(items=tuple(found[:limit]), next=last)
+        items, last = cut(found, limit, lambda each: each.attempt)
+        return shapes.AttemptsPage(items=items, next=last)
 
     return await parts.reader.ask(of_job(job, ask))
 
@@ -169,9 +170,8 @@ async def list_items(
         found = opened.queries.items(
             place.job, place.path or "", state=in_state, after=after, limit=limit + 1
         )
-        more = len(found) > limit
-        last = index_of(found[limit - 1].path) if more else None
-        return shapes.ItemsPage(items=tuple(found[:limit]), next=last)
+        items, last = cut(found, limit, lambda each: index_of(each.path))
+        return shapes.ItemsPage(items=items, next=last)
 
     return await parts.reader.ask(of_job(job, ask))
 
@@ -187,10 +187,9 @@ async def list_history(
     """List the events of a job, with `tree` those of everything below it, too."""
 
     def ask(opened: Opened) -> shapes.HistoryPage:
-        lines = opened.queries.history(job, tree=tree, after=after)
-        found = tuple(islice(lines, limit + 1))
-        last = found[limit - 1].position if len(found) > limit else None
-        return shapes.HistoryPage(items=found[:limit], next=last)
+        found = opened.queries.history(job, tree=tree, after=after)
+        items, last = cut(found, limit, lambda each: each.position)
+        return shapes.HistoryPage(items=items, next=last)
 
     return await parts.reader.ask(of_job(job, ask))
 
@@ -235,9 +234,9 @@ async def show_graph(parts: Given, job: FromPath[UUID]) -> shapes.GraphNow:
 async def show_why(parts: Given, job: FromPath[UUID], step: Text = None, at: Text = None) -> Why:
     """Tell why a job or a step of it does not run, at a time or a position of the log or now."""
     path = None if not step else segment(step)
-    now = parts.now()
+    wanted, now = moment_in(at), parts.now()
     return await parts.slow.ask(
-        of_job(job, lambda opened: why_now(opened, parts.leases, (job, path), at, now))
+        of_job(job, lambda opened: why_now(opened, parts.leases, (job, path), wanted, now))
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import islice
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -25,7 +24,15 @@ from warrener.services.shapes import TreeNode
 from warrener.services.web import shapes
 from warrener.services.web.parts import Given, Parts
 from warrener.services.web.reader import Opened
-from warrener.services.web.routes.common import After, JobsMax, moment_in, of_job, reads, step_at
+from warrener.services.web.routes.common import (
+    After,
+    JobsMax,
+    cut,
+    moment_in,
+    of_job,
+    reads,
+    step_at,
+)
 
 At = Annotated[
     str | None, QueryParameter(max_length=50, description="A position of the log, or a time.")
@@ -40,9 +47,9 @@ async def list_positions(
     """List where the events of a job stand in the log: the points at which it can be replayed."""
 
     def ask(opened: Opened) -> shapes.PositionsPage:
-        found = tuple(islice(opened.queries.positions(job, after=after), limit + 1))
-        last = found[limit - 1] if len(found) > limit else None
-        return shapes.PositionsPage(items=found[:limit], next=last)
+        found = opened.queries.positions(job, after=after)
+        items, last = cut(found, limit, lambda position: position)
+        return shapes.PositionsPage(items=items, next=last)
 
     return await parts.slow.ask(of_job(job, ask))
 

@@ -87,7 +87,7 @@ export function TreeTab({ job, at }) {
     event.preventDefault();
   };
   return html`<${Card} title="Sub-jobs" side=${html`<span class="soft wide-only">arrow keys walk and unfold, Enter opens</span>`} bare>
-    <div class="scroll tree-scroll" tabindex="-1"><div role="tree" aria-label="Jobs below this one" class="tree" ref=${place} onKeyDown=${keys}>${rows.map((line) => (line.rest
+    <div class="scroll" tabindex="-1"><div role="tree" aria-label="Jobs below this one" class="tree" ref=${place} onKeyDown=${keys}>${rows.map((line) => (line.rest
     ? html`<div key=${idOf(line)} role="treeitem" aria-level=${line.level} tabindex=${focused === idOf(line) ? 0 : -1} data-node=${idOf(line)} class="tree-row" style=${{ "--level": line.level }} onClick=${() => more(line)}><span class="fold"></span><span class="as-link">${line.left > 0 ? `Show more of ${line.rest.children.length.toLocaleString("en")}` : "There are more: open this job's own tree"}</span></div>`
     : html`<div key=${idOf(line)} role="treeitem" aria-level=${line.level} aria-posinset=${line.place[0]} aria-setsize=${line.place[1]} aria-expanded=${line.node.children.length ? line.unfolded : undefined} tabindex=${focused === idOf(line) ? 0 : -1} data-node=${idOf(line)} class=${line.node.superseded ? "tree-row old" : "tree-row"} style=${{ "--level": line.level }} onFocus=${() => setCurrent(line.node.job)}>
         <span class="fold" aria-hidden="true" onClick=${() => line.node.children.length && fold(line, !line.unfolded)}>${line.node.children.length ? (line.unfolded ? "▾" : "▸") : ""}</span>
