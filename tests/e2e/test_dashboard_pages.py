@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import pytest
 import yaml
@@ -25,6 +25,7 @@ ENDPOINTS = Path(__file__).parents[1] / "support" / "endpoints_dashboard.py"
 SOON = 20_000  # milliseconds
 HOSTILE = "<img src=x onerror=hit()>\u202e"
 PAGES = ("jobs", "actions", "fleet", "flow")
+SCHEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
 
 
 class Dashboard:
@@ -315,7 +316,26 @@ def test_with_tokens_one_signs_in_and_sees_what_the_role_may(page: Page, tmp_pat
         watched(page).forgive_refusals()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_to_sign_in_fits_its_window_and_axe_finds_no_serious_fault(
+    page: Page, axe: str, tmp_path: Path
+) -> None:
+    with served(settings_of(tmp_path)) as service:
+        service.token("vera", "viewer")
+        watched(page).allowed = ("data:", "about:", service.url)
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme)
+            for size in (WIDE, NARROW):
+                page.set_viewport_size(size)  # type: ignore[arg-type]
+                page.goto(service.url)
+                page.get_by_label("Token").wait_for()
+                picture(page, f"login-{scheme}-{size['width']}")
+                assert not is_wider_than_its_window(page)
+                assert serious_faults(page, axe) == []
+        watched(page).forgive_refusals()
+        page.goto("about:blank")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
 def test_pages_fit_their_window_and_axe_finds_no_serious_fault(
     page: Page, dashboard: Dashboard, axe: str, scheme: Any, size: Any
