@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from warrener.domain.caps import NO_KEY
 from warrener.domain.flow.figures import PAUSED, FlowSample, StageSample
 from warrener.domain.flow.history import Span, StageSpan
 from warrener.domain.flow.rates import rates
@@ -33,10 +34,11 @@ def limit(span: Span, victims: Sequence[StageSpan], reason: str) -> Evidence:
     """A limit holds them back."""
     kind, _, name = reason.partition(" ")
     stage = victims[0].now
+    told = name.removesuffix(f"/{NO_KEY}")
     if kind == "slots":
-        why = f"all slots of the limit {name} are taken"
+        why = f"all slots of the limit {told} are taken"
     else:
-        why = f"the limit {name} lets no more go out in its time"
+        why = f"the limit {told} lets no more go out in its time"
     held = float(stage.held.get(reason, 0))
     released = victims[0].change.released / span.seconds
     arrived = victims[0].change.arrived / span.seconds

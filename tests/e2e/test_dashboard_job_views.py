@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import re
-from typing import Final, Literal
 
 import pytest
 from playwright.sync_api import Page, expect
 from support.axe_check import axe, serious_faults
-from support.browser import NARROW, WIDE, is_wider_than_its_window, picture, watched
+from support.browser import (
+    NARROW,
+    SCHEMES,
+    WIDE,
+    is_wider_than_its_window,
+    picture,
+    tables_cut_off,
+    watched,
+)
 from support.job_pages import SOON, Runs, ended, node, only_refusals, press, runs, visit
 
 __all__ = ["axe", "ended", "runs"]
 
 TABS = ("graph", "timeline", "steps", "tree", "history", "report")
-SCHEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
 WITH_STEP = ("graph", "timeline", "steps")
 
 # --- looking back --------------------------------------------------------------------------------
@@ -290,6 +296,7 @@ def test_every_view_can_be_used_by_all_and_is_no_wider_than_its_window(
                 name = rest.replace("/", "-")
                 picture(page, f"job-{tab}{name}-{scheme}-{size['width']}")
                 assert not is_wider_than_its_window(page)
+                assert tables_cut_off(page) == [], name
             if scheme == "light":  # what a narrow window changes is the same in both
                 assert serious_faults(page, axe) == []
             page.set_viewport_size(WIDE)  # type: ignore[arg-type]

@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any
 
 import pytest
 import yaml
 from playwright.sync_api import Locator, Page, expect
 from support.axe_check import axe, serious_faults
-from support.browser import NARROW, WIDE, is_wider_than_its_window, picture, watched
+from support.browser import (
+    NARROW,
+    SCHEMES,
+    WIDE,
+    is_wider_than_its_window,
+    picture,
+    pictures,
+    tables_cut_off,
+    watched,
+)
 from support.daemons import Daemons
 from support.log_checks import eventually
 from support.web import Served, served, settings_of
@@ -25,7 +34,6 @@ ENDPOINTS = Path(__file__).parents[1] / "support" / "endpoints_dashboard.py"
 SOON = 20_000  # milliseconds
 HOSTILE = "<img src=x onerror=hit()>\u202e"
 PAGES = ("jobs", "actions", "fleet", "flow")
-SCHEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
 
 
 class Dashboard:
@@ -176,9 +184,12 @@ def test_a_request_is_answered_by_its_form_with_the_keyboard_alone(
     expect(request).to_contain_text("Connect <i>again</i>, \ufffdplease", timeout=SOON)
     expect(page.get_by_role("navigation", name="Pages")).to_contain_text("User actions1 open")
 
+    pictures(page, "actions-open")
+
     request.get_by_role("button", name="Answer").focus()
     page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog")
+    pictures(page, "actions-answer")
     dialog.get_by_label("Access token").focus()
     page.keyboard.type("s3cret")
     page.keyboard.press("Tab")
@@ -282,6 +293,7 @@ def test_an_incident_of_starvation_appears_with_its_cause_and_goes_when_it_is_cu
     starvation = card(page, "Starvation")
     expect(starvation).to_contain_text("slots-full", timeout=SOON)
     expect(starvation).to_contain_text("default: starves/a")
+    pictures(page, "flow-starvation")
     row = card(page, "Limits").get_by_role("row").filter(has_text="narrow")
     row.get_by_role("button", name="Change narrow").click(timeout=SOON)
     dialog.get_by_label("Slots").fill("3")
@@ -322,15 +334,12 @@ def test_the_page_to_sign_in_fits_its_window_and_axe_finds_no_serious_fault(
     with served(settings_of(tmp_path)) as service:
         service.token("vera", "viewer")
         watched(page).allowed = ("data:", "about:", service.url)
+        page.goto(service.url)
+        page.get_by_label("Token").wait_for()
+        pictures(page, "login")
         for scheme in SCHEMES:
             page.emulate_media(color_scheme=scheme)
-            for size in (WIDE, NARROW):
-                page.set_viewport_size(size)  # type: ignore[arg-type]
-                page.goto(service.url)
-                page.get_by_label("Token").wait_for()
-                picture(page, f"login-{scheme}-{size['width']}")
-                assert not is_wider_than_its_window(page)
-                assert serious_faults(page, axe) == []
+            assert serious_faults(page, axe) == []
         watched(page).forgive_refusals()
         page.goto("about:blank")
 
@@ -350,6 +359,7 @@ def test_pages_fit_their_window_and_axe_finds_no_serious_fault(
         page.locator("main h1").wait_for()
         expect(page.get_by_text("live", exact=True)).to_be_visible(timeout=SOON)
         picture(page, f"{name}-{scheme}-{size['width']}")
+        faults += [f"{name}: {each} is cut off" for each in tables_cut_off(page)]
         faults += [f"{name}: {each}" for each in serious_faults(page, axe)]
         if is_wider_than_its_window(page):
             faults.append(f"{name} is wider than its window")

@@ -11,7 +11,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, Request, sync_playwright
@@ -30,6 +30,7 @@ ARGUMENTS = [
 TIMEOUT_MILLISECONDS = 15_000
 PICTURES = Path(__file__).parents[2] / "build" / "pictures"
 _REFUSED = re.compile(r"status of 4\d\d")
+SCHEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -107,6 +108,28 @@ def is_wider_than_its_window(page: Page) -> bool:
         "document.documentElement.scrollWidth > document.documentElement.clientWidth"
     )
     return wide
+
+
+def tables_cut_off(page: Page) -> list[str]:
+    """Return the names of tables of which a part is only seen by scrolling sideways."""
+    names: list[str] = page.evaluate(
+        "[...document.querySelectorAll('.scroll')].filter(each => each.scrollWidth >"
+        " each.clientWidth).map(each => each.getAttribute('aria-label') || each.className)"
+    )
+    return names
+
+
+def pictures(page: Page, name: str) -> None:
+    """Take pictures of a page as it is, wide and narrow, light and dark; nothing is cut off."""
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        for size in (WIDE, NARROW):
+            page.set_viewport_size(size)  # type: ignore[arg-type]
+            picture(page, f"{name}-{scheme}-{size['width']}")
+            assert not is_wider_than_its_window(page), (name, size)
+            assert tables_cut_off(page) == [], (name, size)
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size(WIDE)  # type: ignore[arg-type]
 
 
 def picture(page: Page, name: str) -> None:

@@ -142,18 +142,19 @@ export function Json({ value, most = 20000, label = "value" }) {
 }
 
 /**
- * A table. `columns` are { name, cell(row), number, wide }; `keyOf(row)` tells rows apart.
- * On narrow screens columns marked `wide` are left out.
+ * A table. `columns` are { name, cell(row), number, end, wide }; `keyOf(row)` tells rows apart.
+ * Where there is little room a row is a paragraph: columns marked `wide` are left out, numbers have
+ * the name of their column before them. The roles say that it is a table nevertheless.
  */
 export function Table({ columns, rows, keyOf, caption, empty = "Nothing here." }) {
   if (!rows.length) {
     return html`<${Empty}>${empty}</${Empty}>`;
   }
-  const classes = (column) => [column.number && "number", column.wide && "wide-only"].filter(Boolean).join(" ");
-  return html`<div class="scroll" tabindex="0" role="region" aria-label=${caption}><table>
+  const classes = (column) => [column.number && "number", column.end && "end", column.wide && "wide-only"].filter(Boolean).join(" ");
+  return html`<div class="scroll" tabindex="0" role="region" aria-label=${caption}><table class="rows" role="table">
     <caption class="visually-hidden">${caption}</caption>
-    <thead><tr>${columns.map((column) => html`<th scope="col" class=${classes(column)} key=${column.name}>${column.name}</th>`)}</tr></thead>
-    <tbody>${rows.map((row) => html`<tr key=${keyOf(row)}>${columns.map((column) => html`<td class=${classes(column)} key=${column.name}>${column.cell(row)}</td>`)}</tr>`)}</tbody>
+    <thead role="rowgroup"><tr role="row">${columns.map((column) => html`<th scope="col" role="columnheader" class=${classes(column)} key=${column.name}>${column.name}</th>`)}</tr></thead>
+    <tbody role="rowgroup">${rows.map((row) => html`<tr role="row" key=${keyOf(row)}>${columns.map((column) => html`<td role="cell" class=${classes(column)} data-name=${column.number ? column.name : undefined} key=${column.name}>${column.cell(row)}</td>`)}</tr>`)}</tbody>
   </table></div>`;
 }
 

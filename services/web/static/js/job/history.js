@@ -48,13 +48,13 @@ function Row({ job, event, paths, at, here }) {
   const [open, setOpen] = useState(false);
   const isAt = at !== null && String(event.position) === at;
   const name = `${event.path || "the job"}, position ${event.position}`;
-  return html`<tr class=${[isAt && "is-at", at !== null && event.position > Number(at) && "later"].filter(Boolean).join(" ")}>
-      <td class="number"><a href=${here({ at: String(event.position) })} title="the job as it was then" aria-label=${`The job as it was at position ${event.position}`}>${event.position.toLocaleString("en")}</a></td>
-      <td><${Time} at=${event.at} /></td>
-      <td>${event.path && html`<a href=${jobLink(job.job, event.path)}><${Said} text=${event.path} most=${60} /></a> `}${inWords({ ...event, path: "" })}<div class="soft cause">${causeInWords(event, paths)}</div></td>
-      <td><button class="small" aria-expanded=${open} aria-label=${`Data of ${name}`} onClick=${() => setOpen(!open)}>${open ? "Hide" : "Data"}</button></td>
+  return html`<tr role="row" class=${[isAt && "is-at", at !== null && event.position > Number(at) && "later"].filter(Boolean).join(" ")}>
+      <td role="cell" class="number" data-name="Position"><a href=${here({ at: String(event.position) })} title="the job as it was then" aria-label=${`The job as it was at position ${event.position}`}>${event.position.toLocaleString("en")}</a></td>
+      <td role="cell"><${Time} at=${event.at} /></td>
+      <td role="cell" class="what"><div>${event.path && html`<a href=${jobLink(job.job, event.path)}><${Said} text=${event.path} most=${60} /></a> `}${inWords({ ...event, path: "" })}<div class="soft cause">${causeInWords(event, paths)}</div></div></td>
+      <td role="cell" class="end"><button class="small" aria-expanded=${open} aria-label=${`Data of ${name}`} onClick=${() => setOpen(!open)}>${open ? "Hide" : "Data"}</button></td>
     </tr>
-    ${open && html`<tr class="unfolded"><td colspan="4"><code class="soft">${event.type}</code><${Json} value=${event.data} most=${20000} label=${`data of ${name}`} /></td></tr>`}`;
+    ${open && html`<tr role="row" class="unfolded"><td role="cell" colspan="4"><code class="soft">${event.type}</code><${Json} value=${event.data} most=${20000} label=${`data of ${name}`} /></td></tr>`}`;
 }
 
 function Rows({ job, tree, from, at, here }) {
@@ -66,10 +66,10 @@ function Rows({ job, tree, from, at, here }) {
   return html`<${Fault} error=${found.error} />
     ${found.cut > 0 && html`<p class="soft pad">The first ${found.cut.toLocaleString("en")} rows are left out here: begin again to see them, or <code>warrener history ${job.job.slice(0, 8)}</code></p>`}
     ${!found.begun && html`<p class="empty">Reading the events…</p>`}
-    ${found.items.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label="Events by position"><table class="history">
+    ${found.items.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label="Events by position"><table class="history rows" role="table">
       <caption class="visually-hidden">Events in order of position</caption>
-      <thead><tr><th scope="col" class="number">Position</th><th scope="col">Time</th><th scope="col">What, and why</th><th scope="col"><span class="visually-hidden">Data</span></th></tr></thead>
-      <tbody>${found.items.map((event) => html`<${Row} key=${event.position} job=${job} event=${event} paths=${paths} at=${at} here=${here} />`)}</tbody>
+      <thead role="rowgroup"><tr role="row"><th scope="col" role="columnheader" class="number">Position</th><th scope="col" role="columnheader">Time</th><th scope="col" role="columnheader">What, and why</th><th scope="col" role="columnheader"><span class="visually-hidden">Data</span></th></tr></thead>
+      <tbody role="rowgroup">${found.items.map((event) => html`<${Row} key=${event.position} job=${job} event=${event} paths=${paths} at=${at} here=${here} />`)}</tbody>
     </table></div>`}
     <p class="pad">${found.next ? html`<button onClick=${found.more}>Show more events</button>` : found.begun && html`<span class="soft">${found.items.length.toLocaleString("en")} events: these are all so far; new ones follow here.</span>`}</p>`;
 }

@@ -15,9 +15,9 @@ const OUTCOMES = { retry: "failed, is tried again" };
 /** One attempt: its times in a line, and below it who ran it and what went wrong. */
 function Attempt({ each }) {
   const state = each.outcome || (each.started_at ? "running" : each.kind === "attempt" ? "released" : "waiting");
-  return html`<tr><td class="number">${each.attempt || "–"}</td><td><span title=${OUTCOMES[each.outcome]}><${State} state=${state} /></span></td>
-      <td><${Time} at=${each.started_at || each.begun_at} /></td><td class="number">${duration(each.seconds_waited)}</td><td class="number">${duration(each.seconds_ran)}</td></tr>
-    ${(each.worker || each.error_code || each.due) && html`<tr class="more"><td></td><td colspan="4">${each.worker && html`<span class="soft">by <${Said} text=${each.worker} most=${60} /></span>`}
+  return html`<tr role="row"><td role="cell" class="number" data-name="No.">${each.attempt || "–"}</td><td role="cell"><span title=${OUTCOMES[each.outcome]}><${State} state=${state} /></span></td>
+      <td role="cell"><${Time} at=${each.started_at || each.begun_at} /></td><td role="cell" class="number" data-name="Waited">${duration(each.seconds_waited)}</td><td role="cell" class="number" data-name="Ran">${duration(each.seconds_ran)}</td></tr>
+    ${(each.worker || each.error_code || each.due) && html`<tr role="row" class="more"><td role="cell"></td><td role="cell" colspan="4">${each.worker && html`<span class="soft">by <${Said} text=${each.worker} most=${60} /></span>`}
       ${each.error_code && html`<div class="bad-text"><code>${clean(each.error_code, 40)}</code> <${Said} text=${each.error_message} most=${300} /></div>`}
       ${each.due && html`<div class="soft">the next one is due <${Time} at=${each.due} /></div>`}</td></tr>`}`;
 }
@@ -33,9 +33,9 @@ function Attempts({ job, step }) {
   }
   return html`<section aria-label="Attempts"><h3>Attempts</h3>
     ${!found.value && html`<p class="soft">Loading…</p>`}${found.value && !rows.length && html`<p class="soft">No attempt yet.</p>`}
-    ${rows.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label=${`Attempts of ${clean(step.path, 60)}`}><table class="attempts">
-      <thead><tr><th scope="col" class="number">No.</th><th scope="col">Outcome</th><th scope="col">Began</th><th scope="col" class="number">Waited</th><th scope="col" class="number">Ran</th></tr></thead>
-      <tbody>${rows.map((each) => html`<${Attempt} key=${`${each.generation} ${each.attempt}`} each=${each} />`)}</tbody></table></div>`}
+    ${rows.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label=${`Attempts of ${clean(step.path, 60)}`}><table class="attempts rows" role="table">
+      <thead role="rowgroup"><tr role="row"><th scope="col" role="columnheader" class="number">No.</th><th scope="col" role="columnheader">Outcome</th><th scope="col" role="columnheader">Began</th><th scope="col" role="columnheader" class="number">Waited</th><th scope="col" role="columnheader" class="number">Ran</th></tr></thead>
+      <tbody role="rowgroup">${rows.map((each) => html`<${Attempt} key=${`${each.generation} ${each.attempt}`} each=${each} />`)}</tbody></table></div>`}
     ${found.value && found.value.next !== null && html`<button class="small" onClick=${() => setAfter(found.value.next)}>Later attempts</button>`}
     ${after !== null && html` <button class="small" onClick=${() => setAfter(null)}>First attempts</button>`}</section>`;
 }

@@ -10,6 +10,7 @@ const BORDER = 100; // pixels that are drawn beyond what is in sight
 const REDRAW_MS = 90; // while it moves it is drawn anew no more often
 const STEP = 60; // pixels that an arrow key moves
 const DRAG_PIXELS = 4; // less is a click
+const MARGIN = 16; // pixels around a drawing that fits, and around what is brought into sight
 
 const limited = (scale) => Math.min(SCALE_MAX, Math.max(SCALE_MIN, scale));
 
@@ -83,7 +84,7 @@ export function useViewport(width, height, { least = 0, first = null } = {}) {
   const zoom = (factor) => { const { width: w, height: h } = size(); zoomAt(factor, w / 2, h / 2); };
   const fit = () => {
     const { width: w, height: h } = size();
-    const k = limited(Math.min(1, (w - 32) / Math.max(1, width), (h - 32) / Math.max(1, height)));
+    const k = limited(Math.min(1, (w - 2 * MARGIN) / Math.max(1, width), (h - 2 * MARGIN) / Math.max(1, height)));
     move({ k, x: (w - width * k) / 2, y: (h - height * k) / 2, fitted: true });
   };
   /** Bring a box into sight, at a scale that can be read. */
@@ -95,7 +96,7 @@ export function useViewport(width, height, { least = 0, first = null } = {}) {
     if (k !== old.k) {
       [x, y] = [w / 2 - (box.x + box.w / 2) * k, h / 2 - (box.y + box.h / 2) * k];
     }
-    const border = 30;
+    const border = MARGIN;
     x += Math.max(0, border - (box.x * k + x)) - Math.max(0, (box.x + box.w) * k + x - (w - border));
     y += Math.max(0, border - (box.y * k + y)) - Math.max(0, (box.y + box.h) * k + y - (h - border));
     if (x !== old.x || y !== old.y || k !== old.k) {
@@ -107,7 +108,7 @@ export function useViewport(width, height, { least = 0, first = null } = {}) {
     fit();
     if (first && view.current.k < least) {
       const { width: w, height: h } = size();
-      const inside = (wanted, room, whole) => (whole * least <= room - 32 ? (room - whole * least) / 2 : Math.max(room - 16 - whole * least, Math.min(16, wanted)));
+      const inside = (wanted, room, whole) => (whole * least <= room - 2 * MARGIN ? (room - whole * least) / 2 : Math.max(room - MARGIN - whole * least, Math.min(MARGIN, wanted)));
       move({ k: least, x: inside(w / 2 - (first.x + first.w / 2) * least, w, width), y: inside(h / 2 - (first.y + first.h / 2) * least, h, height) });
     }
   };

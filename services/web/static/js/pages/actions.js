@@ -6,7 +6,7 @@ import { Fields, answerOf } from "../forms.js";
 import { useApi } from "../live.js";
 import { jobLink, link } from "../router.js";
 import { useMay } from "../session.js";
-import { Ago, Ask, Card, Empty, Facts, Fault, Json, Said, State, Tabs, Time, cleanLines, toast, useNow } from "../ui.js";
+import { Ago, Ask, Empty, Facts, Fault, Json, Said, State, Tabs, Time, cleanLines, toast, useNow } from "../ui.js";
 
 const STATES = [["open", "Open"], ["answered", "Answered"], ["withdrawn", "Withdrawn"]];
 const LIMIT = 100;
@@ -58,7 +58,7 @@ export function Actions({ query }) {
     <div class="head"><h1>User actions</h1></div>
     <${Tabs} tabs=${STATES} current=${state} href=${(name) => link(["actions"], { state: name === "open" ? "" : name })} />
     <${Fault} error=${found.error} />
-    ${found.value && !items.length && html`<${Card} title="Nothing"><${Empty}>${state === "open" ? "No job waits for a person." : `No request was ${state}.`}</${Empty}></${Card}>`}
+    ${found.value && !items.length && html`<section class="card"><${Empty}>${state === "open" ? "No job waits for a person." : `No request was ${state}.`}</${Empty}></section>`}
     ${items.map((action) => html`<${Action} key=${action.request} action=${action} now=${now} onAnswer=${() => setAnswered(action)} />`)}
     ${found.value && found.value.more && html`<p class="soft">Only the newest ${LIMIT} are shown.</p>`}
     ${answered && html`<${Answer} action=${answered} onClose=${() => { setAnswered(null); found.reload(); }} />`}`;

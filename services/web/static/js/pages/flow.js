@@ -192,7 +192,7 @@ const limitColumns = (onChange, may) => [
   { name: "Waiting", number: true, cell: (limit) => count(limit.waiting) },
   { name: "Keys", cell: (limit) => html`<span class="chips">${limit.keys.slice(0, KEYS).map((each) => html`<span class="chip" key=${each.key}><${Said} text=${each.key} most=${40} />: ${count(each.waiting)}${each.lacking && ` for ${each.lacking}`}</span>`)}${limit.keys.length > KEYS && html`<span class="chip">and ${limit.keys.length - KEYS} more</span>`}</span>`, wide: true },
   { name: "Changed", cell: (limit) => limit.since && html`<${Time} at=${limit.since} />${limit.by && html` by <${Said} text=${limit.by} most=${40} />`}${limit.reason && html`: <${Said} text=${limit.reason} most=${80} />`}`, wide: true },
-  { name: "Action", number: true, cell: (limit) => html`<button disabled=${!may} onClick=${() => onChange(limit)} aria-label=${`Change ${clean(limit.name, 60)}`}>Change</button>` },
+  { name: "Action", end: true, cell: (limit) => html`<button disabled=${!may} onClick=${() => onChange(limit)} aria-label=${`Change ${clean(limit.name, 60)}`}>Change</button>` },
 ];
 
 function Limits() {
