@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 import msgspec
 from litestar.di import NamedDependency
@@ -56,7 +58,10 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
     async def caught_up(self, timeout_seconds: float) -> None:
         """Wait until what was written is read, too, where that is this process' work."""
-        await asyncio.to_thread(self.follower.catch_up, timeout_seconds)
+        follower, deadline = self.follower, time.monotonic() + timeout_seconds
+        turn = follower.turn_after_next()
+        while not follower.is_past(turn) and time.monotonic() < deadline:
+            await asyncio.sleep(LOOK_SECONDS)  # many may wait: no thread is kept for each
 
     def close(self) -> None:
         """End all threads and let the store go."""
@@ -66,7 +71,9 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
         self.desk.close()
         self.reader.close()
         self.slow.close()
+        self.access.close()
         self.tokens.close()
 
 
+LOOK_SECONDS: Final = 0.02
 Given = NamedDependency[SkipValidation[Parts]]

@@ -10,6 +10,8 @@ from uuid import UUID
 import msgspec
 from litestar.params import FromPath, FromQuery, QueryParameter
 
+from warrener.domain.errors import UnknownJob
+from warrener.domain.ids import split_path
 from warrener.services.attempt_queries import AttemptPlace
 from warrener.services.labels import own_labels
 from warrener.services.shapes import JobLine, Show, Step, TreeNode, Why
@@ -166,6 +168,8 @@ async def list_items(
 
     def ask(opened: Opened) -> shapes.ItemsPage:
         place = step_at(opened.queries, job, step)
+        if split_path(place.path or "")[1] is not None:
+            raise UnknownJob(f"{step!r} is an item: it has no items of its own")
         found = opened.queries.items(
             place.job, place.path or "", state=in_state, after=after, limit=limit + 1
         )
