@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 READERS = 4  # threads that answer, each with the read models open
 SLOW_READERS = 2
+CHECKING_MAX = 2
 WAITING_MAX = 200
 STATIC = Path(__file__).parent / "web" / "static"
 
@@ -117,10 +119,11 @@ def open_web(
     tokens, hub = open_tokens(settings.store_url), Hub()
     reader = Reader(opens, threads=READERS, waiting_max=WAITING_MAX)
     slow = Reader(opens, threads=SLOW_READERS, waiting_max=WAITING_MAX, name="slow-query")
+    drawing = Reader(opens, threads=SLOW_READERS, waiting_max=WAITING_MAX, name="drawing")
 
     def renewed() -> None:
-        reader.renew()
-        slow.renew()
+        for each in (reader, slow, drawing):
+            each.renew()
 
     follower = Follower(
         opens,
@@ -133,6 +136,8 @@ def open_web(
     return Parts(
         reader=reader,
         slow=slow,
+        drawing=drawing,
+        checking=asyncio.Semaphore(CHECKING_MAX),
         desk=Desk(lambda: open_calls(settings), keeps=settings.broker_url != MEMORY_BROKER),
         follower=follower,
         hub=hub,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from litestar.di import NamedDependency
@@ -24,10 +24,14 @@ from warrener.services.web.follower import Follower
 from warrener.services.web.hub import Hub
 from warrener.services.web.reader import Reader
 
+T = TypeVar("T")
+LOOK_SECONDS: Final = 0.02
+
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """All that requests need. `slow` answers what may take long, so that nothing else waits.
 
+    `drawing` does so for graphs. `checking` says who may look at a definition, few at once.
     `leases` tells who works on the logs; `open_past` answers from events alone; `watch` hears the
     workers, where there is a broker.
     With `hosts` the service answers under these names only.
@@ -35,6 +39,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
     reader: Reader
     slow: Reader
+    drawing: Reader
+    checking: asyncio.Semaphore
     desk: Desk
     follower: Follower
     hub: Hub
@@ -63,6 +69,11 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
         while not follower.is_past(turn) and time.monotonic() < deadline:
             await asyncio.sleep(LOOK_SECONDS)  # many may wait: no thread is kept for each
 
+    async def checked(self, check: Callable[[], T]) -> T:
+        """Return what comes of looking at definitions: large ones take minutes of a processor."""
+        async with self.checking:
+            return await asyncio.to_thread(check)
+
     def close(self) -> None:
         """End all threads and let the store go."""
         self.follower.stop()
@@ -71,9 +82,9 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
         self.desk.close()
         self.reader.close()
         self.slow.close()
+        self.drawing.close()
         self.access.close()
         self.tokens.close()
 
 
-LOOK_SECONDS: Final = 0.02
 Given = NamedDependency[SkipValidation[Parts]]

@@ -23,9 +23,10 @@ from support.log_checks import eventually
 from support.web import API, Fleet, Served, driven, fill, problem, report, served, settings_of
 
 from warrener.domain.messages import ChangeLimit, SignalJob
-from warrener.services.web import app, hub, outer, protocol
+from warrener.services import wiring_web
+from warrener.services.web import app, graphs, hub, outer, protocol
 from warrener.services.web.changes import Changes, TreeChange
-from warrener.services.web.routes import steering
+from warrener.services.web.routes import definitions, steering
 
 
 @pytest.fixture(scope="module")
@@ -77,12 +78,13 @@ def attempt_place(attempt: int) -> str:
 
 
 @contextmanager
-def held(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> Iterator[threading.Event]:
-    """Let a function begin, which the event tells, and not end before the block does."""
-    original, begun, ends = getattr(module, name), threading.Event(), threading.Event()
+def held(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> Iterator[list[object]]:
+    """Let calls of a function begin, which are told, and not end before the block does."""
+    begun: list[object] = []
+    original, ends = getattr(module, name), threading.Event()
 
     def waits(*args: Any, **more: Any) -> Any:
-        begun.set()
+        begun.append(args)
         assert ends.wait(20.0)
         return original(*args, **more)
 
@@ -150,7 +152,7 @@ def test_others_are_served_while_a_large_job_is_looked_at(
     with ThreadPoolExecutor(1) as pool:
         with held(monkeypatch, module, name) as begun:
             asked = pool.submit(web.send, "POST", "/jobs", body)
-            assert begun.wait(20.0)
+            eventually(lambda: begun)
 
             assert httpx.get(f"{web.url}{API}/jobs", timeout=20.0).status_code == 200
 
@@ -177,6 +179,48 @@ def test_others_are_served_while_commands_wait_to_be_read(
 
             assert not any(each.done() for each in asked)
         assert [each.result(20.0) for each in asked] == [200] * count
+
+
+def test_others_are_served_while_a_large_graph_is_drawn(
+    web: Served, jobs: dict[str, UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn, other = (f"/jobs/{jobs[name]}/graph" for name in ("ran", "runs"))
+    web.get(drawn)
+    with ThreadPoolExecutor(4) as pool:
+        with held(monkeypatch, graphs, "_laid_out") as begun:
+            asked = pool.submit(web.get, other)
+            eventually(lambda: begun)
+
+            web.get(drawn)
+
+            more = [pool.submit(web.get, other) for _ in range(3)]
+            web.get(f"/jobs/{jobs['ran']}/why")
+            assert not any(each.done() for each in (asked, *more))
+        assert asked.result(20.0)["nodes"]
+
+
+def test_few_look_at_definitions_at_once_and_nobody_else_waits(
+    web: Served, jobs: dict[str, UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"definition": {"job": "x", "steps": {"a": {"call": "t.a"}}}}
+    with ThreadPoolExecutor(6) as pool:
+        with held(monkeypatch, definitions, "read") as begun:
+            asked = [pool.submit(web.send, "POST", "/definitions/check", body) for _ in range(6)]
+            eventually(lambda: len(begun) == wiring_web.CHECKING_MAX)
+
+            web.get(f"/jobs/{jobs['ran']}/why")
+
+            assert len(begun) == wiring_web.CHECKING_MAX
+        assert all(each.result(20.0).json()["valid"] for each in asked)
+
+
+def test_the_description_of_the_api_is_made_once(
+    web: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = web.client.get("/schema")
+    monkeypatch.setattr("litestar.openapi.spec.OpenAPI.to_schema", None)
+
+    assert web.client.get("/schema").json() == first.json()
 
 
 # --- names ---------------------------------------------------------------------------------------

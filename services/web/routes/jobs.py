@@ -232,7 +232,7 @@ async def list_slowest(
 @reads("/jobs/{job:uuid}/graph")
 async def show_graph(parts: Given, job: FromPath[UUID]) -> shapes.GraphNow:
     """Show the graph of a job with the states of its steps, laid out for drawing."""
-    return await parts.slow.ask(of_job(job, lambda opened: graph_now(opened.queries, job)))
+    return await parts.drawing.ask(of_job(job, lambda opened: graph_now(opened.queries, job)))
 
 
 @reads("/jobs/{job:uuid}/why")

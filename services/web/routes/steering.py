@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
@@ -67,7 +66,7 @@ async def submit_job(
             traceparent=traceparent if parsed(traceparent) else None,
         )
 
-    message = await asyncio.to_thread(made)  # checking much of it takes seconds
+    message = await parts.checked(made)
     job = await parts.desk.call(lambda calls: submits(calls, message))
     await parts.caught_up(CAUGHT_UP_SECONDS)
     return shapes.Submitted(job=job)
