@@ -14,6 +14,7 @@ HEAD_SECONDS: Final = 10.0  # for all of a request before its body
 TAKE_SECONDS: Final = 120.0  # for some of an answer to be taken, where some of it waits
 TAKEN_BYTES_MIN: Final = 4_096
 CONNECTIONS_MAX: Final = 2_000
+FILES_LEFT: Final = 256  # for the store, and for connections that were not counted yet
 _AT_ONCE: Final = struct.pack("ii", 1, 0)  # what waits is thrown away by the system, too
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
@@ -91,4 +92,4 @@ def connections_max() -> int:
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
         return CONNECTIONS_MAX
-    return min(CONNECTIONS_MAX, files * 3 // 4)
+    return min(CONNECTIONS_MAX, max(files // 2, files - FILES_LEFT))

@@ -24,7 +24,7 @@ from support.web import API, Fleet, Served, driven, fill, problem, report, serve
 
 from warrener.domain.messages import ChangeLimit, SignalJob
 from warrener.services import wiring_web
-from warrener.services.web import app, graphs, hub, outer, protocol
+from warrener.services.web import app, graphs, hub, outer, protocol, server
 from warrener.services.web.changes import Changes, TreeChange
 from warrener.services.web.routes import definitions, steering
 
@@ -283,7 +283,16 @@ def test_a_connection_too_many_is_closed_and_the_others_are_served(
             assert other.recv(100).startswith(b"HTTP/1.1 503")
 
         assert one.get("/healthz").status_code == 200
-    assert 0 < protocol.CONNECTIONS_MAX < 100_000
+
+
+@pytest.mark.parametrize("files", [400, 1_024, 524_288])
+def test_connections_leave_files_to_the_store(monkeypatch: pytest.MonkeyPatch, files: int) -> None:
+    monkeypatch.setattr(protocol.resource, "getrlimit", lambda _: (files, files))
+
+    most = protocol.connections_max()
+
+    assert files // 2 <= most or most == protocol.CONNECTIONS_MAX
+    assert most + server.BACKLOG <= files - 100
 
 
 def test_head_of_a_stream_ends_at_once(web: Served) -> None:
