@@ -33,13 +33,12 @@ class MongoTokens:
 
     def add(self, token: AccessToken) -> None:
         """Keep a token."""
-        with _translated(), self._database.using() as db:
-            count = db[TOKENS].count_documents({}, limit=TOKENS_MAX)
-            if count >= TOKENS_MAX:
-                raise Conflict(f"there are {count} tokens already")
+        with _translated():
             try:
-                with self._database.using() as same:
-                    same[TOKENS].insert_one({"_id": token.name, "doc": _encode(token)})
+                with self._database.using() as db:
+                    if db[TOKENS].count_documents({}, limit=TOKENS_MAX) >= TOKENS_MAX:
+                        raise Conflict(f"there are {TOKENS_MAX} tokens already")
+                    db[TOKENS].insert_one({"_id": token.name, "doc": _encode(token)})
             except IntegrityError:
                 raise Conflict(f"there is a token {token.name!r} already") from None
 

@@ -30,10 +30,10 @@ class Tokens(Protocol):
     """Keeps tokens, and a secret by which sessions are signed.
 
     Obligations: of several that are added under one name at the same time one is kept, and the
-    others get `Conflict`, as does one that would be over `TOKENS_MAX`. What `add` and `remove` have
-    done is there for every process at once, and after a crash. `secret` makes its bytes out of the
-    given ones when it is asked first, and gives the same to everybody ever after. Errors are
-    `StoreUnavailable`.
+    others get `Conflict`, as does whoever adds one where there are `TOKENS_MAX`. What `add` and
+    `remove` have done is there for every process at once, and after a crash. `secret` makes its
+    bytes out of the given ones when it is asked first, and gives the same to everybody ever after.
+    Errors are `StoreUnavailable`.
     """
 
     def add(self, token: AccessToken) -> None:

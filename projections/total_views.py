@@ -23,7 +23,8 @@ class TotalView(View, kw_only=True):
     often a state was reached that ends them, a rerun included. `attempts` are counted by what
     became of them, `failures` those that failed by code; `seconds` is how long answered ones took.
     That of all has `names`, how many others there are of its kind; that of all steps has `took`:
-    how many attempts took no longer than each of `BUCKETS`, the last one longer than any.
+    how many attempts took no longer than each of `BUCKETS` but longer than the one before, and at
+    the end how many took longer than any.
     """
 
     partition: int

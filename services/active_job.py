@@ -36,6 +36,7 @@ class Tree:
         self.budget = job.budget
         self.submitted_at = job.submitted_at
         self.steps_used = 0
+        self.steps_promised = 0  # to child jobs that this turn is about to open
 
     @property
     def deadline(self) -> datetime | None:

@@ -98,8 +98,7 @@ def _open_job(turn: Turn, job_id: UUID, event: JobSubmitted, plan: Plan, params:
     job = Job(job_id)
     turn.record_job(job, event)
     active = turn.memory.add(job, plan)
-    if job.parent is None:  # else they are counted already
-        active.tree.steps_used += len(plan.steps)
+    active.tree.steps_used += len(plan.steps)
     active.params = params
     if job.deadline is not None:
         turn.memory.set_timer(job.deadline, job.id)
@@ -137,7 +136,7 @@ def _begin(turn: Turn, active: ActiveJob, step: Step, data: bytes) -> None:
     if error is not None:
         turn.fail_step(step, error)
         return
-    active.tree.steps_used += len(plan.steps)  # now: others may begin before the child is opened
+    active.tree.steps_promised += len(plan.steps)  # others may begin before the child is opened
     child = ids.child_job_id(step.id, step.generation)
     _record_opening(turn, active, step, child)
     if index is None:
@@ -149,10 +148,11 @@ def _begin(turn: Turn, active: ActiveJob, step: Step, data: bytes) -> None:
 
 
 def _open_child(turn: Turn, step: Step, event: JobSubmitted, plan: Plan, params: Any) -> None:
-    if step.id in turn.memory.steps and step.child is not None:
+    tree = turn.memory.trees.get(event.root)
+    if tree is not None:
+        tree.steps_promised -= len(plan.steps)
+    if step.id in turn.memory.steps and step.child is not None:  # not cancelled in the meantime
         start_job(turn, _open_job(turn, step.child, event, plan, params))
-    elif event.root in turn.memory.trees:  # cancelled in the meantime
-        turn.memory.trees[event.root].steps_used -= len(plan.steps)
 
 
 def _record_opening(turn: Turn, active: ActiveJob, step: Step, child: UUID) -> None:
@@ -190,12 +190,13 @@ def _refusal(
 def over_budget(turn: Turn, active: ActiveJob, path: str, more: int) -> Error | None:
     """Return the error of a step that would put more steps under its root than the budget has."""
     tree = active.tree
-    if tree.steps_used + more <= tree.budget.steps:
+    used = tree.steps_used + tree.steps_promised
+    if used + more <= tree.budget.steps:
         return None
     return Error(
         code="budget-exceeded",
         message=f"{turn.memory.path_of(active, path)}: {more} more steps would exceed the budget"
-        f" of {tree.budget.steps} steps under one root; {tree.steps_used} are used",
+        f" of {tree.budget.steps} steps under one root; {used} are used",
     )
 
 

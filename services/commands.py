@@ -195,8 +195,9 @@ def _change_limit(turn: Turn, message: ChangeLimit, _: str) -> None:
         by=message.by,
         reason=message.reason,
     )
-    version = turn.memory.set_limit(event)
-    turn.batch.append(ids.limit_id(message.name), version, event)
+    stream = ids.limit_id(message.name)
+    turn.batch.append(stream, turn.memory.next_version(stream), event)
+    turn.memory.set_limit(event)
     intake.reserve(turn.memory, turn.flow, turn.batch.now)
 
 

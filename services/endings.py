@@ -141,7 +141,9 @@ def _leave(turn: Turn, active: ActiveJob, totals: dict[str, int]) -> None:
         intake.leave(turn, job)
         turn.batch.ended.append(Ended(job.id, job.state, job.result, job.error, totals))
     elif (above := turn.memory.jobs.get(parent.job)) is not None:
-        if not _is_outlived(above.job, job.id, parent.path):
+        if _is_outlived(above.job, job.id, parent.path):
+            above.tree.steps_used -= active.steps_known()  # what was begun anew counts in its place
+        else:
             turn.advance(above).decided.below(totals)
         if job.id in above.job.cleaning:
             turn.advance(above).decided.cleaned(job.id)

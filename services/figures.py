@@ -74,7 +74,7 @@ class Named(msgspec.Struct, frozen=True):
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """What is read for the metrics. `actions` counts open requests, at most so many."""
+    """What is read for the metrics. `actions` counts open requests, 1,000 at most."""
 
     jobs: Named
     steps: Named

@@ -19,8 +19,8 @@ from warrener.domain.states import JOB_ENDED, JOB_STATES
 from warrener.projections.total_views import BUCKETS
 from warrener.services.control_shapes import LimitLine
 from warrener.services.figures import Figures, Named, Sum
+from warrener.services.histograms import buckets_of
 from warrener.services.lag import Lag
-from warrener.services.measures import buckets_of
 from warrener.services.seldom import Seldom
 
 _STEP: Final = ("job", "step")

@@ -69,9 +69,9 @@ class Past(msgspec.Struct, frozen=True):
         """Return the step as `Queries.step` does."""
         return self.queries.step(self.place, whole=whole)
 
-    def tree(self) -> TreeNode:
-        """Return the job with those below it."""
-        return self.queries.tree(self.place.job)
+    def tree(self, *, jobs_max: int = 500) -> TreeNode:
+        """Return the job with those below it, as `Queries.tree` does."""
+        return self.queries.tree(self.place.job, jobs_max=jobs_max)
 
 
 def replay(

@@ -224,6 +224,11 @@ class Queries:
         self.refresh()
         return self._trees.history(self._places.job(job).job, tree, after)
 
+    def positions(self, job: UUID, *, after: int = 0) -> Iterator[int]:
+        """Yield the positions of a job's own events past `after`."""
+        self.refresh()
+        return self._trees.positions(self._places.job(job).job, after)
+
     def tree_events(self, job: UUID, *, until: int | None = None) -> TreeEvents:
         """Return all events that tell of the tree that a job is in, up to a position of its log.
 

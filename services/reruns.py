@@ -66,6 +66,9 @@ def _retry_all(turn: Turn, message: RetryJob, key: str) -> None:
     if any(key in each.job.keys for each in tree):
         return
     failed = {each: _failed(each.job) for each in tree if each.job.state != "paused"}
+    for active, names in failed.items():  # all or nothing
+        if names:
+            _to_renew(active, names)
     for active, names in failed.items():
         if names and (active is top or active.job.id in turn.memory.jobs):
             _renew(turn, active, names, _rerun_for(message, active, names[0], key))
@@ -144,16 +147,8 @@ def _active_or_ended(turn: Turn, job_id: UUID) -> ActiveJob:
 
 
 def _renew(turn: Turn, active: ActiveJob, names: list[str], message: RerunJob) -> None:
-    job, plan = active.job, active.plan
-    if job.cancelled and job.state not in JOB_ENDED:
-        raise UsageError("it is being cancelled")
-    if job.state == "paused":
-        raise UsageError("it is paused: resume it first")
-    renewed = _renewed(plan, [*names, *_left_out(active)])
-    undone = [name for name in job.done if name not in renewed and _is_undone(job, plan, name)]
-    if undone:
-        listed = ", ".join(undone)
-        raise UsageError(f"{listed} above it was undone: rerun from there, or from further up")
+    job = active.job
+    renewed = _to_renew(active, names)
     for name in reversed(renewed):
         if not job.ended(name) and job.step(name) != "pending":
             items = job.fan_outs.get(name)
@@ -177,6 +172,21 @@ def _renew(turn: Turn, active: ActiveJob, names: list[str], message: RerunJob) -
     active.forget(renewed)
     turn.advance(active).consider(renewed)
     endings.proceed(turn, active)
+
+
+def _to_renew(active: ActiveJob, names: list[str]) -> list[str]:
+    """Return the steps that begin anew with these ones; raises `UsageError`."""
+    job, plan = active.job, active.plan
+    if job.cancelled and job.state not in JOB_ENDED:
+        raise UsageError("it is being cancelled")
+    if job.state == "paused":
+        raise UsageError("it is paused: resume it first")
+    renewed = _renewed(plan, [*names, *_left_out(active)])
+    undone = [name for name in job.done if name not in renewed and _is_undone(job, plan, name)]
+    if undone:
+        listed = ", ".join(undone)
+        raise UsageError(f"{listed} above it was undone: rerun from there, or from further up")
+    return renewed
 
 
 def _renewed(plan: Plan, names: Iterable[str]) -> list[str]:

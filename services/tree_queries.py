@@ -73,6 +73,12 @@ class TreeQueries:
                     yield self._history_line(positioned, job)
             after = rows[-1].position
 
+    def positions(self, job: UUID, after: int) -> Iterator[int]:
+        """Yield the positions of the events of a job and its steps; nothing is read of the log."""
+        while rows := self._rows(job, None, after):
+            yield from (row.position for row in rows)
+            after = rows[-1].position
+
     def events(self, root: UUID, until: int) -> Iterator[Positioned]:
         """Yield the events of a whole tree in order of position, up to one."""
         log, after = log_of_root(self._logs, root), 0

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from warrener.domain.partitions import Logs
     from warrener.domain.ports import Broker, Clock
     from warrener.services.folding import Folded
-    from warrener.services.measures import PaceMeasures
+    from warrener.services.histograms import PaceHistograms
     from warrener.services.notifier import NotifierDaemon
     from warrener.services.projector_daemon import ProjectorDaemon
     from warrener.services.reactor import Reactor
@@ -60,11 +60,11 @@ def open_reactor(
     on_turn: Callable[[], None] = lambda: None,
     on_round: Callable[[Mapping[int, Reactor]], None] = lambda _: None,
     broker: Broker | None = None,
-    measures: PaceMeasures | None = None,
+    histograms: PaceHistograms | None = None,
 ) -> Iterator[ReactorDaemon]:
     """Put a reactor daemon together over logs that are open already.
 
-    With `broker` it works over that one, whatever the settings name; with `measures` its pace is
+    With `broker` it works over that one, whatever the settings name; with `histograms` its pace is
     measured.
     """
     from warrener.services.pace import Pace
@@ -72,7 +72,7 @@ def open_reactor(
     from warrener.services.reactor_daemon import ReactorDaemon
 
     identity = Identity(name or process_name(), lease_seconds=lease_seconds)
-    measured = partial(Pace, measures.committed, measures.confirmed) if measures else Pace
+    measured = partial(Pace, histograms.committed, histograms.confirmed) if histograms else Pace
     with ExitStack() as stack:
         stack.enter_context(bound_contextvars(reactor=identity.name))
         leases = open_leases(settings.store_url)

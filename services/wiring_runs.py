@@ -133,7 +133,7 @@ def hold_job(settings: Settings, root: UUID) -> AbstractContextManager[None]:
 def is_worked_on(settings: Settings, root: UUID) -> bool:
     """Say whether somebody works on a root job of this store just now."""
     if store_kind(settings.store_url) == "mongodb":
-        return _reactor_at_work(settings) is not None
+        return bool(reactors_at_work(settings))
     try:
         with hold_job(settings, root):
             return False
@@ -161,24 +161,24 @@ def open_steering(settings: Settings, logs: Logs) -> StoreSteering:
     return StoreSteering(logs, open_clock(), open_chance(), alone)
 
 
-def _refuse_beside_a_reactor(settings: Settings, advice: str) -> None:
-    holder = _reactor_at_work(settings)
-    if holder == UP_NAME:
-        raise UsageError(
-            "`warrener up` works on this store: set WARRENER_API_URL to the address that it told"
-        )
-    if holder is not None:
-        raise UsageError(f"the reactor {holder} works on this store: {advice}")
-
-
-def _reactor_at_work(settings: Settings) -> str | None:
-    """Return the name of a reactor that holds a lease of this store, None if none does."""
+def reactors_at_work(settings: Settings) -> list[str]:
+    """Return the names of the reactors that hold a lease of this store."""
     leases = open_leases(settings.store_url)
     try:
         held, now = leases.all().values(), open_clock().now()
     finally:
         leases.close()
-    return next((lease.holder for lease in held if lease.until > now), None)
+    return [lease.holder for lease in held if lease.until > now]
+
+
+def _refuse_beside_a_reactor(settings: Settings, advice: str) -> None:
+    names = reactors_at_work(settings)
+    if UP_NAME in names:
+        raise UsageError(
+            "`warrener up` works on this store: set WARRENER_API_URL to the address that it told"
+        )
+    if names:
+        raise UsageError(f"the reactor {names[0]} works on this store: {advice}")
 
 
 def _open_runner(

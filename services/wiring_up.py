@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import structlog
 
 from warrener.domain.errors import UsageError
+from warrener.services.daemon_threads import DaemonThread
 from warrener.services.settings import MEMORY_BROKER, Settings, sqlite_path, store_kind
 from warrener.services.shares import UP_NAME
-from warrener.services.wiring import open_broker, open_clock, open_leases, open_logs
+from warrener.services.wiring import open_broker, open_logs
 from warrener.services.wiring_daemons import open_reactor, open_worker
+from warrener.services.wiring_runs import reactors_at_work
 from warrener.services.wiring_web import open_web
 
 if TYPE_CHECKING:
@@ -24,65 +24,12 @@ if TYPE_CHECKING:
     from warrener.services.web.parts import Parts
     from warrener.services.worker_daemon import WorkerOptions
 
-_READY_SECONDS: Final = 150.0  # longer than children may take to load their endpoints
-
-Open = Callable[[Callable[[], None]], AbstractContextManager[Any]]
-
-logger = structlog.get_logger()
-
-
-class Daemon:
-    """A daemon in a thread of its own, that opens what it works with there."""
-
-    def __init__(self, name: str, opens: Open, on_end: Callable[[], None]) -> None:
-        """Take what opens it, given what is to be called once it is ready."""
-        self.name = name
-        self.error: BaseException | None = None
-        self._open = opens
-        self._on_end = on_end
-        self._ready = threading.Event()
-        self._stopping = False
-        self._daemon: Any = None
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-
-    def start(self) -> None:
-        """Start it and wait until it is ready; what kept it from that is raised."""
-        self._thread.start()
-        if not self._ready.wait(_READY_SECONDS):
-            raise UsageError(f"the {self.name} was not ready after {_READY_SECONDS:g} s")
-        if self.error is not None:
-            raise self.error
-
-    def stop(self) -> None:
-        """Ask it to end in good order. Safe in a signal handler."""
-        self._stopping = True
-        if self._daemon is not None:
-            self._daemon.stop()
-
-    def join(self) -> None:
-        """Wait for its end."""
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            with self._open(self._ready.set) as daemon:
-                self._daemon = daemon
-                if not self._stopping:
-                    daemon.run()
-        except BaseException as error:  # the main thread raises it
-            self.error = error
-        finally:
-            self._ready.set()
-            if not self._stopping:
-                self._on_end()
-
 
 class Service(msgspec.Struct, frozen=True):
     """The web service, and the daemons beside it in the order in which they stop."""
 
     parts: Parts
-    daemons: tuple[Daemon, ...]
+    daemons: tuple[DaemonThread, ...]
 
     def stop(self) -> None:
         """Ask the workers to drain; the reactor works on until they have. Safe in a handler."""
@@ -122,11 +69,11 @@ def open_service(
     with role_lock(sqlite_path(settings.store_url), "`warrener up`"):
         _refuse_beside(settings)
         broker = open_broker(MEMORY_BROKER)
-        reactor = Daemon("reactor", partial(_open_reactor, settings, broker), on_end)
+        reactor = DaemonThread("reactor", partial(_open_reactor, settings, broker), on_end)
         daemons = [reactor]
         if options is not None:
             opens = partial(_open_worker, settings, options, broker)
-            daemons.insert(0, Daemon("worker", opens, on_end))
+            daemons.insert(0, DaemonThread("worker", opens, on_end))
         try:
             for each in reversed(daemons):
                 each.start()
@@ -138,14 +85,9 @@ def open_service(
 
 
 def _refuse_beside(settings: Settings) -> None:
-    leases = open_leases(settings.store_url)
-    try:
-        now = open_clock().now()
-        for lease in leases.all().values():
-            if lease.until > now and lease.holder != UP_NAME:
-                raise UsageError(f"the reactor {lease.holder} works on this store: stop it first")
-    finally:
-        leases.close()
+    for name in reactors_at_work(settings):
+        if name != UP_NAME:
+            raise UsageError(f"the reactor {name} works on this store: stop it first")
 
 
 @contextmanager

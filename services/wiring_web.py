@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
     from warrener.domain.tokens import Tokens
     from warrener.services.fleet_watch import FleetWatch
     from warrener.services.steering_calls import SteeringCalls
+    from warrener.services.web.follower import Follower
+    from warrener.services.web.hub import Hub
     from warrener.services.web.parts import Parts
-    from warrener.services.web.reader import Opened
+    from warrener.services.web.reader import Opened, Reader
 
 READERS = 4  # threads that answer, each with the read models open
 SLOW_READERS = 2
@@ -92,7 +95,6 @@ def open_web(
     *,
     open_to: Collection[str] | None = None,
     hosts: Collection[str] | None = None,
-    static: Path = STATIC,
     on_turn: Callable[[], None] = lambda: None,
 ) -> Parts:
     """Put the parts of the HTTP service together; the application closes them.
@@ -104,42 +106,23 @@ def open_web(
     from warrener.services.web.access import Access
     from warrener.services.web.counts import Counts
     from warrener.services.web.desk import Desk
-    from warrener.services.web.follower import Follower
     from warrener.services.web.hub import Hub
     from warrener.services.web.parts import Parts
     from warrener.services.web.reader import Reader
 
-    kinds = {store_kind(settings.store_url), store_kind(settings.views_url, "views")}
-    if kinds & {"memory", "history"}:
-        raise UsageError("the web service needs a store that others use: --store sqlite:///...")
-
-    def opens() -> AbstractContextManager[Opened]:
-        return open_read_side(settings)
-
+    _refuse_alone(settings)
+    opens = partial(open_read_side, settings)
     tokens, hub = open_tokens(settings.store_url), Hub()
     reader = Reader(opens, threads=READERS, waiting_max=WAITING_MAX)
     slow = Reader(opens, threads=SLOW_READERS, waiting_max=WAITING_MAX, name="slow-query")
     drawing = Reader(opens, threads=SLOW_READERS, waiting_max=WAITING_MAX, name="drawing")
-
-    def renewed() -> None:
-        for each in (reader, slow, drawing):
-            each.renew()
-
-    follower = Follower(
-        opens,
-        folds=store_kind(settings.views_url, "views") != "mongodb",
-        told=hub.publish,
-        same=lambda: file_of(settings.store_url),
-        renewed=renewed,
-        on_turn=on_turn,
-    )
     return Parts(
         reader=reader,
         slow=slow,
         drawing=drawing,
         checking=asyncio.Semaphore(CHECKING_MAX),
         desk=Desk(lambda: open_calls(settings), keeps=settings.broker_url != MEMORY_BROKER),
-        follower=follower,
+        follower=_follower(settings, hub, (reader, slow, drawing), on_turn),
         hub=hub,
         counts=Counts(hub),
         tokens=tokens,
@@ -148,9 +131,35 @@ def open_web(
         open_past=open_past_views,
         watch=_watch(settings),
         now=lambda: datetime.now(UTC),
-        static=static,
+        static=STATIC,
         version=version("warrener"),
         hosts=None if hosts is None else frozenset(hosts),
+    )
+
+
+def _refuse_alone(settings: Settings) -> None:
+    kinds = {store_kind(settings.store_url), store_kind(settings.views_url, "views")}
+    if kinds & {"memory", "history"}:
+        raise UsageError("the web service needs a store that others use: --store sqlite:///...")
+
+
+def _follower(
+    settings: Settings, hub: Hub, readers: Collection[Reader], on_turn: Callable[[], None]
+) -> Follower:
+    """Return what follows the logs; a store that is another one is opened anew by all readers."""
+    from warrener.services.web.follower import Follower
+
+    def renewed() -> None:
+        for reader in readers:
+            reader.renew()
+
+    return Follower(
+        partial(open_read_side, settings),
+        folds=store_kind(settings.views_url, "views") != "mongodb",
+        told=hub.publish,
+        same=lambda: file_of(settings.store_url),
+        renewed=renewed,
+        on_turn=on_turn,
     )
 
 

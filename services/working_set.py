@@ -156,15 +156,13 @@ class WorkingSet:
             self._limit_changes[name] = event_of(self.store.last(ids.limit_id(name)), LimitChanged)
         return self._limit_changes[name]
 
-    def set_limit(self, change: LimitChanged) -> int:
-        """People have set a limit; return the version of the event in the limit's stream."""
-        version = self.next_version(ids.limit_id(change.name))
+    def set_limit(self, change: LimitChanged) -> None:
+        """People have set a limit."""
         self._limit_changes[change.name] = change
         if is_reserved(change.name):
             self.caps.changed()
             self._hold_what_is_out(jobs=bounds_jobs(change.name))
         self.limits.changed(change.name, change.at)
-        return version
 
     def _hold_what_is_out(self, *, jobs: bool) -> None:
         """Let what went out, or was started, before a limit was set hold slots of it, too."""

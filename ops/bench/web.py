@@ -225,11 +225,11 @@ class Page:
                 self.heard.append((int(line.rpartition(b":")[2]), time.perf_counter()))
 
 
-def measure_notices(url: str, store: EventStore, job: UUID, steps: int, seconds: int) -> None:
+def measure_notices(url: str, store: EventStore, job: UUID, rate: int, seconds: int) -> None:
     """Commit so many events a second, in batches; say how long after it a page hears of each."""
     page = Page(url)
     committed: list[tuple[int, float]] = []
-    stream, batch = step_id(job, "load"), max(1, steps // 20)
+    stream, batch = step_id(job, "load"), max(1, rate // 20)
     last_one = store.last(stream)
     assert last_one is not None
     version = last_one.originator_version + 1
@@ -238,7 +238,7 @@ def measure_notices(url: str, store: EventStore, job: UUID, steps: int, seconds:
         events = [Recorded(stream, version + each, progressed(job)) for each in range(batch)]
         version += batch
         committed.append((store.commit(events, {}), time.perf_counter()))
-        time.sleep(max(0.0, batch / steps - (time.perf_counter() - now)))
+        time.sleep(max(0.0, batch / rate - (time.perf_counter() - now)))
     last = committed[-1][0]
     while page.heard[-1][0] < last:
         time.sleep(0.01)
@@ -252,7 +252,7 @@ def measure_notices(url: str, store: EventStore, job: UUID, steps: int, seconds:
         "ms",
         p50=round(1_000 * statistics.median(waits), 1),
         max=round(1_000 * max(waits), 1),
-        steps_per_second=steps,
+        events_per_second=rate,
     )
 
 

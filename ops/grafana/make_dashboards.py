@@ -99,21 +99,28 @@ def rate(metric: str, by: str, where: str = "") -> str:
     return f"max by ({by}) (rate({metric}{where}[$__rate_interval]))"
 
 
-def _p95(metric: str) -> str:
-    return f"histogram_quantile(0.95, sum by (le) (rate({metric}_bucket[$__rate_interval])))"
+def _p95(metric: str, by: str = "le") -> str:
+    return f"histogram_quantile(0.95, sum by ({by}) (rate({metric}_bucket[$__rate_interval])))"
 
 
 def overview() -> dict:
     """Jobs, attempts, failures, people, and how the service itself is."""
-    return dashboard(
-        "overview",
-        "overview",
+    return dashboard("overview", "overview", *_figures(), *_of_jobs(), *_of_daemons())
+
+
+def _figures() -> list[dict]:
+    return [
         number("Running jobs", COUNT, 'sum(max by (job) (warrener_jobs{state="running"}))'),
         number("Waiting steps", COUNT, "sum(max by (queue, job, step) (warrener_stage_ready))"),
         number("Starvation", COUNT, "sum(max by (cause) (warrener_starvation_incidents))", 1),
         number("Requests for people", COUNT, "max(warrener_user_actions)", 1),
         number("Oldest of them", SECONDS, "max(warrener_user_action_oldest_seconds)", 14_400),
         number("Read models behind", SECONDS, "max(warrener_projector_lag_seconds)", 60),
+    ]
+
+
+def _of_jobs() -> list[dict]:
+    return [
         graph(
             "Jobs that have not ended",
             COUNT,
@@ -161,6 +168,11 @@ def overview() -> dict:
                 "{{job}}",
             ),
         ),
+    ]
+
+
+def _of_daemons() -> list[dict]:
+    return [
         graph(
             "Store and broker",
             SECONDS,
@@ -202,13 +214,9 @@ def overview() -> dict:
         graph(
             "Time to fold a batch",
             SECONDS,
-            (
-                "histogram_quantile(0.95, sum by (model, le)"
-                " (rate(warrener_projector_fold_seconds_bucket[$__rate_interval])))",
-                "{{model}} p95",
-            ),
+            (_p95("warrener_projector_fold_seconds", "model, le"), "{{model}} p95"),
         ),
-    )
+    ]
 
 
 def stages() -> dict:

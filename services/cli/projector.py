@@ -16,7 +16,7 @@ from warrener.services.shares import LEASE_SECONDS
 
 if TYPE_CHECKING:
     from warrener.domain.partitions import Logs
-    from warrener.services.measures import FoldMeasures
+    from warrener.services.histograms import FoldHistograms
 
 _EXAMPLES = """Examples:
 
@@ -59,11 +59,11 @@ def projector(
     session = Session(as_json=False, store=store, log=log, log_level="info")
     from warrener.services import wiring_daemons
     from warrener.services.cli.daemons import stopping_on_signals
-    from warrener.services.measures import FoldMeasures
+    from warrener.services.histograms import FoldHistograms
     from warrener.services.notify import Notifier
     from warrener.services.wiring_traces import tracing
 
-    notifier, measures, done = Notifier(), FoldMeasures(), True
+    notifier, histograms, done = Notifier(), FoldHistograms(), True
     with (
         session.logs(create=True) as opened,
         wiring_daemons.open_projector(
@@ -73,10 +73,10 @@ def projector(
             lease_seconds=lease_seconds,
             on_ready=notifier.ready,
             on_turn=notifier.alive,
-            on_folded=measures.folded,
+            on_folded=histograms.folded,
         ) as daemon,
         tracing(session.settings, opened, name=name),
-        _metrics(session, opened, measures, port=metrics_port, host=metrics_host),
+        _metrics(session, opened, histograms, port=metrics_port, host=metrics_host),
         stopping_on_signals(daemon.stop, notifier.stopping),
     ):
         if once:
@@ -88,7 +88,7 @@ def projector(
 
 @contextmanager
 def _metrics(
-    session: Session, logs: Logs, measures: FoldMeasures, *, port: int | None, host: str
+    session: Session, logs: Logs, histograms: FoldHistograms, *, port: int | None, host: str
 ) -> Iterator[None]:
     """Serve what the read models tell, and what this projector does, if a port is given."""
     if port is None:
@@ -104,5 +104,5 @@ def _metrics(
     with session.views() as views:
         queries = FlowQueries(views, logs.count)
         told = FiguresCollector(lambda: figures(logs, views, clock.now()))
-        with serving(lambda: queries.flow(points=0), port, host, told, measures):
+        with serving(lambda: queries.flow(points=0), port, host, told, histograms):
             yield

@@ -15,8 +15,8 @@ from warrener.services.cli.session import Session
 from warrener.services.shares import LEASE_SECONDS
 
 if TYPE_CHECKING:
+    from warrener.services.histograms import PaceHistograms
     from warrener.services.live_flow import LiveFlow
-    from warrener.services.measures import PaceMeasures
 
 _EXAMPLES = """Examples:
 
@@ -50,11 +50,11 @@ def reactor(
     session = Session(as_json=False, store=store, broker=broker, log=log, log_level="info")
     from warrener.services import wiring, wiring_daemons
     from warrener.services.cli.daemons import stopping_on_signals
+    from warrener.services.histograms import PaceHistograms
     from warrener.services.live_flow import LiveFlow
-    from warrener.services.measures import PaceMeasures
     from warrener.services.notify import Notifier
 
-    notifier, live, measures = Notifier(), LiveFlow(wiring.open_clock()), PaceMeasures()
+    notifier, live, histograms = Notifier(), LiveFlow(wiring.open_clock()), PaceHistograms()
     with (
         session.logs(create=True) as opened,
         wiring_daemons.open_reactor(
@@ -65,9 +65,9 @@ def reactor(
             on_ready=notifier.ready,
             on_turn=notifier.alive,
             on_round=live.look if metrics_port is not None else lambda _: None,
-            measures=measures,
+            histograms=histograms,
         ) as daemon,
-        _metrics(live, measures, metrics_port, metrics_host),
+        _metrics(live, histograms, metrics_port, metrics_host),
         stopping_on_signals(daemon.stop, notifier.stopping),
     ):
         daemon.run()
@@ -75,12 +75,14 @@ def reactor(
 
 
 @contextmanager
-def _metrics(live: LiveFlow, measures: PaceMeasures, port: int | None, host: str) -> Iterator[None]:
+def _metrics(
+    live: LiveFlow, histograms: PaceHistograms, port: int | None, host: str
+) -> Iterator[None]:
     """Serve what the reactors know of the flow and of their pace, if a port is given."""
     if port is None:
         yield
         return
     from warrener.services.metrics_server import serving
 
-    with serving(live.read, port, host, measures):
+    with serving(live.read, port, host, histograms):
         yield

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from warrener.services.cli import options
 from warrener.services.cli.failures import DONE, UNREACHABLE
 from warrener.services.cli.session import Session
-from warrener.services.cli.web import HOST, LOOPBACK, PORT
+from warrener.services.cli.web import HOST, LOOPBACK, PORT, Port
 
 if TYPE_CHECKING:
     from socket import socket
 
     from warrener.services.notify import Notifier
+    from warrener.services.web.server import Server
     from warrener.services.worker_daemon import WorkerOptions
 
 _EXAMPLES = """Examples:
@@ -25,10 +27,6 @@ warrener up --endpoints endpoints.py
 warrener up --endpoints reports.endpoints --workers 4 --store sqlite:////var/lib/warrener/jobs.db
 
 WARRENER_API_URL=http://127.0.0.1:8470 warrener submit report.yaml --param account=ada --wait"""
-
-_Port = Annotated[
-    int, typer.Option("--port", min=0, max=65_535, metavar="N", help="0 takes a free one.")
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -40,7 +38,7 @@ def up(
     *,
     endpoints: options.Endpoints = None,
     workers: options.Workers = None,
-    port: _Port = PORT,
+    port: Port = PORT,
     store: options.Store = None,
     log: options.Log = None,
 ) -> None:
@@ -66,29 +64,36 @@ def up(
         on_end=running.stop,
         on_turn=notifier.alive,
     ) as service:
-        running.server = server(
-            build(service.parts), partial(_ready, session, notifier, at, wanted)
-        )
+        ready = partial(_ready, session, notifier, at, works=wanted is not None)
+        found = server(build(service.parts), ready)
+        running.begin(found)
         with stopping_on_signals(
             service.stop, running.stop, service.parts.hub.end, notifier.stopping
         ):
-            serve(running.server, at)
+            serve(found, at)
             service.close()
-    raise typer.Exit(DONE if running.server.started else UNREACHABLE)
+    raise typer.Exit(DONE if found.started else UNREACHABLE)
 
 
 class _Running:
-    """The server once there is one."""
+    """The server once there is one. A daemon may end before that: then it stops at once."""
 
     def __init__(self) -> None:
-        self.server: Any = None
+        self._server: Server | None = None
+        self._stopping = False
+
+    def begin(self, server: Server) -> None:
+        self._server = server
+        if self._stopping:
+            server.stop()
 
     def stop(self) -> None:
-        if self.server is not None:
-            self.server.stop()
+        self._stopping = True
+        if self._server is not None:
+            self._server.stop()
 
 
-def _options(modules: Any, workers: int | None) -> WorkerOptions | None:
+def _options(modules: Sequence[str], workers: int | None) -> WorkerOptions | None:
     from warrener.services.cli.execution import cpus
     from warrener.services.worker_daemon import WorkerOptions
 
@@ -97,7 +102,7 @@ def _options(modules: Any, workers: int | None) -> WorkerOptions | None:
     return WorkerOptions(modules=tuple(modules), slots=workers or cpus(), name="up")
 
 
-def _ready(session: Session, notifier: Notifier, at: socket, wanted: Any) -> None:
+def _ready(session: Session, notifier: Notifier, at: socket, *, works: bool) -> None:
     import structlog
 
     host, port = at.getsockname()[:2]
@@ -106,6 +111,6 @@ def _ready(session: Session, notifier: Notifier, at: socket, wanted: Any) -> Non
     session.output.show(
         f"Warrener is at {url}/", f"in other terminals: export WARRENER_API_URL={url}"
     )
-    if wanted is None:
+    if not works:
         session.output.note("no --endpoints are given: steps that call one wait")
     notifier.ready()

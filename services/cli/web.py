@@ -32,7 +32,7 @@ warrener web token add ada --role operator
 warrener web --host 0.0.0.0 --host-name jobs.example.org --log json"""
 
 _Host = Annotated[str, typer.Option("--host", metavar="HOST", help="The address to listen at.")]
-_Port = Annotated[
+Port = Annotated[
     int, typer.Option("--port", min=0, max=65_535, metavar="N", help="0 takes a free one.")
 ]
 _HostName = Annotated[
@@ -66,7 +66,7 @@ def web(
     context: typer.Context,
     *,
     host: _Host = HOST,
-    port: _Port = PORT,
+    port: Port = PORT,
     host_name: _HostName = None,
     tls_cert: _Certificate = None,
     tls_key: _TlsKey = None,

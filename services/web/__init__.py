@@ -1,1 +1,1 @@
-"""The HTTP service: REST, server-sent events and the dashboard. See ops/decisions for the API."""
+"""The HTTP service: REST, server-sent events and the dashboard; see ops/decisions/0025."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 from uuid import UUID
@@ -20,6 +21,8 @@ from warrener.projections.views import HISTORY, HistoryView
 EVENTS_MAX: Final = 5_000  # at one look, of one partition
 ROOTS_MAX: Final = 200  # named in one notice
 JOBS_MAX: Final = 50  # named of one tree
+
+_PLACE: Final = re.compile(r"([0-9]{1,20}):([0-9]{1,20})")  # longer numbers are none of ours
 
 FLAGS: Final = ("actions", "limits", "flow", "starvation", "fleet")
 _FLAGS_OF: Final[tuple[tuple[type[Event], tuple[str, ...]], ...]] = (
@@ -112,21 +115,8 @@ def position_text(positions: Mapping[int, int]) -> str:
 
 def positions_in(text: str) -> dict[int, int] | None:
     """Return what `position_text` made such a text of, None if it did not."""
-    found = {}
-    for part in text.split(","):
-        partition, colon, position = part.partition(":")
-        digits = partition + position
-        if (
-            not colon
-            or not partition
-            or not position
-            or not (digits.isascii() and digits.isdigit())
-        ):
-            return None
-        if len(digits) > 40:
-            return None
-        found[int(partition)] = int(position)
-    return found
+    found = [_PLACE.fullmatch(part) for part in text.split(",")]
+    return {int(each[1]): int(each[2]) for each in found if each} if all(found) else None
 
 
 def folded_to(views: ViewStore, partition: int) -> int:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Protocol, TypeVar, runtime_checkable
 from uuid import UUID
 
 from warrener.domain.errors import Busy, ServiceUnavailable, UsageError
 from warrener.domain.messages import SubmitJob
 from warrener.services.steering_calls import SteeringCalls
+from warrener.services.web.per_thread import PerThread
 from warrener.services.web.problems import Refused
 
 T = TypeVar("T")
@@ -51,11 +50,9 @@ class Desk:
         Without `keeps` it is opened for each call, and closed after it.
         """
         self._open = opens
+        self._calls = PerThread(self._open_calls)
         self._keeps = keeps
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="desk")
-        self._own = threading.local()
-        self._lock = threading.Lock()
-        self._stacks: set[ExitStack] = set()
         self._waiting = 0
 
     async def call(self, ask: Callable[[SteeringCalls], T]) -> T:
@@ -72,11 +69,10 @@ class Desk:
     def close(self) -> None:
         """Let the threads end and leave."""
         self._pool.shutdown(wait=True, cancel_futures=True)
-        for stack in list(self._stacks):
-            self._close(stack)
+        self._calls.close()
 
     def _call(self, ask: Callable[[SteeringCalls], T]) -> T:
-        calls = self._calls()
+        calls = self._calls.get()
         failed = True
         try:
             found = ask(calls)
@@ -86,33 +82,14 @@ class Desk:
             raise Refused(str(error)) if type(error) is UsageError else error from None
         finally:
             if failed or not self._keeps:
-                self._let_go()
+                self._calls.let_go()
         return found
 
-    def _calls(self) -> SteeringCalls:
-        calls: SteeringCalls | None = getattr(self._own, "calls", None)
-        if calls is None:
-            stack = ExitStack()
-            calls = self._opened(stack)
-            self._own.calls, self._own.stack = calls, stack
-            with self._lock:
-                self._stacks.add(stack)
-        return calls
-
-    def _opened(self, stack: ExitStack) -> SteeringCalls:
-        try:
-            return stack.enter_context(self._open())
-        except UsageError as error:  # such as that a reactor works on the store
-            raise ServiceUnavailable(str(error)) from error
-
-    def _let_go(self) -> None:
-        stack = self._own.stack
-        self._own.calls = self._own.stack = None
-        if stack is not None:
-            self._close(stack)
-
-    def _close(self, stack: ExitStack) -> None:
-        with self._lock:
-            self._stacks.discard(stack)
-        with contextlib.suppress(Exception):  # it may have failed before, whatever way
-            stack.close()
+    @contextmanager
+    def _open_calls(self) -> Iterator[SteeringCalls]:
+        with ExitStack() as stack:
+            try:
+                calls = stack.enter_context(self._open())
+            except UsageError as error:  # such as that a reactor works on the store
+                raise ServiceUnavailable(str(error)) from error
+            yield calls

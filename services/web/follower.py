@@ -31,8 +31,8 @@ class Follower:
     """Looks at the heads of the logs again and again.
 
     With `folds` it brings the read models up to the log, so that requests need not. `told` hears
-    what changed once it is in the read models, at most every `TELL_SECONDS`. `same` says whether
-    the store is the one that was opened; `renewed` is called if it is not.
+    what changed once it is in the read models, at most every `TELL_SECONDS`. `same` gives what the
+    store is, and the same as long as it is; `renewed` is called if it is another one.
     """
 
     def __init__(

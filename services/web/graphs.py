@@ -165,16 +165,16 @@ def _of_children(queries: Queries, steps: Iterable[Step]) -> Iterator[tuple[str,
     """Yield how far the open sub-jobs of steps are, with everything below them."""
     for step in steps:
         if step.child is not None and step.state not in STEP_ENDED:
-            counts = queries.counts(step.child)
-            ended = sum(count for state, count in counts.items() if state in STEP_ENDED)
-            yield step.name, round(ended / max(1, sum(counts.values())), 4)
+            yield step.name, _share_ended(queries.counts(step.child))
 
 
 def _progress(step: Step) -> float | None:
-    if step.items:
-        ended = sum(count for state, count in step.items.items() if state in STEP_ENDED)
-        return round(ended / max(1, sum(step.items.values())), 4)
-    return step.progress
+    return _share_ended(step.items) if step.items else step.progress
+
+
+def _share_ended(counts: Mapping[str, int]) -> float:
+    ended = sum(count for state, count in counts.items() if state in STEP_ENDED)
+    return round(ended / max(1, sum(counts.values())), 4)
 
 
 def _edges(drawn: Drawn) -> Sequence[GraphEdge]:

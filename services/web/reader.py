@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TypeVar
 
 import msgspec
@@ -17,6 +15,7 @@ from warrener.domain.errors import ServiceUnavailable, StoreUnavailable
 from warrener.domain.partitions import Logs
 from warrener.projections.ports import ViewStore
 from warrener.services.queries import Queries
+from warrener.services.web.per_thread import PerThread
 
 T = TypeVar("T")
 AGAIN_SECONDS = 1.0  # after the store could not be opened, all are refused for so long
@@ -43,13 +42,10 @@ class Reader:
     def __init__(self, opens: Open, *, threads: int, waiting_max: int, name: str = "query") -> None:
         """Take what opens the store; it is called in each of the threads."""
         self._open = opens
+        self._opened = PerThread(self._open_unless_failed)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._waiting_max = waiting_max
         self._waiting = 0
-        self._own = threading.local()
-        self._lock = threading.Lock()
-        self._stacks: set[ExitStack] = set()
-        self._generation = 0
         self._failed: tuple[float, StoreUnavailable] | None = None
 
     async def ask(self, question: Callable[[Opened], T]) -> T:
@@ -65,54 +61,31 @@ class Reader:
 
     def renew(self) -> None:
         """What is open is of a store that is there no more."""
-        self._generation += 1
+        self._opened.renew()
 
     def close(self) -> None:
         """Let the threads end and close what they have open."""
         self._pool.shutdown(wait=True, cancel_futures=True)
-        for stack in list(self._stacks):
-            self._close(stack)
+        self._opened.close()
 
     def _answer(self, question: Callable[[Opened], T]) -> T:
-        opened = self._opened()
+        opened = self._opened.get()
         try:
             return question(opened)
         except StoreUnavailable:
-            self._let_go()
+            self._opened.let_go()
             raise
 
-    def _opened(self) -> Opened:
-        if getattr(self._own, "generation", None) != self._generation:
-            self._let_go()
-            self._own.opened = self._open_anew()
-            self._own.generation = self._generation
-        found: Opened = self._own.opened
-        return found
-
-    def _open_anew(self) -> Opened:
+    @contextmanager
+    def _open_unless_failed(self) -> Iterator[Opened]:
         failed = self._failed
         if failed is not None and time.monotonic() < failed[0]:
             raise StoreUnavailable(str(failed[1]))
-        stack = ExitStack()
-        try:
-            opened = stack.enter_context(self._open())
-        except StoreUnavailable as error:
-            self._failed = (time.monotonic() + AGAIN_SECONDS, error)
-            raise
-        self._failed = None
-        with self._lock:
-            self._stacks.add(stack)
-        self._own.stack = stack
-        return opened
-
-    def _let_go(self) -> None:
-        stack = getattr(self._own, "stack", None)
-        self._own.generation = self._own.stack = self._own.opened = None
-        if stack is not None:
-            self._close(stack)
-
-    def _close(self, stack: ExitStack) -> None:
-        with self._lock:
-            self._stacks.discard(stack)
-        with contextlib.suppress(StoreUnavailable):
-            stack.close()
+        with ExitStack() as stack:
+            try:
+                opened = stack.enter_context(self._open())
+            except StoreUnavailable as error:
+                self._failed = (time.monotonic() + AGAIN_SECONDS, error)
+                raise
+            self._failed = None
+            yield opened

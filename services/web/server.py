@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-import structlog
 import uvicorn
 
 from warrener.domain.errors import UsageError
@@ -19,8 +18,6 @@ BACKLOG: Final = 100  # so many are accepted at a go, before the first of them i
 IDLE_SECONDS: Final = 10  # of a connection between two requests
 DRAIN_SECONDS: Final = 5
 HEADER_BYTES_MAX: Final = 48 * 1024
-
-logger = structlog.get_logger()
 
 
 class Server(uvicorn.Server):

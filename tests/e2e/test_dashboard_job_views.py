@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Final, Literal
 
 import pytest
 from playwright.sync_api import Page, expect
 from support.axe_check import axe, serious_faults
-from support.browser import NARROW, WIDE, is_wider_than_its_window, watched
+from support.browser import NARROW, WIDE, is_wider_than_its_window, picture, watched
 from support.job_pages import SOON, Runs, ended, node, only_refusals, press, runs, visit
 
 __all__ = ["axe", "ended", "runs"]
@@ -49,6 +48,44 @@ def test_the_slider_shows_graph_and_steps_as_they_were(page: Page, ended: tuple[
     expect(page.get_by_text("As of position")).to_have_count(0)
 
 
+def test_timeline_and_tree_follow_the_slider(page: Page, ended: tuple[Runs, str]) -> None:
+    runs, job = ended
+    events = runs.service.get(f"/jobs/{job}/history?limit=1000")["items"]
+    index = next(i for i, each in enumerate(events) if each["path"] == "parts[1]")
+    at = events[index]["position"]
+    visit(page, runs, job, f"?tab=timeline&at={at}")
+
+    bars = page.locator(".gantt-bars .bar title")
+    first = runs.service.get(f"/jobs/{job}/steps/first")
+    expect(bars.filter(has_text=re.compile("^first, "))).to_have_count(first["attempts"])
+    expect(bars.filter(has_text=re.compile("^last, "))).to_have_count(0)
+    page.get_by_role("link", name="Tree").click()
+    then = runs.service.get(f"/jobs/{job}/replay/tree?at={at}")
+    rows = page.get_by_role("treeitem")
+    expect(rows).to_have_count(1 + len(then["children"]), timeout=SOON)
+    expect(rows.first).to_contain_text("running")
+    page.get_by_role("link", name="Back to now").click()
+    expect(rows).to_have_count(5, timeout=SOON)
+    expect(rows.first).to_contain_text("failed")
+
+
+def test_the_slider_reaches_every_event_of_a_long_job(page: Page, runs: Runs) -> None:
+    job = runs.run({f"s{number}": {"set": {"a": 1}} for number in range(2_500)})
+    runs.reaches(job, "succeeded")
+    last = runs.service.get(f"/jobs/{job}/positions?limit=50000")["items"]
+    assert len(last) > 2_500
+    visit(page, runs, job, "?tab=steps")
+    press(page, "Slide back in time")
+    slider = page.get_by_role("slider")
+    expect(slider).to_have_attribute("max", str(len(last) - 1), timeout=SOON)
+    expect(slider).to_have_attribute("aria-valuetext", re.compile(": the job succeeded"))
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+
+    expect(page).to_have_url(re.compile(f"at={last[-2]}$"), timeout=SOON)
+    expect(page.locator(".job-head .state").first).to_contain_text("running", timeout=SOON)
+
+
 def test_the_history_tells_every_event_with_its_cause_and_data(
     page: Page, ended: tuple[Runs, str]
 ) -> None:
@@ -58,9 +95,9 @@ def test_the_history_tells_every_event_with_its_cause_and_data(
     expect(table.locator("tbody tr").first).to_contain_text("the job was submitted", timeout=SOON)
     count = len(runs.service.get(f"/jobs/{job}/history?limit=1000")["items"])
 
-    while (more := page.get_by_role("button", name="Show more events")).count():
-        more.click()
-        page.wait_for_timeout(50)
+    for shown in range(100, count, 100):
+        expect(table.locator("tbody tr")).to_have_count(shown)
+        page.get_by_role("button", name="Show more events").click()
 
     expect(table.locator("tbody tr")).to_have_count(count)
     row = table.locator("tr", has_text="first succeeded")
@@ -239,7 +276,7 @@ def test_a_pruned_job_is_told_of(page: Page, ended: tuple[Runs, str]) -> None:
 
 @pytest.mark.parametrize("tab", TABS)
 def test_every_view_can_be_used_by_all_and_is_no_wider_than_its_window(
-    page: Page, ended: tuple[Runs, str], axe: str, tab: str, tmp_path: Path
+    page: Page, ended: tuple[Runs, str], axe: str, tab: str
 ) -> None:
     runs, job = ended
     steps = {"graph": ("/each", "/bad"), "steps": ("/large",)}.get(tab, ())
@@ -250,8 +287,8 @@ def test_every_view_can_be_used_by_all_and_is_no_wider_than_its_window(
             page.locator(".job-main section, .job-main .report").first.wait_for(timeout=SOON)
             for size in (WIDE, NARROW):
                 page.set_viewport_size(size)  # type: ignore[arg-type]
-                name = f"{tab}{rest.replace('/', '-')}-{scheme}-{size['width']}.png"
-                page.screenshot(path=tmp_path / name, full_page=True)
+                name = rest.replace("/", "-")
+                picture(page, f"job-{tab}{name}-{scheme}-{size['width']}")
                 assert not is_wider_than_its_window(page)
             if scheme == "light":  # what a narrow window changes is the same in both
                 assert serious_faults(page, axe) == []

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import pytest
 import yaml
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 from support.axe_check import axe, serious_faults
-from support.browser import NARROW, WIDE, is_wider_than_its_window, watched
+from support.browser import NARROW, WIDE, is_wider_than_its_window, picture, watched
 from support.daemons import Daemons
 from support.log_checks import eventually
 from support.web import Served, served, settings_of
@@ -27,6 +27,7 @@ ENDPOINTS = Path(__file__).parents[1] / "support" / "endpoints_dashboard.py"
 SOON = 20_000  # milliseconds
 HOSTILE = "<img src=x onerror=hit()>\u202e"
 PAGES = ("jobs", "actions", "fleet", "flow")
+SCHEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
 
 
 class Dashboard:
@@ -336,23 +337,42 @@ def test_an_open_page_asks_for_a_token_again_once_its_session_is_over(
             service.parts.tokens.remove("vera")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_to_sign_in_fits_its_window_and_axe_finds_no_serious_fault(
+    page: Page, axe: str, tmp_path: Path
+) -> None:
+    with served(settings_of(tmp_path)) as service:
+        service.token("vera", "viewer")
+        watched(page).allowed = ("data:", "about:", service.url)
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme)
+            for size in (WIDE, NARROW):
+                page.set_viewport_size(size)  # type: ignore[arg-type]
+                page.goto(service.url)
+                page.get_by_label("Token").wait_for()
+                picture(page, f"login-{scheme}-{size['width']}")
+                assert not is_wider_than_its_window(page)
+                assert serious_faults(page, axe) == []
+        watched(page).forgive_refusals()
+        page.goto("about:blank")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
 def test_pages_fit_their_window_and_axe_finds_no_serious_fault(
-    browser: Browser, dashboard: Dashboard, axe: str, scheme: Any, size: Any, tmp_path: Path
+    page: Page, dashboard: Dashboard, axe: str, scheme: Any, size: Any
 ) -> None:
-    context = browser.new_context(viewport=size, color_scheme=scheme, bypass_csp=True)
-    page = context.new_page()
+    watched(page).allowed = ("data:", "about:", dashboard.service.url)
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size(size)
     faults: list[str] = []
     for name in PAGES:
         page.goto("about:blank")
         page.goto(f"{dashboard.service.url}/#/{name}")
         page.locator("main h1").wait_for()
         expect(page.get_by_text("live", exact=True)).to_be_visible(timeout=SOON)
-        page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
+        picture(page, f"{name}-{scheme}-{size['width']}")
         faults += [f"{name}: {each}" for each in serious_faults(page, axe)]
         if is_wider_than_its_window(page):
             faults.append(f"{name} is wider than its window")
-    context.close()
 
     assert not faults

@@ -15,7 +15,7 @@ from warrener.domain import ids
 from warrener.domain.ports import EventStore
 from warrener.services.wiring import open_store
 
-KILLS = 50
+KILLS = 25
 SEED = 20_260_101
 WAIT_SECONDS = 60.0
 STORE = ("--store", "sqlite:///jobs.db")

@@ -18,7 +18,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 from support import rabbit_node
 from support.guard import GuardedProgram, is_alive
-from support.rabbit import PrivateCluster, PrivateRabbit, RabbitError, RabbitNode
+from support.rabbit import PrivateRabbit, RabbitError, RabbitNode
 from support.rabbit_shared import BROKER_URL, ExternalRabbit, shared_broker_url
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -244,27 +244,6 @@ def test_a_guard_passes_on_how_its_program_ended(tmp_path: Path) -> None:
     assert missing.guard.wait(WAIT_SECONDS) == 127
     assert "said" in log.read_text()
     assert "cannot run /no/such/program" in log.read_text()
-
-
-def test_a_cluster_serves_on_while_one_of_its_nodes_is_killed() -> None:
-    with PrivateCluster(nodes=3) as cluster:
-        store_message(cluster.urls[0], "q", b"one", **{"x-queue-type": "quorum"})
-        cluster.kill(0)
-        until(lambda: answers(cluster.urls[1], b"one"), "the message on another node")
-
-        cluster.nodes[0].start()
-
-        store_message(cluster.urls[0], "q", b"two", **{"x-queue-type": "quorum"})
-        until(lambda: answers(cluster.urls[2], b"two"), "the message of the node that came back")
-        pids = [node.pid for node in cluster.nodes]
-    assert not any(is_alive(pid) for pid in pids)
-
-
-def answers(url: str, body: bytes) -> bool:
-    try:
-        return take_message(url, "q") == body
-    except AMQPError:  # no leader yet
-        return False
 
 
 def test_each_test_has_a_virtual_host_of_its_own(

@@ -19,7 +19,7 @@ from warrener.domain.states import STEP_ENDED
 from warrener.domain.step_events import StepFailed
 from warrener.services.outcomes import outcome as outcome_of
 
-CASES = 2_000
+CASES = 1_400
 
 
 def check(driver: Driver, model: Model, job_id: UUID) -> None:

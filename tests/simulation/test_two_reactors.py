@@ -16,7 +16,7 @@ from warrener.domain.errors import Conflict, StoreUnavailable
 from warrener.services.outcomes import outcome
 from warrener.services.submission import Source
 
-SEEDS = 200
+SEEDS = 120
 CHUNK = 20
 CONTENDED_TURNS = 120
 

@@ -22,7 +22,7 @@ from warrener.domain.step_events import StepEvent, StepReleased, StepSucceeded
 from warrener.services.outcomes import outcome
 from warrener.services.submission import Source
 
-SEEDS = 500
+SEEDS = 300
 CHUNK = 25
 FAULTY_TURNS = 60
 

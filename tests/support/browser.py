@@ -28,6 +28,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 TIMEOUT_MILLISECONDS = 15_000
+PICTURES = Path(__file__).parents[2] / "build" / "pictures"
 _REFUSED = re.compile(r"status of 4\d\d")
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
@@ -89,7 +90,7 @@ def page(browser: Browser) -> Iterator[Page]:
     yield made
     del _WATCHED[made]
     context.close()
-    assert found.faults == []
+    assert found.faults == [], found.faults
 
 
 _WATCHED: dict[Page, Watched] = {}
@@ -108,16 +109,7 @@ def is_wider_than_its_window(page: Page) -> bool:
     return wide
 
 
-def screenshots(browser: Browser, file: Path, folder: Path) -> list[Path]:
-    """Take pictures of a page, wide and narrow, light and dark, for people to look at."""
-    taken = []
-    for scheme in ("light", "dark"):
-        for viewport in (WIDE, NARROW):
-            context = browser.new_context(viewport=viewport, color_scheme=scheme)  # type: ignore[arg-type]
-            page = context.new_page()
-            page.goto(file.as_uri())
-            target = folder / f"{file.stem}-{scheme}-{viewport['width']}.png"
-            page.screenshot(path=target, full_page=True)
-            taken.append(target)
-            context.close()
-    return taken
+def picture(page: Page, name: str) -> None:
+    """Take a picture of a whole page and keep it where people find it after the run."""
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=PICTURES / f"{name}.png", full_page=True)

@@ -13,8 +13,8 @@ from warrener.adapters.memory_views import MemoryViewStore
 from warrener.domain.definition.model import Rate
 from warrener.services.figures import figures
 from warrener.services.figures_metrics import FiguresCollector
+from warrener.services.histograms import FoldHistograms, PaceHistograms
 from warrener.services.logs import LogSet
-from warrener.services.measures import FoldMeasures, PaceMeasures
 from warrener.services.metrics import page, registry_of
 from warrener.services.projector import catch_up
 from warrener.services.queries import Queries
@@ -37,14 +37,14 @@ def full_page() -> str:
         )
         history.sample(queue(busy, slots=8, busy=5, workers=2, served={5: 30 * number}))
     history.take_measure(history.starve())
-    views, logs, measures = MemoryViewStore(), LogSet([history.store]), FoldMeasures()
+    views, logs, histograms = MemoryViewStore(), LogSet([history.store]), FoldHistograms()
     catch_up(history.store, views)
-    measures.folded("jobs", 12, 0.003)
-    pace = PaceMeasures()
+    histograms.folded("jobs", 12, 0.003)
+    pace = PaceHistograms()
     pace.committed(3, 0.02)
     pace.confirmed(0.004)
     told = FiguresCollector(lambda: figures(logs, views, history.now))
-    registry = registry_of(lambda: Queries(logs, views).flow(), told, measures, pace)
+    registry = registry_of(lambda: Queries(logs, views).flow(), told, histograms, pace)
     return page(registry)[0].decode()
 
 

@@ -12,7 +12,7 @@ from support.driving import Driver
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.events import JobEnded
 from warrener.domain.ids import job_id, step_id
-from warrener.domain.messages import PauseJob, RerunJob, ResumeJob
+from warrener.domain.messages import PauseJob, RerunJob, ResumeJob, RetryJob
 from warrener.domain.payloads import Payload
 from warrener.domain.step_events import StepSucceeded
 from warrener.services.submission import Source, submission
@@ -154,3 +154,43 @@ def test_a_deadline_holds_for_what_begins_anew_after_it_though_the_clock_was_set
     driver.wait(3600.0)
 
     assert driver.job(job).overdue
+
+
+def test_a_child_job_that_has_cleaned_up_for_its_successor_gives_its_room_in_the_budget_back() -> (
+    None
+):
+    driver = Driver()
+    steps = {"work": {"call": "work"}, "tidy": {"call": "tidy", "always": True}}
+    child = msgspec.convert({"job": "child", "steps": steps}, JobDefinition)
+    top = {"a": {"call": "first"}, "below": {"job": "child", "after": ["a"]}}
+    job = driver.submit(definition(top, budget={"steps": 5}), {}, {"child": child})
+    driver.succeed(driver.order("a"))
+    driver.command(rerun(job, "a"))
+    driver.succeed(driver.order("tidy"))
+
+    driver.succeed(driver.order("a"))
+
+    assert driver.job(job).step("below") == "waiting"
+    assert len([order for order in driver.orders if order.path == "work"]) == 2
+
+
+def test_a_job_of_which_a_part_cannot_begin_anew_is_left_as_it_is() -> None:
+    driver = Driver()
+    steps = {
+        "a": {"call": "work", "compensate": "undo"},
+        "x": {"call": "x", "after": ["a"]},
+    }
+    child = msgspec.convert({"job": "child", "steps": steps}, JobDefinition)
+    top = {"first": {"call": "first"}, "below": {"job": "child"}}
+    job = driver.submit(definition(top, on_failure="continue"), {}, {"child": child})
+    driver.fail(driver.order("first"))
+    driver.succeed(driver.order("a"))
+    driver.fail(driver.order("x"))  # now a is undone
+    orders = len(driver.orders)
+
+    refused = driver.command(RetryJob(job=job))
+
+    assert refused is not None
+    assert "a above it was undone" in refused
+    assert driver.job(job).generation == 1
+    assert len(driver.orders) == orders

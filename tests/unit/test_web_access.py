@@ -370,10 +370,6 @@ def test_a_secret_is_shared_by_all_processes_of_a_store(tmp_path: Path) -> None:
     assert answer.status_code == 200
 
 
-def test_tokens_are_beside_the_log_wherever_it_is() -> None:
+def test_a_store_in_memory_is_not_served(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="store that others use"):
-        wiring_web.open_web(
-            settings_of(Path("/tmp")).__class__(
-                store_url="sqlite:///:memory:", views_url="sqlite:///:memory:"
-            )
-        )
+        wiring_web.open_web(settings_of(tmp_path, store_url="sqlite:///:memory:"))

@@ -46,6 +46,33 @@ def test_a_job_is_shown_as_it_was_at_each_of_its_events(web: Served, jobs: dict[
     assert (last["position"], last["at"]) == (events[-1]["position"], events[-1]["at"])
 
 
+def test_the_points_of_a_job_are_listed_page_by_page(web: Served, jobs: dict[str, UUID]) -> None:
+    job = f"/jobs/{jobs['ran']}"
+    events = web.get(f"{job}/history?limit=1000")["items"]
+    found: list[int] = []
+    after: int | None = 0
+    while after is not None:
+        page = web.get(f"{job}/positions?limit=4&after={after}")
+        assert 0 < len(page["items"]) <= 4
+        found += page["items"]
+        after = page["next"]
+
+    assert found == [each["position"] for each in events]
+    assert web.get(f"{job}/positions?after={found[-1]}") == {"items": [], "next": None}
+    problem(web.send("GET", f"{job}/positions?limit=50001"), 400)
+
+
+def test_a_tree_is_shown_as_it_was(web: Served, jobs: dict[str, UUID]) -> None:
+    job = f"/jobs/{jobs['ran']}"
+    first = web.get(f"{job}/positions?limit=1")["items"][0]
+
+    then = web.get(f"{job}/replay/tree?at={first}")
+    now = web.get(f"{job}/replay/tree")
+
+    assert (then["state"], then["progress"]["done"]) == ("submitted", 0)
+    assert now == web.get(f"{job}/tree")
+
+
 def test_a_point_at_which_the_job_was_not_there_is_refused(
     web: Served, jobs: dict[str, UUID]
 ) -> None:

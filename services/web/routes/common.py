@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Annotated, Any, Final, TypeVar
 from uuid import UUID
 
@@ -21,10 +22,12 @@ from warrener.services.web.problems import MEDIA_TYPE, ProblemDocument
 from warrener.services.web.reader import Opened
 
 T = TypeVar("T")
+P = TypeVar("P")
 LIMIT_MAX: Final = 1_000
 NUMBER_MAX: Final = 2**62
 
 Limit = Annotated[int, QueryParameter(ge=1, le=LIMIT_MAX, description="At most so many.")]
+JobsMax = Annotated[int, QueryParameter(ge=1, le=5_000, description="At most so many jobs.")]
 After = Annotated[int, QueryParameter(ge=0, le=NUMBER_MAX, description="Go on after this one.")]
 Cursor = Annotated[
     str | None, QueryParameter(max_length=2_048, description="`next` of the page before.")
@@ -77,7 +80,7 @@ def changes(
 
 
 def segment(text: str) -> str:
-    """Return a part of the path as it was meant: its slashes and percent signs are encoded."""
+    """Return a part of the path as it was meant: slashes and percent signs are encoded in it."""
     return text.replace("%2F", "/").replace("%25", "%")
 
 
@@ -100,6 +103,13 @@ def of_job(job: UUID, question: Callable[[Opened], T]) -> Callable[[Opened], T]:
             raise
 
     return ask
+
+
+def cut(found: Iterable[T], limit: int, place: Callable[[T], P]) -> tuple[tuple[T, ...], P | None]:
+    """Return a page of what was found, and the place to go on after if there is more."""
+    items = tuple(islice(found, limit + 1))
+    last = place(items[limit - 1]) if len(items) > limit else None
+    return items[:limit], last
 
 
 def labels_in(pairs: list[str] | None) -> dict[str, str]:

@@ -12,7 +12,7 @@ from warrener.domain.errors import UnknownJob, UsageError
 from warrener.services.control_shapes import LimitLine
 from warrener.services.flow_shapes import FlowNow, StarvationLine
 from warrener.services.policies import check_known, orders
-from warrener.services.web import shapes
+from warrener.services.web import bodies, shapes
 from warrener.services.web.parts import Given
 from warrener.services.web.reader import Opened
 from warrener.services.web.routes.common import Limit, Text, changes, reads, segment, utc
@@ -66,11 +66,11 @@ async def show_limit(parts: Given, name: FromPath[str], held: FromQuery[bool] = 
 
 @changes(put, "/limits/{name:str}", status_code=200, responses=NOT_YET)
 async def change_limit(
-    request: Asked, parts: Given, name: FromPath[str], data: RequestBody[shapes.LimitBody]
+    request: Asked, parts: Given, name: FromPath[str], data: RequestBody[bodies.LimitBody]
 ) -> Answer:
     """Change a limit for everybody, all parts of it."""
     who = {"by": request.user.by, "reason": data.reason}
-    rate = data.rate.text() if isinstance(data.rate, shapes.RateBody) else data.rate
+    rate = data.rate.text() if isinstance(data.rate, bodies.RateBody) else data.rate
     wanted: dict[str, Any] = {"slots": data.slots, "rate": rate, "burst": data.burst}
     return await ask(
         parts, "limits", lambda calls: calls.change_limit(segment(name), **wanted, **who)
@@ -84,7 +84,7 @@ async def show_flow(parts: Given, points: Points = 30) -> FlowNow:
 
 
 @changes(patch, "/flow", status_code=200, responses=NOT_YET)
-async def change_flow(request: Asked, parts: Given, data: RequestBody[shapes.FlowBody]) -> Answer:
+async def change_flow(request: Asked, parts: Given, data: RequestBody[bodies.FlowBody]) -> Answer:
     """Change how ready steps are released, and what is done about starvation."""
     if data.policy is not None:
         check_known(data.policy, orders())

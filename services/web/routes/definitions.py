@@ -8,7 +8,7 @@ from litestar.params import FromPath, RequestBody
 
 from warrener.domain.definition.model import JobDefinition
 from warrener.domain.errors import DefinitionError
-from warrener.services.web import shapes
+from warrener.services.web import bodies, shapes
 from warrener.services.web.cursors import cursor_of, place_in
 from warrener.services.web.definitions import read
 from warrener.services.web.parts import Given
@@ -43,7 +43,7 @@ async def show_definition(parts: Given, content_hash: FromPath[str]) -> shapes.D
 
 @changes(post, "/definitions/check", "submitter", status_code=200)
 async def check_definition(
-    parts: Given, data: RequestBody[shapes.DefinitionBody]
+    parts: Given, data: RequestBody[bodies.DefinitionBody]
 ) -> shapes.Checked:
     """Check definitions: every problem with its place and a hint. Nothing is kept."""
 

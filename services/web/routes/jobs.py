@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from itertools import islice
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -24,9 +23,12 @@ from warrener.services.web.reasons import why_now
 from warrener.services.web.routes.common import (
     After,
     Cursor,
+    JobsMax,
     Limit,
     Text,
+    cut,
     labels_in,
+    moment_in,
     of_job,
     reads,
     segment,
@@ -53,7 +55,6 @@ StepState = Literal[
 Labels = Annotated[
     list[str] | None, QueryParameter(name="label", max_items=10, description="Such as team=web.")
 ]
-_MILLI = Annotated[int, QueryParameter(ge=1, le=5_000)]
 
 
 @reads("/jobs")
@@ -115,7 +116,7 @@ async def show_job(parts: Given, job: FromPath[UUID], whole: FromQuery[bool] = F
 
 
 @reads("/jobs/{job:uuid}/tree")
-async def show_tree(parts: Given, job: FromPath[UUID], jobs_max: _MILLI = 500) -> TreeNode:
+async def show_tree(parts: Given, job: FromPath[UUID], jobs_max: JobsMax = 500) -> TreeNode:
     """Show a job with the jobs below it, level by level."""
     return await parts.reader.ask(
         of_job(job, lambda opened: opened.queries.tree(job, jobs_max=jobs_max))
@@ -148,8 +149,8 @@ async def list_attempts(
     def ask(opened: Opened) -> shapes.AttemptsPage:
         place = step_at(opened.queries, job, path)
         found = opened.queries.attempts(place, after=after, limit=limit + 1)
-        last = found[limit - 1].attempt if len(found) > limit else None
-        return shapes.AttemptsPage(items=tuple(found[:limit]), next=last)
+        items, last = cut(found, limit, lambda each: each.attempt)
+        return shapes.AttemptsPage(items=items, next=last)
 
     return await parts.reader.ask(of_job(job, ask))
 
@@ -173,9 +174,8 @@ async def list_items(
         found = opened.queries.items(
             place.job, place.path or "", state=in_state, after=after, limit=limit + 1
         )
-        more = len(found) > limit
-        last = index_of(found[limit - 1].path) if more else None
-        return shapes.ItemsPage(items=tuple(found[:limit]), next=last)
+        items, last = cut(found, limit, lambda each: index_of(each.path))
+        return shapes.ItemsPage(items=items, next=last)
 
     return await parts.reader.ask(of_job(job, ask))
 
@@ -191,10 +191,9 @@ async def list_history(
     """List the events of a job, with `tree` those of everything below it, too."""
 
     def ask(opened: Opened) -> shapes.HistoryPage:
-        lines = opened.queries.history(job, tree=tree, after=after)
-        found = tuple(islice(lines, limit + 1))
-        last = found[limit - 1].position if len(found) > limit else None
-        return shapes.HistoryPage(items=found[:limit], next=last)
+        found = opened.queries.history(job, tree=tree, after=after)
+        items, last = cut(found, limit, lambda each: each.position)
+        return shapes.HistoryPage(items=items, next=last)
 
     return await parts.reader.ask(of_job(job, ask))
 
@@ -239,9 +238,9 @@ async def show_graph(parts: Given, job: FromPath[UUID]) -> shapes.GraphNow:
 async def show_why(parts: Given, job: FromPath[UUID], step: Text = None, at: Text = None) -> Why:
     """Tell why a job or a step of it does not run, at a time or a position of the log or now."""
     path = None if not step else segment(step)
-    now = parts.now()
+    wanted, now = moment_in(at), parts.now()
     return await parts.slow.ask(
-        of_job(job, lambda opened: why_now(opened, parts.leases, (job, path), at, now))
+        of_job(job, lambda opened: why_now(opened, parts.leases, (job, path), wanted, now))
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -17,38 +17,76 @@ from warrener.domain.step_events import StepReleased
 from warrener.services.active_job import read_payload
 from warrener.services.labels import own_labels
 from warrener.services.logs import log_of_job
-from warrener.services.past import replay
+from warrener.services.past import Past, replay
 from warrener.services.report.gather import run_report
 from warrener.services.report.shapes import Report
+from warrener.services.shapes import TreeNode
 from warrener.services.web import shapes
-from warrener.services.web.parts import Given
+from warrener.services.web.parts import Given, Parts
 from warrener.services.web.reader import Opened
-from warrener.services.web.routes.common import moment_in, of_job, reads, step_at
+from warrener.services.web.routes.common import (
+    After,
+    JobsMax,
+    cut,
+    moment_in,
+    of_job,
+    reads,
+    step_at,
+)
 
 At = Annotated[
     str | None, QueryParameter(max_length=50, description="A position of the log, or a time.")
 ]
+_Many = Annotated[int, QueryParameter(ge=1, le=50_000)]
+
+
+@reads("/jobs/{job:uuid}/positions")
+async def list_positions(
+    parts: Given, job: FromPath[UUID], after: After = 0, limit: _Many = 10_000
+) -> shapes.PositionsPage:
+    """List where the events of a job stand in the log: the points at which it can be replayed."""
+
+    def ask(opened: Opened) -> shapes.PositionsPage:
+        found = opened.queries.positions(job, after=after)
+        items, last = cut(found, limit, lambda position: position)
+        return shapes.PositionsPage(items=items, next=last)
+
+    return await parts.slow.ask(of_job(job, ask))
 
 
 @reads("/jobs/{job:uuid}/replay")
 async def show_past(parts: Given, job: FromPath[UUID], at: At = None) -> shapes.PastShow:
     """Show a job as it was at a point of its past, computed from its events alone."""
-    wanted, now = moment_in(at), parts.now()
+    ask = _past(parts, job, at)
 
-    def ask(opened: Opened) -> shapes.PastShow:
-        found = replay(
-            opened.logs,
-            opened.queries,
-            opened.queries.locate(str(job)),
-            wanted,
-            now=now,
-            open_views=parts.open_past,
-        )
+    def show(opened: Opened) -> shapes.PastShow:
+        found = ask(opened)
         shown = found.show(whole=False)
         fields = msgspec.structs.asdict(shown) | msgspec.structs.asdict(found.point)
         return shapes.PastShow(**(fields | {"labels": own_labels(shown.labels)}))
 
-    return await parts.slow.ask(ask)
+    return await parts.slow.ask(show)
+
+
+@reads("/jobs/{job:uuid}/replay/tree")
+async def show_past_tree(
+    parts: Given, job: FromPath[UUID], at: At = None, jobs_max: JobsMax = 500
+) -> TreeNode:
+    """Show a job with the jobs below it as they were at a point of its past, level by level."""
+    ask = _past(parts, job, at)
+    return await parts.slow.ask(lambda opened: ask(opened).tree(jobs_max=jobs_max))
+
+
+def _past(parts: Parts, job: UUID, at: str | None) -> Callable[[Opened], Past]:
+    wanted, now = moment_in(at), parts.now()
+    return lambda opened: replay(
+        opened.logs,
+        opened.queries,
+        opened.queries.locate(str(job)),
+        wanted,
+        now=now,
+        open_views=parts.open_past,
+    )
 
 
 @reads("/jobs/{job:uuid}/report")
@@ -90,4 +128,4 @@ def _value(payload: Payload, log: EventStore) -> Any:
     return read_payload(payload, log)
 
 
-HANDLERS = (show_past, show_report, show_input)
+HANDLERS = (list_positions, show_past, show_past_tree, show_report, show_input)

@@ -8,7 +8,7 @@ from litestar import Request, Response, delete, post
 from litestar.datastructures import Cookie
 from litestar.params import RequestBody
 
-from warrener.services.web import shapes
+from warrener.services.web import bodies, shapes
 from warrener.services.web.access import CHALLENGE, COOKIE, HOW, SESSION_SECONDS, Who, check_own
 from warrener.services.web.parts import Given
 from warrener.services.web.problems import Denied
@@ -30,7 +30,7 @@ async def session_now(request: Asked, parts: Given) -> shapes.SessionNow:
 
 @changes(post, "/session", "public", status_code=200, request_max_body_size=LOGIN_BYTES_MAX)
 async def log_in(
-    request: Asked, parts: Given, data: RequestBody[shapes.LogIn]
+    request: Asked, parts: Given, data: RequestBody[bodies.LogInBody]
 ) -> Response[shapes.SessionNow]:
     """Begin a session with a token."""
     check_own(request.headers)

@@ -18,7 +18,7 @@ from warrener.services.places import Place
 from warrener.services.shapes import Show
 from warrener.services.steering_calls import SteeringCalls
 from warrener.services.submission import deadline_of, submission
-from warrener.services.web import shapes
+from warrener.services.web import bodies, shapes
 from warrener.services.web.definitions import read
 from warrener.services.web.desk import submits
 from warrener.services.web.parts import Given, Parts
@@ -49,7 +49,7 @@ async def ask(parts: Parts, command: str, call: Call, key: str | None = None) ->
 
 @changes(post, "/jobs", "submitter", status_code=201)
 async def submit_job(
-    request: Asked, parts: Given, data: RequestBody[shapes.SubmitBody]
+    request: Asked, parts: Given, data: RequestBody[bodies.SubmitBody]
 ) -> shapes.Submitted:
     """Submit a job to the fleet; the same key gives the same job."""
     traceparent = request.headers.get("traceparent")
@@ -79,16 +79,16 @@ def steers(name: str) -> Callable[[Any], Any]:
 
 @steers("cancel")
 async def cancel_job(
-    request: Asked, parts: Given, job: FromPath[UUID], data: RequestBody[shapes.Why]
+    request: Asked, parts: Given, job: FromPath[UUID], data: RequestBody[bodies.ReasonBody]
 ) -> Answer:
     """Stop a root job and everything below it; clean-up still runs."""
-    by = request.user.by
-    return await ask(parts, "cancel", lambda calls: calls.cancel(job, data.reason, by=by))
+    who = {"by": request.user.by, "reason": data.reason}
+    return await ask(parts, "cancel", lambda calls: calls.cancel(job, **who))
 
 
 @steers("pause")
 async def pause_job(
-    request: Asked, parts: Given, job: FromPath[UUID], data: RequestBody[shapes.Why]
+    request: Asked, parts: Given, job: FromPath[UUID], data: RequestBody[bodies.ReasonBody]
 ) -> Answer:
     """Let nothing more of a job, and of what is below it, go out."""
     who = {"by": request.user.by, "reason": data.reason}
@@ -97,7 +97,7 @@ async def pause_job(
 
 @steers("resume")
 async def resume_job(
-    request: Asked, parts: Given, job: FromPath[UUID], data: RequestBody[shapes.Why]
+    request: Asked, parts: Given, job: FromPath[UUID], data: RequestBody[bodies.ReasonBody]
 ) -> Answer:
     """Let a paused job go on."""
     who = {"by": request.user.by, "reason": data.reason}
@@ -106,7 +106,7 @@ async def resume_job(
 
 @steers("retry")
 async def retry_job(
-    request: Asked, parts: Given, job: FromPath[UUID], data: RequestBody[shapes.RetryBody]
+    request: Asked, parts: Given, job: FromPath[UUID], data: RequestBody[bodies.RetryBody]
 ) -> Answer:
     """Try again now what failed or waits for its next attempt: one step, or all there are."""
     step = data.step
@@ -119,7 +119,7 @@ async def retry_job(
 
 @steers("rerun")
 async def rerun_job(
-    request: Asked, parts: Given, job: FromPath[UUID], data: RequestBody[shapes.RerunBody]
+    request: Asked, parts: Given, job: FromPath[UUID], data: RequestBody[bodies.RerunBody]
 ) -> Answer:
     """Run a step of a root job and all below it once more."""
     key = data.key or str(uuid4())
@@ -129,7 +129,7 @@ async def rerun_job(
 
 @steers("signal")
 async def signal_job(
-    request: Asked, parts: Given, job: FromPath[UUID], data: RequestBody[shapes.SignalBody]
+    request: Asked, parts: Given, job: FromPath[UUID], data: RequestBody[bodies.SignalBody]
 ) -> Answer:
     """Send a signal to a job: to the step that waits for it, or kept for the next that does."""
     key = data.key or str(uuid4())
@@ -141,7 +141,7 @@ async def signal_job(
 
 @steers("adjust")
 async def adjust_step(
-    request: Asked, parts: Given, job: FromPath[UUID], data: RequestBody[shapes.AdjustBody]
+    request: Asked, parts: Given, job: FromPath[UUID], data: RequestBody[bodies.AdjustBody]
 ) -> Answer:
     """Change parameters of a step of a running job."""
     rules = None if data.retry is None else retry_rules(data.retry)
@@ -157,7 +157,7 @@ async def adjust_step(
 
 @changes(post, "/actions/{action:uuid}/answer", status_code=200, responses=NOT_YET)
 async def answer_action(
-    request: Asked, parts: Given, action: FromPath[UUID], data: RequestBody[shapes.AnswerBody]
+    request: Asked, parts: Given, action: FromPath[UUID], data: RequestBody[bodies.AnswerBody]
 ) -> Answer:
     """Answer a request for help: every step that waits for it goes on."""
     who = {"by": request.user.by, "reason": data.reason}

@@ -106,6 +106,9 @@ class Restart:
             again = fresh.memory.jobs[key]
             _same(f"items of {key}", active.items, again.items)
             _same(f"results of items of {key}", _collected(active), _collected(again))
+        for root, tree in live.memory.trees.items():
+            again_used = fresh.memory.trees[root].steps_used
+            _same(f"steps under {root}", tree.steps_used, again_used)
         for key, request in live.memory.requests.open.items():
             _same(f"members of {key}", request.members, fresh.memory.requests.open[key].members)
 

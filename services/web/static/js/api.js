@@ -17,7 +17,7 @@ export class Problem extends Error {
   }
 }
 
-/** The session learned from the API: who we are, and what goes with requests that change state. */
+/** Keep what goes with requests that change state; the session tells it. */
 export function useCsrf(value) {
   csrf = value || "";
 }

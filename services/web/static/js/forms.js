@@ -23,7 +23,7 @@ function resolved(form, field) {
 const isMap = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
 
 /** The fields of a form: { name, field, required }; one without a name is the whole answer. */
-export function fieldsOf(form) {
+function fieldsOf(form) {
   const top = resolved(form, form || {});
   if (!isMap(top.properties)) {
     return [{ name: "", field: top, required: true }];
@@ -36,7 +36,7 @@ export function fieldsOf(form) {
 const kindsOf = (field) => [field.type].flat().filter((kind) => typeof kind === "string");
 
 /** What a field is asked for with: choice | yes-no | number | text | json. */
-export function controlOf(field) {
+function controlOf(field) {
   const kinds = kindsOf(field).filter((kind) => kind !== "null");
   if (Array.isArray(field.enum) && field.enum.length) {
     return "choice";
@@ -48,7 +48,7 @@ export function controlOf(field) {
 }
 
 /** The value that a control's text stands for; undefined: left out. Throws a sentence. */
-export function valueOf({ name, field, required }, text) {
+function valueOf({ name, field, required }, text) {
   const called = field.title || name || "the answer";
   if (text === "" || text === null) {
     if (!required) {

@@ -6,7 +6,7 @@ export const SessionContext = createContext(null);
 const RANK = { viewer: 0, submitter: 1, operator: 2 };
 
 /** The session: { name, role, csrf, login, version }. */
-export const useSession = () => useContext(SessionContext);
+const useSession = () => useContext(SessionContext);
 
 /** Say whether the session's role is this one or a higher one. */
 export function useMay(role) {

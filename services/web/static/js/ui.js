@@ -1,7 +1,6 @@
 // Parts that all pages share. Text of users only ever goes through the virtual DOM, as text.
 
 import { Fragment, html, useEffect, useId, useRef, useState } from "../vendor/preact.js";
-import { Problem } from "./api.js";
 
 export const MARKS = {
   pending: "○", ready: "◔", released: "→", running: "▶", retrying: "↻", waiting: "…", waiting_user: "?",
@@ -86,10 +85,18 @@ export const Ago = ({ at, now }) => (at ? html`<time datetime=${at} title=${at}>
 
 // --- small parts -----------------------------------------------------------------------------
 
-const words = (state) => String(state).replaceAll("_", " ");
+export const words = (state) => String(state).replaceAll("_", " ");
+
+/** The class that colours a state; one that nobody knows is as one that is pending. */
+export const stateClass = (state) => `s-${/^[a-z_]+$/.test(state) ? state : "pending"}`;
 
 export const State = ({ state }) =>
-  html`<span class=${`state s-${/^[a-z_]+$/.test(state) ? state : "pending"}`}><span aria-hidden="true">${MARKS[state] || "·"}</span>${clean(words(state), 40)}</span>`;
+  html`<span class=${`state ${stateClass(state)}`}><span aria-hidden="true">${MARKS[state] || "·"}</span>${clean(words(state), 40)}</span>`;
+
+/** Links that choose a state, with how many there are of each. */
+export function StateFilter({ counts, state, href, label }) {
+  return html`<nav class="chips" aria-label=${label}>${Object.entries(counts).filter(([each, count]) => count || each === state).map(([each, count]) => html`<a key=${each} class="chip" href=${href(each === state ? "" : each)} aria-current=${each === state ? "true" : undefined}><${State} state=${each} /> ${count.toLocaleString("en")}</a>`)}</nav>`;
+}
 
 export function Progress({ progress, label = "steps ended" }) {
   const { done, total } = progress;
@@ -135,7 +142,7 @@ export function Json({ value, most = 20000, label = "value" }) {
 }
 
 /**
- * A table. `columns` are { name, cell(row), number, wide }; `key(row)` tells rows apart.
+ * A table. `columns` are { name, cell(row), number, wide }; `keyOf(row)` tells rows apart.
  * On narrow screens columns marked `wide` are left out.
  */
 export function Table({ columns, rows, keyOf, caption, empty = "Nothing here." }) {
@@ -156,7 +163,7 @@ export const Tabs = ({ tabs, current, href }) => html`<nav class="tabs" aria-lab
 // --- dialogs and toasts ------------------------------------------------------------------------
 
 /** A dialog that is open while it is there; `onClose` takes it away. Escape closes it. */
-export function Dialog({ title, onClose, children }) {
+function Dialog({ title, onClose, children }) {
   const place = useRef(null);
   const name = useId();
   useEffect(() => {
@@ -169,7 +176,7 @@ export function Dialog({ title, onClose, children }) {
 }
 
 /**
- * Ask before something is done: `fields` are form controls, `run(form)` does it (a promise).
+ * Ask before something is done: `children` are form controls, `run(form)` does it (a promise).
  * What goes wrong is told in the dialog, which stays open then.
  */
 export function Ask({ title, text, action, danger, onClose, run, children }) {
@@ -201,12 +208,6 @@ let showToast = () => {};
 
 /** Say something for a moment. */
 export const toast = (text, bad = false) => showToast({ text, bad });
-
-/** Do something that may fail, and say how it went. */
-export const doing = (promise, done) => promise.then(
-  (value) => { toast(typeof done === "function" ? done(value) : done); return value; },
-  (error) => { toast(error instanceof Problem ? error.message : String(error), true); throw error; },
-);
 
 export function Toasts() {
   const [shown, setShown] = useState([]);

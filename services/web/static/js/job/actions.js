@@ -60,7 +60,7 @@ function Fields({ name, job, step }) {
 }
 
 /** The dialog of one action; `step` is the step that it is about. */
-export function ActionDialog({ name, job, step = null, onClose }) {
+function ActionDialog({ name, job, step = null, onClose }) {
   const run = (form) => post(of(job.job, [name]), bodyOf(name, step, form)).then((answer) => {
     toast(answer && answer.done === false ? "The command is sent; nobody has answered yet. It is carried out as soon as a reactor takes it." : DONE[name]);
   });

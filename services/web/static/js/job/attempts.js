@@ -63,6 +63,20 @@ export function useAttempts(root, jobs) {
   return { all, more };
 }
 
+/**
+ * What `useAttempts` gives, as it was at a time: nothing that came later. Times of the service have
+ * one form, so they are compared as texts.
+ */
+export function asOf(all, moment) {
+  const later = (at) => Boolean(at) && at > moment;
+  const then = (attempt) => (later(attempt.ended_at)
+    ? { ...attempt, started_at: later(attempt.started_at) ? null : attempt.started_at, ended_at: null, outcome: null, due: null, error_code: null, error_message: null, seconds_waited: null, seconds_ran: null }
+    : attempt);
+  return Object.fromEntries(Object.entries(all).map(([job, loaded]) => [job, {
+    ...loaded, attempts: loaded.attempts.filter((attempt) => !later(attempt.begun_at)).map(then),
+  }]));
+}
+
 /** The parts of a bar as times in milliseconds; what has not ended goes on to `now`. */
 export function barOf(attempt, now) {
   const time = (at) => (at ? Date.parse(at) : null);

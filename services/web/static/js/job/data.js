@@ -3,7 +3,6 @@
 import { useEffect, useRef, useState } from "../../vendor/preact.js";
 import { path } from "../api.js";
 import { useApi, useChanges } from "../live.js";
-import { link } from "../router.js";
 
 export const never = () => false;
 
@@ -42,11 +41,6 @@ export function useSlowly(url, matters, gap = 500) {
 
 /** The route of something about a job. */
 export const of = (job, parts = [], query = {}) => path(["jobs", job, ...parts], query);
-
-/** The link to this page with another step, tab or point of the past. */
-export function pageLink(job, step, query) {
-  return link(step ? ["jobs", job, step] : ["jobs", job], query);
-}
 
 /** The name of the step that an item belongs to, and its index: `groups[3]` is ["groups", 3]. */
 export function splitPath(text) {

@@ -2,7 +2,7 @@
 // for all boxes of a state, so that thousands of steps are a few elements.
 
 import { Fragment, html } from "../../vendor/preact.js";
-import { MARKS, STEP_ENDED, clean } from "../ui.js";
+import { MARKS, STEP_ENDED, clean, stateClass, words } from "../ui.js";
 import { KINDS, itemsProgress } from "./data.js";
 
 const NODE_PADDING = 10;
@@ -12,14 +12,11 @@ const LARGER = 1.28; // texts, where there are fewer of them
 const LABEL_WIDTH = 118; // of the condition at an edge
 const STACK = 4;
 const NODES_MAX = 600; // with more in sight each is only a box
-const SAFE_STATE = /^[a-z_]+$/;
 
-const stateClass = (state) => `s-${SAFE_STATE.test(state) ? state : "pending"}`;
-const words = (state) => String(state).replaceAll("_", " ");
 const cut = (text, width, char = CHAR) => clean(text, Math.max(4, Math.floor(width / char)));
 
 /** A line through points: level at its ends, curved between. */
-export function pathOf(points) {
+function pathOf(points) {
   const [[x, y], ...rest] = points;
   let text = `M${x.toFixed(1)},${y.toFixed(1)}`;
   let [before, height] = [x, y];
@@ -71,7 +68,7 @@ function kindText(node) {
 }
 
 /** What is known of a step, for those who do not see the drawing; it begins as the drawn text. */
-export function spoken(node, step) {
+function spoken(node, step) {
   const after = node.before.slice(0, 6).join(", ");
   return clean([
     `${node.name}: ${stateText(step ? step.state : "pending", step)}`, kindText(node), node.fan_out && "fan-out",
@@ -94,7 +91,7 @@ function bars(node, step) {
     })}`;
   }
   const done = shareOf(node, step);
-  return done !== null && html`${track}<rect class="fill running" x=${NODE_PADDING} y=${y} width=${width * Math.min(1, done)} height="5" rx="2.5" />`;
+  return done !== null && html`${track}<rect class="fill" x=${NODE_PADDING} y=${y} width=${width * Math.min(1, done)} height="5" rx="2.5" />`;
 }
 
 /** How far a step is, from 0 to 1, null if nobody can say: of a sub-job, or as it says itself. */

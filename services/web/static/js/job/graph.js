@@ -4,7 +4,7 @@ import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../
 import { concerns } from "../live.js";
 import { jobLink } from "../router.js";
 import { Card, Empty, Fault, MARKS, State } from "../ui.js";
-import { of, useSlowly } from "./data.js";
+import { never, of, useSlowly } from "./data.js";
 import { Drawing, prepared } from "./drawing.js";
 import { useViewport } from "./viewport.js";
 
@@ -147,7 +147,7 @@ export function GraphTab({ job, shown, step, at, here, large }) {
 /** The graph of a sub-job inside the page of another. */
 export function GraphCard({ id }) {
   const job = useSlowly(of(id), (change) => (change.roots || []).some((each) => each.jobs.includes(id)), 800);
-  const found = useSlowly(of(id, ["graph"]), () => false);
+  const found = useSlowly(of(id, ["graph"]), never);
   const graph = usePrepared(found.value);
   const hrefOf = useMemo(() => (name) => jobLink(id, name), [id]);
   const error = job.error || found.error;

@@ -83,7 +83,7 @@ function Values({ job }) {
 }
 
 /** Text of users over several lines, such as a traceback. */
-export const Lines = ({ text, label }) => html`<pre class="json" tabindex="0" role="region" aria-label=${label}><bdi>${cleanLines(text)}</bdi></pre>`;
+const Lines = ({ text, label }) => html`<pre class="json" tabindex="0" role="region" aria-label=${label}><bdi>${cleanLines(text)}</bdi></pre>`;
 
 /** An error of a job or a step. */
 export function Failure({ error, title = "Failed" }) {

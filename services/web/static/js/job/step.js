@@ -5,7 +5,7 @@ import { concerns } from "../live.js";
 import { jobLink } from "../router.js";
 import { Facts, Fault, Json, Progress, STEP_ENDED, Said, State, Time, clean, duration } from "../ui.js";
 import { ActionButton } from "./actions.js";
-import { KINDS, itemsProgress, of, splitPath, useSlowly } from "./data.js";
+import { KINDS, itemsProgress, never, of, splitPath, useSlowly } from "./data.js";
 import { GraphCard } from "./graph.js";
 import { Failure, Waiting } from "./head.js";
 import { Items } from "./steps.js";
@@ -50,7 +50,7 @@ function useStep({ job, shown, step, at }) {
 /** The input of the newest attempt stands in the history; it is looked for when it is asked for. */
 function Input({ job, step }) {
   const [open, setOpen] = useState(false);
-  const found = useSlowly(open ? of(job.job, ["steps", step.path, "input"]) : null, () => false);
+  const found = useSlowly(open ? of(job.job, ["steps", step.path, "input"]) : null, never);
   return html`<details onToggle=${(event) => setOpen(event.target.open)}><summary>Input</summary>${found.value ? html`<${Json} value=${found.value.input} label="input" />` : found.error ? html`<${Fault} error=${found.error} />` : html`<p class="soft">Loading…</p>`}</details>`;
 }
 

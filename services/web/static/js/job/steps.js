@@ -3,14 +3,14 @@
 import { html, useState } from "../../vendor/preact.js";
 import { concerns } from "../live.js";
 import { jobLink } from "../router.js";
-import { Ago, Card, Empty, Fault, Progress, STEP_ENDED, Said, State, Table, clean, duration, secondsBetween, useNow } from "../ui.js";
+import { Ago, Empty, Fault, Progress, STEP_ENDED, Said, State, StateFilter, Table, clean, duration, secondsBetween, useNow } from "../ui.js";
 import { KINDS, itemsProgress, of, useSlowly } from "./data.js";
 
 const ROWS = 200;
 const ITEMS = 50;
 
 /** What there is to say about a step in one line: why it waits, or what went wrong. */
-export function Remark({ step }) {
+function Remark({ step }) {
   if (step.error) {
     return html`<span class="bad-text"><code>${clean(step.error.code, 40)}</code> <${Said} text=${step.error.message} most=${140} /></span>`;
   }
@@ -28,11 +28,6 @@ export function Took({ step, now }) {
     return null;
   }
   return step.ended_at ? duration(Math.max(0, secondsBetween(from, step.ended_at))) : html`<${Ago} at=${from} now=${now} />`;
-}
-
-/** Links that choose a state, with how many there are of each. */
-export function StateFilter({ counts, state, href, label }) {
-  return html`<nav class="chips" aria-label=${label}>${Object.entries(counts).filter(([each, count]) => count || each === state).map(([each, count]) => html`<a key=${each} class="chip" href=${href(each === state ? "" : each)} aria-current=${each === state ? "true" : undefined}><${State} state=${each} /> ${count.toLocaleString("en")}</a>`)}</nav>`;
 }
 
 function columns(here, now) {

@@ -3,7 +3,7 @@
 import { html, useEffect, useRef, useState } from "../../vendor/preact.js";
 import { jobLink } from "../router.js";
 import { Empty, JOB_ENDED, MARKS, Said, State, Table, Time, clean, duration, useNow } from "../ui.js";
-import { barOf, rowsOf, useAttempts, ITEMS_MAX } from "./attempts.js";
+import { asOf, barOf, rowsOf, useAttempts, ITEMS_MAX } from "./attempts.js";
 import { useWide } from "./data.js";
 
 const ROW = 28; // pixels
@@ -71,13 +71,13 @@ function RowName({ row, job, here, top, fold, rest, more }) {
     <a href=${isHere ? here({ step: row.path }) : jobLink(row.job, row.path)} data-step=${isHere ? row.path : undefined} title=${clean(row.path, 200)}>${clean(row.path, 60)}</a>${row.items > 0 && html`<span class="soft"> ×${row.items.toLocaleString("en")}</span>`}</div>`;
 }
 
-function Chart({ job, rows, zoom, here, now, onZoom, fold, rest, more }) {
+function Chart({ job, rows, zoom, here, now, isPast, onZoom, fold, rest, more }) {
   const frame = useRef(null);
   const wide = useWide(641);
   const [sight, setSight] = useState({ top: 0, left: 0, width: 900, height: 500 });
   const names = wide ? 230 : 128;
   const begin = Date.parse(job.submitted_at);
-  const end = Math.max(JOB_ENDED.has(job.state) ? Date.parse(job.ended_at) : now, begin + 1);
+  const end = Math.max(JOB_ENDED.has(job.state) ? Date.parse(job.ended_at) : Date.now(), begin + 1);
   const span = end - begin;
   const room = Math.max(120, sight.width - names - 14);
   const width = Math.min(WIDTH_MAX, room * zoom);
@@ -118,7 +118,7 @@ function Chart({ job, rows, zoom, here, now, onZoom, fold, rest, more }) {
   const seen = [sight.left - 300, sight.left + sight.width + 500];
   const height = rows.length * ROW;
   const marks = ticks(span, width, seen[0], seen[1]);
-  const nowAt = JOB_ENDED.has(job.state) ? null : scale(now);
+  const nowAt = JOB_ENDED.has(job.state) && !isPast ? null : scale(now);
   return html`<div class="gantt" ref=${frame} onScroll=${look} tabindex="0" role="group" aria-label="Chart over time; the attempts are in the table below, too">
     <div class="gantt-in" style=${{ width: `${names + width + 12}px`, height: `${AXIS + height}px` }}>
       <div class="gantt-axis" aria-hidden="true" style=${{ height: `${AXIS}px` }}><span class="gantt-corner" style=${{ width: `${names}px` }}></span>
@@ -151,13 +151,15 @@ function AsTable({ attempts }) {
       <div class="pager">${from > 0 && html`<button class="small" onClick=${() => setFrom(from - TABLE_ROWS)}>Earlier</button>`}${from + TABLE_ROWS < attempts.length && html`<button class="small" onClick=${() => setFrom(from + TABLE_ROWS)}>Later</button>`}</div>`}</details>`;
 }
 
-export function TimelineTab({ job, here }) {
-  const now = useNow(JOB_ENDED.has(job.state) ? 60_000 : 1000);
+export function TimelineTab({ job, shown, at, here }) {
+  const present = useNow(JOB_ENDED.has(job.state) ? 60_000 : 1000);
+  const now = at === null ? present : Date.parse(shown.at);
   const [open, setOpen] = useState({}); // key of a row -> the job below it, or true
   const [counts, setCounts] = useState({});
   const [zoom, setZoom] = useState(1);
   const jobs = [...new Set([job.job, ...Object.values(open).filter((each) => typeof each === "string")])];
-  const { all, more } = useAttempts(job.root, jobs);
+  const { all: newest, more } = useAttempts(job.root, jobs);
+  const all = at === null ? newest : asOf(newest, shown.at);
   const loaded = all[job.job];
   const rows = rowsOf({ job: job.job, names: Object.keys(job.steps), all, open, counts });
   const fold = (row) => setOpen((old) => ({ ...old, [row.key]: row.unfolded ? false : row.child || true }));
@@ -173,7 +175,7 @@ export function TimelineTab({ job, here }) {
     <span class="graph-tools" role="group" aria-label="Zoom"><button class="small" onClick=${() => changeZoom(2)} aria-label="Zoom in">+</button><button class="small" onClick=${() => changeZoom(0.5)} aria-label="Zoom out">−</button><button class="small" onClick=${() => setZoom(1)}>Fit</button></span>`;
   return html`<section class="card" aria-label="Timeline" onKeyDown=${keys}>
     <header><h2>Timeline</h2><span class="side">${side}</span></header>
-    ${loaded && !loaded.attempts.length && !loaded.error ? html`<${Empty}>No step has begun yet.</${Empty}>` : html`<${Chart} job=${job} rows=${rows} zoom=${zoom} here=${here} now=${now} onZoom=${changeZoom} fold=${fold} rest=${rest} more=${more} />`}
+    ${loaded && !loaded.attempts.length && !loaded.error ? html`<${Empty}>${at === null ? "No step has begun yet." : "No step had begun by then."}</${Empty}>` : html`<${Chart} job=${job} rows=${rows} zoom=${zoom} here=${here} now=${now} isPast=${at !== null} onZoom=${changeZoom} fold=${fold} rest=${rest} more=${more} />`}
     ${loaded && html`<${AsTable} attempts=${loaded.attempts} />`}
   </section>`;
 }

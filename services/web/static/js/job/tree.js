@@ -4,7 +4,7 @@ import { html, useRef, useState } from "../../vendor/preact.js";
 import { concerns } from "../live.js";
 import { jobLink } from "../router.js";
 import { Card, Empty, Fault, Progress, Said, State } from "../ui.js";
-import { of, useSlowly } from "./data.js";
+import { never, of, useSlowly } from "./data.js";
 
 const JOBS_MAX = 500;
 const CHILDREN = 50; // shown of one job, and so many more each time
@@ -26,8 +26,9 @@ function lines(node, open, counts, level = 1, place = [1, 1], above = null) {
 
 const idOf = (line) => (line.rest ? `more-${line.rest.job}` : line.node.job);
 
-export function TreeTab({ job }) {
-  const found = useSlowly(of(job.job, ["tree"], { jobs_max: JOBS_MAX }), concerns(job.root), 1500);
+export function TreeTab({ job, at }) {
+  const url = at === null ? of(job.job, ["tree"], { jobs_max: JOBS_MAX }) : of(job.job, ["replay", "tree"], { at, jobs_max: JOBS_MAX });
+  const found = useSlowly(url, at === null ? concerns(job.root) : never, 1500);
   const [open, setOpen] = useState({});
   const [counts, setCounts] = useState({});
   const [current, setCurrent] = useState(job.job);
@@ -39,7 +40,7 @@ export function TreeTab({ job }) {
     return html`<p class="empty" aria-busy="true">Loading the tree…</p>`;
   }
   if (!found.value.children.length) {
-    return html`<${Card} title="Sub-jobs"><${Empty}>This job has started no other jobs.</${Empty}></${Card}>`;
+    return html`<${Card} title="Sub-jobs"><${Empty}>This job ${at === null ? "has started no other jobs" : "had started no other jobs by then"}.</${Empty}></${Card}>`;
   }
   const rows = lines(found.value, open, counts);
   const focused = rows.some((line) => idOf(line) === current) ? current : job.job;
@@ -86,7 +87,7 @@ export function TreeTab({ job }) {
     event.preventDefault();
   };
   return html`<${Card} title="Sub-jobs" side=${html`<span class="soft wide-only">arrow keys walk and unfold, Enter opens</span>`} bare>
-    <div class="scroll tree-scroll" tabindex="-1"><div role="tree" aria-label="Jobs below this one" class="tree" ref=${place} onKeyDown=${keys}>${rows.map((line) => (line.rest
+    <div class="scroll" tabindex="-1"><div role="tree" aria-label="Jobs below this one" class="tree" ref=${place} onKeyDown=${keys}>${rows.map((line) => (line.rest
     ? html`<div key=${idOf(line)} role="treeitem" aria-level=${line.level} tabindex=${focused === idOf(line) ? 0 : -1} data-node=${idOf(line)} class="tree-row" style=${{ "--level": line.level }} onClick=${() => more(line)}><span class="fold"></span><span class="as-link">${line.left > 0 ? `Show more of ${line.rest.children.length.toLocaleString("en")}` : "There are more: open this job's own tree"}</span></div>`
     : html`<div key=${idOf(line)} role="treeitem" aria-level=${line.level} aria-posinset=${line.place[0]} aria-setsize=${line.place[1]} aria-expanded=${line.node.children.length ? line.unfolded : undefined} tabindex=${focused === idOf(line) ? 0 : -1} data-node=${idOf(line)} class=${line.node.superseded ? "tree-row old" : "tree-row"} style=${{ "--level": line.level }} onFocus=${() => setCurrent(line.node.job)}>
         <span class="fold" aria-hidden="true" onClick=${() => line.node.children.length && fold(line, !line.unfolded)}>${line.node.children.length ? (line.unfolded ? "▾" : "▸") : ""}</span>

@@ -26,7 +26,7 @@ function partOf(view, size) {
 }
 
 /** How far details are drawn: "far" only boxes, "middle" with names, "near" all. */
-export const detailOf = (scale) => (scale < 0.33 ? "far" : scale < 0.8 ? "middle" : "near");
+const detailOf = (scale) => (scale < 0.33 ? "far" : scale < 0.8 ? "middle" : "near");
 
 const same = (one, other) => one && one.left === other.left && one.top === other.top && one.right === other.right && one.bottom === other.bottom && one.detail === other.detail;
 

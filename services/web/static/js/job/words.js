@@ -42,7 +42,7 @@ export function inWords(event) {
 }
 
 const OWN = {
-  recovery: "recovery after a start", time: "time gave room", flow: "a look at the flow", fleet: "what workers announced, or their silence",
+  recovery: "recovery after a start", time: "time gave room, or a start", flow: "a look at the flow", fleet: "what workers announced, or their silence",
   "take-over": "a reactor took the log over",
 };
 const COMMANDS = {
@@ -78,9 +78,6 @@ function told(cause, data, paths) {
 
 /** Who or what caused an event; `paths` leads from ids of steps to their paths. */
 export function causeInWords(event, paths) {
-  if (event.told) {
-    return clean(event.told, 240);
-  }
   const cause = event.cause || "";
   if (cause === "release" || cause === "release:time") {
     return "once there was room";

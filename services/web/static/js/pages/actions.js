@@ -60,6 +60,6 @@ export function Actions({ query }) {
     <${Fault} error=${found.error} />
     ${found.value && !items.length && html`<${Card} title="Nothing"><${Empty}>${state === "open" ? "No job waits for a person." : `No request was ${state}.`}</${Empty}></${Card}>`}
     ${items.map((action) => html`<${Action} key=${action.request} action=${action} now=${now} onAnswer=${() => setAnswered(action)} />`)}
-    ${items.length >= LIMIT && html`<p class="soft">Only the newest ${LIMIT} are shown.</p>`}
+    ${found.value && found.value.more && html`<p class="soft">Only the newest ${LIMIT} are shown.</p>`}
     ${answered && html`<${Answer} action=${answered} onClose=${() => { setAnswered(null); found.reload(); }} />`}`;
 }

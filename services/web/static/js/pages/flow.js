@@ -10,6 +10,9 @@ import { Ago, Ask, Card, Empty, Facts, Fault, Json, Said, State, Table, Time, cl
 
 const POINTS = 60;
 const STAGES_SHOWN = 60;
+const INCIDENTS = 50;
+const VICTIMS = 20; // shown of an incident
+const KEYS = 5; // shown of a limit
 const POLICIES = ["finish-first", "fair", "deadline", "weighted", "fifo"];
 const MODES = { off: "starvation is not looked for", observe: "it is told", advise: "a person is asked what to do", act: "something is done about it" };
 const INTAKES = { accept: "every job starts", queue: "jobs beyond @jobs wait", refuse: "jobs beyond @jobs are refused" };
@@ -131,7 +134,7 @@ function Incident({ incident, now, open }) {
     <div class="body">
       ${sentence && html`<p><bdi class="hostile">${clean(sentence, 600)}</bdi></p>`}
       <${Facts} rows=${[
-        ["victims", html`<ul class="plain">${incident.victims.slice(0, 20).map((victim) => html`<li key=${`${victim.job}/${victim.step}`}><${Said} text=${`${victim.job}/${victim.step}`} most=${80} />: ${count(victim.waiting)} wait, the longest ${duration(victim.oldest_wait)}</li>`)}</ul>`],
+        ["victims", html`<ul class="plain-list">${incident.victims.slice(0, VICTIMS).map((victim) => html`<li key=${`${victim.job}/${victim.step}`}><${Said} text=${`${victim.job}/${victim.step}`} most=${80} />: ${count(victim.waiting)} wait, the longest ${duration(victim.oldest_wait)}</li>`)}${incident.victims.length > VICTIMS && html`<li>and ${incident.victims.length - VICTIMS} more</li>`}</ul>`],
         ["opened", html`<${Time} at=${incident.opened_at} />`],
         ["closed", incident.closed_at && html`<${Time} at=${incident.closed_at} />${incident.why && `: ${clean(incident.why, 100)}`}`],
       ]} />
@@ -142,13 +145,14 @@ function Incident({ incident, now, open }) {
 
 function Starvation({ chosen, now }) {
   const [all, setAll] = useState(Boolean(chosen));
-  const found = useApi(path(["starvation"], { open: !all, limit: 50 }), (change) => change.starvation);
+  const found = useApi(path(["starvation"], { open: !all, limit: INCIDENTS }), (change) => change.starvation);
   const items = found.value ? found.value.items : [];
   const side = html`<label class="check"><input type="checkbox" checked=${all} onChange=${(event) => setAll(event.target.checked)} />ended ones, too</label>`;
   return html`<${Card} title="Starvation" side=${side}>
     <${Fault} error=${found.error} />
     ${found.value && !items.length && html`<${Empty}>Nobody starves.</${Empty}>`}
     ${items.map((incident) => html`<${Incident} key=${incident.incident} incident=${incident} now=${now} open=${incident.state === "open" || incident.incident === chosen} />`)}
+    ${found.value && found.value.more && html`<p class="soft">Only the newest ${INCIDENTS} are shown.</p>`}
   </${Card}>`;
 }
 
@@ -186,7 +190,7 @@ const limitColumns = (onChange, may) => [
   { name: "Slots", number: true, cell: (limit) => part(limit, "slots") },
   { name: "Rate", number: true, cell: (limit) => rateText(part(limit, "rate")) },
   { name: "Waiting", number: true, cell: (limit) => count(limit.waiting) },
-  { name: "Keys", cell: (limit) => html`<span class="chips">${limit.keys.slice(0, 5).map((each) => html`<span class="chip" key=${each.key}><${Said} text=${each.key} most=${40} />: ${count(each.waiting)}${each.lacking && ` for ${each.lacking}`}</span>`)}</span>`, wide: true },
+  { name: "Keys", cell: (limit) => html`<span class="chips">${limit.keys.slice(0, KEYS).map((each) => html`<span class="chip" key=${each.key}><${Said} text=${each.key} most=${40} />: ${count(each.waiting)}${each.lacking && ` for ${each.lacking}`}</span>`)}${limit.keys.length > KEYS && html`<span class="chip">and ${limit.keys.length - KEYS} more</span>`}</span>`, wide: true },
   { name: "Changed", cell: (limit) => limit.since && html`<${Time} at=${limit.since} />${limit.by && html` by <${Said} text=${limit.by} most=${40} />`}${limit.reason && html`: <${Said} text=${limit.reason} most=${80} />`}`, wide: true },
   { name: "Action", number: true, cell: (limit) => html`<button disabled=${!may} onClick=${() => onChange(limit)} aria-label=${`Change ${clean(limit.name, 60)}`}>Change</button>` },
 ];

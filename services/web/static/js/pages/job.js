@@ -3,9 +3,9 @@
 import { html, useEffect, useState } from "../../vendor/preact.js";
 import { get } from "../api.js";
 import { concerns } from "../live.js";
-import { go } from "../router.js";
+import { go, jobLink } from "../router.js";
 import { Fault, Tabs } from "../ui.js";
-import { never, of, pageLink, useSlowly } from "../job/data.js";
+import { never, of, useSlowly } from "../job/data.js";
 import { GraphTab } from "../job/graph.js";
 import { Head } from "../job/head.js";
 import { HistoryTab } from "../job/history.js";
@@ -19,7 +19,7 @@ import { TreeTab } from "../job/tree.js";
 const TABS = [["graph", "Graph"], ["timeline", "Timeline"], ["steps", "Steps"], ["tree", "Tree"], ["history", "History"], ["report", "Report"]];
 const VIEWS = { graph: GraphTab, timeline: TimelineTab, steps: StepsTab, tree: TreeTab, history: HistoryTab, report: ReportTab };
 const WITH_STEP = new Set(["graph", "timeline", "steps"]);
-const IN_THE_PAST = new Set(["graph", "steps", "history"]);
+const IN_THE_PAST = new Set(["graph", "timeline", "steps", "tree", "history"]);
 const LARGE = 400; // steps: from here on a job is asked for less often
 
 /** Nothing to show: why, in words. */
@@ -38,8 +38,8 @@ function Lead({ job, step, query }) {
   useEffect(() => {
     const [first, ...rest] = step.split("/");
     get(of(job, ["steps", first])).then((found) => go(found.child
-      ? pageLink(found.child, rest.join("/"), { tab: query.tab })
-      : pageLink(job, first, query), true), () => go(pageLink(job, null, query), true));
+      ? jobLink(found.child, rest.join("/"), { tab: query.tab })
+      : jobLink(job, first, query), true), () => go(jobLink(job, null, query), true));
   }, [job, step]);
   return html`<p class="empty">Looking for the step…</p>`;
 }
@@ -68,7 +68,7 @@ export function Job({ job, step, query }) {
   const shown = at && past.value ? past.value : now;
   const isPast = shown !== now;
   const large = Object.keys(now.steps).length > LARGE;
-  const here = (changes) => pageLink(now.job, "step" in changes ? changes.step : step, { ...query, ...changes, step: undefined });
+  const here = (changes) => jobLink(now.job, "step" in changes ? changes.step : step, { ...query, ...changes, step: undefined });
   const parts = { job: now, shown, at: isPast ? at : null, step, query, here, large };
   return html`
     <${Head} ...${parts} />

@@ -4,7 +4,7 @@ import { html, useEffect, useState } from "../../vendor/preact.js";
 import { get, path } from "../api.js";
 import { useApi, useIsLive } from "../live.js";
 import { go, jobLink, link } from "../router.js";
-import { Ago, Card, Fault, JOB_ENDED, JOB_STATES, Labels, Progress, Said, State, Table, Time, duration, secondsBetween, useNow } from "../ui.js";
+import { Ago, Card, Fault, JOB_ENDED, JOB_STATES, Labels, Progress, Said, State, StateFilter, Table, Time, duration, secondsBetween, useNow } from "../ui.js";
 
 const PAGE = 50;
 const ID = /^[0-9a-f-]{4,36}$/i;
@@ -21,11 +21,9 @@ function columns(now) {
   ];
 }
 
-function Counts({ counts, state, query }) {
-  return html`<nav class="chips" aria-label="Jobs by state">
-    ${JOB_STATES.filter((each) => counts[each] || each === state).map((each) => html`<a key=${each} class="chip" href=${link(["jobs"], { ...query, state: each === state ? "" : each })}
-      aria-current=${each === state ? "true" : undefined}><${State} state=${each} /> ${(counts[each] || 0).toLocaleString("en")}</a>`)}
-  </nav>`;
+function Counts({ counts, query }) {
+  const ordered = Object.fromEntries(JOB_STATES.map((state) => [state, counts[state] || 0]));
+  return html`<${StateFilter} counts=${ordered} state=${query.state} href=${(state) => link(["jobs"], { ...query, state })} label="Jobs by state" />`;
 }
 
 function Filters({ query }) {
@@ -69,7 +67,7 @@ export function Jobs({ query }) {
   const seen = new Set();
   const rows = [...(first.value ? first.value.items : []), ...more.items].filter((job) => !seen.has(job.job) && seen.add(job.job));
   return html`
-    <div class="head"><h1>Jobs</h1>${counts.value && html`<${Counts} counts=${counts.value} state=${query.state} query=${query} />`}</div>
+    <div class="head"><h1>Jobs</h1>${counts.value && html`<${Counts} counts=${counts.value} query=${query} />`}</div>
     <${Card} title="Find"><${Filters} query=${query} key=${restart} /></${Card}>
     <${Fault} error=${first.error} />
     <section class="card" aria-label="Jobs" aria-busy=${first.loading}>

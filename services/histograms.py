@@ -15,13 +15,13 @@ EVENTS: Final = (1.0, 10.0, 100.0, 500.0, 1_000.0, 2_000.0)
 
 
 def buckets_of(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
-    """Return what Prometheus takes: how many are within each bound."""
+    """Return what Prometheus takes: how many are within each bound, those before it included."""
     names = [*(f"{bound:g}" for bound in bounds), "+Inf"]
     return [(name, float(sum(counts[: at + 1]))) for at, name in enumerate(names)]
 
 
 class Histogram:
-    """How many values are within each bound, and their sum."""
+    """How many values are within each bound but not the one before, and the sum of all."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = bounds
@@ -34,7 +34,7 @@ class Histogram:
         self.sum += value
 
 
-class Measures(Collector):
+class Histograms(Collector):
     """Histograms by name and label. One thread measures, others collect."""
 
     def __init__(self, label: str = "") -> None:
@@ -64,7 +64,7 @@ class Measures(Collector):
         by_word[word].add(value)
 
 
-class FoldMeasures(Measures):
+class FoldHistograms(Histograms):
     """How large the batches of a projector are and how long it folds them, by read model."""
 
     _SECONDS = ("projector_fold_seconds", "Time to fold a batch and save it.")
@@ -81,7 +81,7 @@ class FoldMeasures(Measures):
             self._add(self._EVENTS, model, EVENTS, events)
 
 
-class PaceMeasures(Measures):
+class PaceHistograms(Histograms):
     """How large the commits of a reactor are, and how long store and broker take."""
 
     _COMMIT = ("reactor_commit_seconds", "Time of a commit to the store.")
