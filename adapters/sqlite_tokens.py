@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from threading import Lock
 
 import msgspec
 from eventsourcing.persistence import PersistenceError
@@ -23,18 +25,22 @@ _decode = msgspec.json.Decoder(AccessToken).decode
 
 
 class SqliteTokens:
-    """Keeps tokens; what was written is on the disk when a call returns. Threads may share it."""
+    """Keeps tokens; what was written is on the disk when a call returns. Threads may share it.
+
+    Where the file is another one by now, such as one that was restored, that one counts: a token
+    that is not in it lets nobody in.
+    """
 
     def __init__(self, path: str) -> None:
         """Open the file at this path; raises `StoreUnavailable`."""
-        self._file = SqliteFile(path)
-        with _translated(), self._file.writing() as db:
-            for statement in _SCHEMA:
-                db.execute(statement)
+        self._path = path
+        self._lock = Lock()
+        self._file = _opened(path)
+        self._is = self._identity()
 
     def add(self, token: AccessToken) -> None:
         """Keep a token."""
-        with _translated(), self._file.writing() as db:
+        with _translated(), self._now().writing() as db:
             (count,) = db.execute("SELECT COUNT(*) FROM access_tokens").fetchone()
             if count >= TOKENS_MAX:
                 raise Conflict(f"there are {count} tokens already")
@@ -44,25 +50,51 @@ class SqliteTokens:
 
     def all(self) -> Sequence[AccessToken]:
         """Return all tokens by name."""
-        with _translated(), self._file.reading() as db:
+        with _translated(), self._now().reading() as db:
             rows = db.execute("SELECT doc FROM access_tokens ORDER BY name").fetchall()
         return [_decode(row[0]) for row in rows]
 
     def remove(self, name: str) -> bool:
         """Forget a token; say whether there was one."""
-        with _translated(), self._file.writing() as db:
+        with _translated(), self._now().writing() as db:
             found = db.execute("DELETE FROM access_tokens WHERE name = ?", (name,))
             return found.rowcount > 0
 
     def secret(self, fresh: bytes) -> bytes:
         """Return the secret."""
-        with _translated(), self._file.writing() as db:
+        with _translated(), self._now().writing() as db:
             db.execute("INSERT OR IGNORE INTO access_secret VALUES (1, ?)", (fresh,))
             return bytes(db.execute("SELECT secret FROM access_secret").fetchone()[0])
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        with self._lock:
+            self._file.close()
+
+    def _now(self) -> SqliteFile:
+        """Return the file that is at the path now, opened anew if it is another one."""
+        with self._lock:
+            found = self._identity()
+            if found != self._is:
+                before, self._file, self._is = self._file, _opened(self._path), found
+                before.close()
+            return self._file
+
+    def _identity(self) -> tuple[int, int]:
+        try:
+            found = os.stat(self._path)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise StoreUnavailable(f"the store {self._path} cannot be opened: {reason}") from error
+        return found.st_dev, found.st_ino
+
+
+def _opened(path: str) -> SqliteFile:
+    file = SqliteFile(path)
+    with _translated(), file.writing() as db:
+        for statement in _SCHEMA:
+            db.execute(statement)
+    return file
 
 
 @contextmanager

@@ -80,7 +80,8 @@ def split_path(path: str) -> tuple[str, int | None]:
     if not path.endswith("]"):
         return path, None
     name, _, index = path[:-1].rpartition("[")
-    if name and index.isascii() and index.isdigit() and len(index) <= INDEX_DIGITS_MAX:
+    digits = index.isascii() and index.isdigit() and len(index) <= INDEX_DIGITS_MAX
+    if name and digits and index == str(int(index)):  # [01] would be one more name of [1]
         return name, int(index)
     return path, None  # no step has such a name
 

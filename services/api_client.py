@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from http import HTTPStatus
+from http.client import HTTPException
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 from uuid import UUID
@@ -54,12 +55,9 @@ class ApiClient(SteeringCalls):
 
     def __init__(self, url: str, token: str = "") -> None:
         """Take the address of the service, such as http://127.0.0.1:8470; connect to nothing."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
-            raise UsageError(f"WARRENER_API_URL: {url!r} is no address such as http://host:8470")
         self._url = url.rstrip("/") + _API
-        self._token = token
-        direct = [urllib.request.ProxyHandler({})] if parts.hostname in _LOOPBACK else []
+        self._token = _checked_token(token)
+        direct = [urllib.request.ProxyHandler({})] if _host_of(url) in _LOOPBACK else []
         self._opener = urllib.request.build_opener(*direct, _NoRedirects())
         self._csrf = ""
 
@@ -115,7 +113,7 @@ class ApiClient(SteeringCalls):
                 return json.loads(answer.read(ANSWER_BYTES_MAX))
         except urllib.error.HTTPError as error:
             raise _refusal(error) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPException, RecursionError) as error:
             reason = getattr(error, "reason", None) or error
             raise ServiceUnavailable(f"{self._url} cannot be asked: {reason}") from error
 
@@ -131,6 +129,28 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *_: Any, **__: Any) -> None:
         return None
+
+
+def _host_of(url: str) -> str:
+    """Return the host that an address names; raises `UsageError` for what is none."""
+    try:
+        parts = urlsplit(url)
+        host, named, _ = parts.hostname, parts.username is not None, parts.port
+    except ValueError:
+        host, named = None, False
+    if named:  # what stands there may be a password
+        raise UsageError("WARRENER_API_URL: leave the user out; WARRENER_API_TOKEN lets you in")
+    if not host or parts.scheme not in ("http", "https") or parts.query:
+        raise UsageError(f"WARRENER_API_URL: {url!r} is no address such as http://host:8470")
+    return host
+
+
+def _checked_token(token: str) -> str:
+    """Return a token as it may stand in a header; it is in no message."""
+    found = token.strip()
+    if not all("!" <= char <= "~" for char in found):
+        raise UsageError("WARRENER_API_TOKEN has characters that are in no token")
+    return found
 
 
 def _refusal(error: urllib.error.HTTPError) -> Exception:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -88,7 +89,7 @@ class AttemptPlace(msgspec.Struct, frozen=True):
     begun_at: At
     job: UUID
     path: str
-    attempt: int
+    attempt: Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 
     @classmethod
     def of(cls, attempt: Attempt) -> AttemptPlace:

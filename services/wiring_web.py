@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 READERS = 4  # threads that answer, each with the read models open
 SLOW_READERS = 2
+CHECKING_MAX = 2
 WAITING_MAX = 200
 STATIC = Path(__file__).parent / "web" / "static"
 
@@ -113,11 +115,14 @@ def open_web(
     tokens, hub = open_tokens(settings.store_url), Hub()
     reader = Reader(opens, threads=READERS, waiting_max=WAITING_MAX)
     slow = Reader(opens, threads=SLOW_READERS, waiting_max=WAITING_MAX, name="slow-query")
+    drawing = Reader(opens, threads=SLOW_READERS, waiting_max=WAITING_MAX, name="drawing")
     return Parts(
         reader=reader,
         slow=slow,
+        drawing=drawing,
+        checking=asyncio.Semaphore(CHECKING_MAX),
         desk=Desk(lambda: open_calls(settings), keeps=settings.broker_url != MEMORY_BROKER),
-        follower=_follower(settings, hub, (reader, slow), on_turn),
+        follower=_follower(settings, hub, (reader, slow, drawing), on_turn),
         hub=hub,
         counts=Counts(hub),
         tokens=tokens,

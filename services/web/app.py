@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 from litestar import Litestar, Request, Router
@@ -11,9 +12,9 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 
 from warrener.domain.errors import PayloadError
-from warrener.domain.payloads import decode_json
+from warrener.domain.payloads import INLINE_BYTES_MAX, decode_json
 from warrener.services.web.access import COOKIE, guard
-from warrener.services.web.outer import Outer
+from warrener.services.web.outer import BODY_BYTES_MAX, Outer
 from warrener.services.web.parts import Parts
 from warrener.services.web.problems import Denied, answer_to
 from warrener.services.web.routes import (
@@ -39,8 +40,11 @@ class CheckedRequest(Request[Any, Any, Any]):
         kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != _JSON:
             raise Denied(415, f"the body must be {_JSON}")
+        body = await self.body()
         try:
-            return decode_json(await self.body())
+            if len(body) <= INLINE_BYTES_MAX:
+                return decode_json(body)
+            return await asyncio.to_thread(decode_json, body)  # a large one takes seconds
         except PayloadError as error:
             status = 413 if error.code == "payload-too-large" else 400
             raise Denied(status, str(error)) from None
@@ -61,6 +65,7 @@ def inner(parts: Parts) -> Litestar:
         guards=[guard],
         exception_handlers={Exception: answer_to},
         request_class=CheckedRequest,
+        request_max_body_size=BODY_BYTES_MAX,
         state=State({"access": parts.access}),
         on_startup=[parts.start],
         on_shutdown=[parts.close],

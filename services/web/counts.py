@@ -12,17 +12,17 @@ class Counts:
     """Keeps what was counted last; belongs to the thread of the event loop."""
 
     def __init__(self, hub: Hub) -> None:
-        """Take what knows where the logs are."""
+        """Take what tells whether anything has changed."""
         self._hub = hub
-        self._at: object = None
+        self._at = 0
         self._known: dict[str, int] = {}
         self._lock = asyncio.Lock()
 
     async def now(self, reader: Reader) -> dict[str, int]:
         """Return the counts."""
         async with self._lock:
-            at = self._hub.at
-            if at is None or at != self._at:
+            at = self._hub.told
+            if not at or at != self._at:
                 self._known = await reader.ask(lambda opened: opened.queries.count_jobs())
                 self._at = at
             return dict(self._known)

@@ -59,11 +59,13 @@ class Follower:
         self._changes: Changes | None = None
         self._told_at = float("-inf")
         self._heads: dict[int, int] = {}
+        self._seen: object = None
         self.failure = "not opened yet"
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
 
     def start(self) -> None:
         """Begin to follow."""
+        self._seen = self._same()
         self._thread.start()
 
     def stop(self) -> None:
@@ -78,19 +80,25 @@ class Follower:
 
         Where a projector folds it is not waited for.
         """
-        if not self._folds:
-            return True
-        deadline = time.monotonic() + timeout_seconds
+        deadline, turn = time.monotonic() + timeout_seconds, self.turn_after_next()
         with self._turned:
-            wanted = self._turns + 2  # the present turn may have looked before
-            self._wake.set()
-            while self._turns < wanted:
+            while not self.is_past(turn):
                 left = deadline - time.monotonic()
-                if left <= 0 or self._stopped or self.failure:
+                if left <= 0:
                     return False
                 self._turned.wait(left)
-                self._wake.set()
-        return True
+        return not (self._folds and (self._stopped or self.failure))
+
+    def turn_after_next(self) -> int:
+        """Return the turn after which what is in the logs now is in the read models."""
+        return self._turns + 2  # the present one may have looked before
+
+    def is_past(self, turn: int) -> bool:
+        """Say whether a turn is over, or there is nothing to wait for; if not, hasten it."""
+        if not self._folds or self._stopped or self.failure or self._turns >= turn:
+            return True
+        self._wake.set()
+        return False
 
     def _run(self) -> None:
         while not self._stopped:
@@ -115,12 +123,9 @@ class Follower:
         self._wait(AGAIN_SECONDS)
 
     def _follow(self, opened: Opened) -> None:
-        same = self._same()
         self._heads = {}
         while not self._stopped:
-            if self._same() != same:
-                logger.warning("web.store_replaced")
-                self._renewed()
+            if self._is_replaced():
                 return
             self._turn(opened)
             if self.failure:
@@ -131,6 +136,17 @@ class Follower:
                 self._turned.notify_all()
             self._on_turn()
             self._wait(POLL_SECONDS)
+
+    def _is_replaced(self) -> bool:
+        """Say whether the store is another one than before, and have all begin anew if it is."""
+        before, self._seen = self._seen, self._same()
+        if before is None or before == self._seen:
+            return False
+        logger.warning("web.store_replaced")
+        self._renewed()
+        if self._changes is not None:
+            self._changes.lost = True  # whatever is where in the new one
+        return True
 
     def _turn(self, opened: Opened) -> None:
         if self._folds:

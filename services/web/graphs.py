@@ -38,7 +38,8 @@ class Drawn(msgspec.Struct, frozen=True):
 
 
 _kept: OrderedDict[str, Drawn] = OrderedDict()
-_lock = Lock()
+_lock = Lock()  # of what is kept
+_drawing = Lock()
 
 
 def graph_now(queries: Queries, job: UUID) -> GraphNow:
@@ -64,14 +65,30 @@ def graph_now(queries: Queries, job: UUID) -> GraphNow:
 
 def _drawn(queries: Queries, job: UUID, definition: str) -> Drawn:
     """Lay a definition out, one at a time: it may take long, and it is kept."""
-    with _lock:
-        if definition not in _kept:
+    found = _known(definition)
+    if found is not None:
+        return found
+    with _drawing:
+        found = _known(definition)  # somebody else may have drawn it meanwhile
+        if found is None:
             graph = graph_of(build_plan(queries.definition(job)), None, None)
-            _kept[definition] = Drawn(graph, _laid_out(graph))
-            while len(_kept) > KEPT_MAX:
-                _kept.popitem(last=False)
-        _kept.move_to_end(definition)
-        return _kept[definition]
+            found = Drawn(graph, _laid_out(graph))
+            _keep(definition, found)
+    return found
+
+
+def _known(definition: str) -> Drawn | None:
+    with _lock:
+        if definition in _kept:
+            _kept.move_to_end(definition)
+        return _kept.get(definition)
+
+
+def _keep(definition: str, drawn: Drawn) -> None:
+    with _lock:
+        _kept[definition] = drawn
+        while len(_kept) > KEPT_MAX:
+            _kept.popitem(last=False)
 
 
 def _laid_out(graph: Graph) -> Layout:

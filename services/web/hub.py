@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from warrener.services.web.problems import Denied
 STREAMS_MAX: Final = 500  # in this process
 STREAMS_OF_ONE_MAX: Final = 50  # of one token
 KEPT_MAX: Final = 240  # notices for streams that come back, a minute's at least
+MISSED_BYTES_MAX: Final = 256 * 1024  # of these for one stream; beyond that it begins anew
 WAITING_MAX: Final = 16  # notices for a stream that does not take them
 HEARTBEAT_SECONDS: Final = 15.0
 RETRY_SECONDS: Final = 5
@@ -68,6 +69,7 @@ class Hub:
         self._kept: deque[Changes] = deque(maxlen=KEPT_MAX)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._at: Changes | None = None
+        self._told = 0
         self._ended = False
 
     @property
@@ -79,6 +81,11 @@ class Hub:
     def at(self) -> str | None:
         """Return how far in the logs everybody was told of, None if nothing is known yet."""
         return None if self._at is None else self._at.id
+
+    @property
+    def told(self) -> int:
+        """Return how often anybody was told of anything, 0 if nothing is known yet."""
+        return self._told
 
     def start(self) -> None:
         """Begin in the present event loop."""
@@ -95,7 +102,7 @@ class Hub:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._end)
 
-    def open(self, name: str, root: UUID | None, last_id: str) -> AsyncIterator[bytes]:
+    def open(self, name: str, root: UUID | None, last_id: str) -> AsyncGenerator[bytes, None]:
         """Return what a new stream sends, beginning after `last_id` if that is known still."""
         if self._ended:
             raise Denied(503, "the service is stopping", headers=_later())
@@ -104,15 +111,15 @@ class Hub:
         if self._of_one[name] >= STREAMS_OF_ONE_MAX:
             text = f"{STREAMS_OF_ONE_MAX} streams of one token are open already"
             raise Denied(429, text, headers=_later())
-        stream = Stream(name, root)
-        begin = self._begin(stream, last_id)
-        return self._frames(stream, begin)
+        return self._frames(Stream(name, root), last_id)
 
-    async def _frames(self, stream: Stream, begin: bytes) -> AsyncIterator[bytes]:
+    async def _frames(self, stream: Stream, last_id: str) -> AsyncGenerator[bytes, None]:
+        if self._ended:
+            return
         self._streams.add(stream)
         self._of_one[stream.name] += 1
         try:
-            yield begin
+            yield self._begin(stream, last_id)  # all that is published from now on is put into it
             async for frame in stream.frames():
                 yield frame
         finally:
@@ -129,7 +136,13 @@ class Hub:
         missed = self._missed(last_id)
         if missed is None:
             return _BEGIN + _reset(here)
-        return _BEGIN + b"".join(_change(each, stream.root) for each in missed)
+        frames, size = [], 0
+        for each in missed:
+            frames.append(_change(each, stream.root))
+            size += len(frames[-1])
+            if size > MISSED_BYTES_MAX:
+                return _BEGIN + _reset(here)
+        return _BEGIN + b"".join(frames)
 
     def _missed(self, last_id: str) -> list[Changes] | None:
         """Return the notices after an id, None if they are not known any more."""
@@ -141,14 +154,17 @@ class Hub:
             return None
         if any(seen[each] > self._kept[-1].after[each] for each in seen):
             return None  # of another time
-        later = [each for each in self._kept if any(each.after[part] > seen[part] for part in seen)]
-        return None if any(each.lost for each in later) else later
+        return [each for each in self._kept if any(each.after[part] > seen[part] for part in seen)]
 
     def _take(self, changes: Changes) -> None:
         self._at = changes
+        self._told += 1
         if changes.is_empty:
             return
-        self._kept.append(changes)
+        if changes.lost:
+            self._kept.clear()  # nobody can go on from before
+        else:
+            self._kept.append(changes)
         reset = _reset(changes.id)
         whole = reset if changes.lost else _change(changes, None)
         for stream in self._streams:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import secrets
 import time
 from collections.abc import Collection
@@ -22,6 +23,7 @@ URL_BYTES_MAX: Final = 8 * 1024
 HEADERS_BYTES_MAX: Final = 32 * 1024
 REQUESTS_MAX: Final = 1_000  # at once, streams included
 READ_SECONDS: Final = 20.0  # for the next part of a body
+READ_RATE_MIN: Final = 16 * 1024  # bytes a second of a body, on the average beyond `READ_SECONDS`
 SEND_SECONDS: Final = 30.0  # for a part of an answer to be taken
 
 _TAGGED: Final = ("/api/", "/static/")
@@ -116,8 +118,10 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._began = time.monotonic()
+        self._asked = 0.0
         self._read = 0
         self._ended = False
+        self._is_answered = False
         self._is_late = False
         self._status = 0
         self._start: Any = None
@@ -136,12 +140,15 @@ class _Exchange:
         """Return the next part of the request, within bounds of size and time."""
         if self._ended:
             return await self._receive()
+        now = time.monotonic()
+        self._asked = self._asked or now
+        left = self._asked + READ_SECONDS + self._read / READ_RATE_MIN - now
         try:
-            async with asyncio.timeout(READ_SECONDS):
+            async with asyncio.timeout(max(0.0, min(READ_SECONDS, left))):
                 message = await self._receive()
         except TimeoutError:
             self._is_late = True
-            raise Denied(408, f"nothing came for {READ_SECONDS:.0f} s") from None
+            raise Denied(408, "the body does not come, or too slowly") from None
         self._read += len(message.get("body", b""))
         if self._read > BODY_BYTES_MAX:
             raise _too_large()
@@ -159,7 +166,10 @@ class _Exchange:
             message = self._tagged(start, message)
             await self._out(start)
         if self.is_head and message["type"] == "http.response.body":
-            message = {**message, "body": b""}
+            if self._is_answered:
+                return
+            message = {**message, "body": b"", "more_body": False}  # of a stream, too
+            self._is_answered = True
         await self._out(message)
 
     async def fail(self, error: Exception) -> None:
@@ -229,12 +239,15 @@ class _Exchange:
 
 
 def _path(scope: Any) -> str:
-    """Return the path with encoded slashes still encoded: they belong to one segment."""
+    """Return the path with encoded slashes still encoded: they belong to one segment.
+
+    So are percent signs, so that a name with the text %2F in it is not one with a slash.
+    """
     raw = scope.get("raw_path")
     if not raw or b"%2" not in raw:
         return str(scope["path"])
-    kept = raw.partition(b"?")[0].replace(b"%2f", b"%252F").replace(b"%2F", b"%252F")
-    return unquote(kept.decode("ascii", "replace"))
+    kept = raw.partition(b"?")[0].replace(b"%25", b"%2525")
+    return unquote(re.sub(b"%2[fF]", b"%252F", kept).decode("ascii", "replace"))
 
 
 def _too_large() -> Denied:

@@ -14,7 +14,7 @@ import uvicorn
 from warrener.domain.errors import UsageError
 from warrener.services.web.protocol import BoundedProtocol
 
-BACKLOG: Final = 512
+BACKLOG: Final = 100  # so many are accepted at a go, before the first of them is counted
 IDLE_SECONDS: Final = 10  # of a connection between two requests
 DRAIN_SECONDS: Final = 5
 HEADER_BYTES_MAX: Final = 48 * 1024

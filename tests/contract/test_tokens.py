@@ -88,6 +88,24 @@ def test_what_one_process_adds_is_there_for_another(tmp_path: Path) -> None:
     assert two.secret(b"2") == one.secret(b"1")
 
 
+def test_the_file_that_is_there_counts_even_if_it_is_another_one(tmp_path: Path) -> None:
+    here, away = tmp_path / "log.db", tmp_path / "away.db"
+    tokens, other = SqliteTokens(str(here)), SqliteTokens(str(away))
+    tokens.add(token("a"))
+    other.add(token("b"))
+    other.close()
+
+    for end in ("-wal", "-shm", ""):
+        Path(f"{here}{end}").rename(tmp_path / f"gone.db{end}")
+    with pytest.raises(StoreUnavailable):
+        tokens.all()
+    assert not here.exists()
+    away.rename(here)
+
+    assert list(tokens.all()) == [token("b")]
+    tokens.close()
+
+
 def test_a_file_that_cannot_be_used_is_one_of_our_errors(tmp_path: Path) -> None:
     (tmp_path / "log.db").write_bytes(b"not a database, but more than a hundred bytes " * 9)
 

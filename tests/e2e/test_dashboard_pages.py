@@ -27,6 +27,8 @@ from support.web import Served, served, settings_of
 
 from warrener.services.client import Client
 from warrener.services.settings import Settings
+from warrener.services.web import hub
+from warrener.services.web.routes import stream
 
 __all__ = ["axe"]
 
@@ -326,6 +328,25 @@ def test_with_tokens_one_signs_in_and_sees_what_the_role_may(page: Page, tmp_pat
         page.get_by_role("button", name="Sign out").click()
         expect(page.get_by_label("Token")).to_be_visible()
         watched(page).forgive_refusals()
+
+
+def test_an_open_page_asks_for_a_token_again_once_its_session_is_over(
+    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr(stream, "CHECK_SECONDS", 0.0)
+    with served(settings_of(tmp_path)) as service:
+        tokens = {name: service.token(name, "viewer") for name in ("vera", "otto")}
+        watched(page).allowed = ("data:", "about:", service.url)
+        page.goto(service.url)
+        for name, text in tokens.items():
+            page.get_by_label("Token").fill(text, timeout=SOON)
+            page.get_by_role("button", name="Sign in").click()
+            expect(page.get_by_text(f"{name} (viewer)")).to_be_visible()
+            expect(page.get_by_text("live", exact=True)).to_be_visible(timeout=SOON)
+            watched(page).forgive_refusals()
+
+            service.parts.tokens.remove("vera")
 
 
 def test_the_page_to_sign_in_fits_its_window_and_axe_finds_no_serious_fault(

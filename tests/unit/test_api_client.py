@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -138,9 +139,35 @@ def test_with_tokens_one_is_needed_and_its_role_counts(site: Site) -> None:
 def test_a_service_that_is_not_there_or_none_is_told() -> None:
     with pytest.raises(ServiceUnavailable, match="cannot be asked"):
         ApiClient("http://127.0.0.1:9").wait(job_id("a"))
-    for url in ("ftp://a", "127.0.0.1:8470", "http://", "http://a?b=c"):
+    for url in ("ftp://a", "127.0.0.1:8470", "http://", "http://a?b=c", "http://[", "http://a:x"):
         with pytest.raises(UsageError, match="no address"):
             ApiClient(url)
+
+
+def test_what_answers_in_another_language_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listens:
+
+        def answers() -> None:
+            with listens.accept()[0] as connection:
+                connection.recv(1_000)
+                connection.sendall(b"SSH-2.0-OpenSSH\r\n")
+
+        thread = Thread(target=answers, daemon=True)
+        thread.start()
+        with pytest.raises(ServiceUnavailable, match="cannot be asked"):
+            ApiClient(f"http://127.0.0.1:{listens.getsockname()[1]}").wait(job_id("a"))
+        thread.join()
+
+
+def test_no_secret_is_in_a_message() -> None:
+    with pytest.raises(UsageError) as odd:
+        ApiClient("http://127.0.0.1:9", "wr_secret\r\nX: y")
+    with pytest.raises(UsageError) as named:
+        ApiClient("http://ada:secret@127.0.0.1:9")
+    with pytest.raises(ServiceUnavailable) as ended:
+        ApiClient("http://127.0.0.1:9", "wr_secret\n").wait(job_id("a"))
+
+    assert not [each for each in (odd, named, ended) if "secret" in str(each.value)]
 
 
 def test_the_token_goes_to_nobody_else() -> None:

@@ -19,6 +19,7 @@ from support.web import API, Served, driven, fill, problem, report, served, sett
 from warrener.domain.messages import ChangeFlow, ChangeLimit
 from warrener.services import wiring_web
 from warrener.services.web import changes, follower, hub
+from warrener.services.web.routes import stream
 
 
 class Listener:
@@ -249,6 +250,25 @@ def test_a_stream_about_a_job_that_is_not_there_is_refused(both: tuple[Served, D
     web, _ = both
 
     problem(web.client.get(f"{API}/stream?job=00000000-0000-0000-0000-000000000001"), 404)
+
+
+def test_a_stream_ends_with_the_token_that_it_was_opened_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(stream, "CHECK_SECONDS", 0.0)
+    with served(settings_of(tmp_path)) as web, listening(web) as nobody:
+        kept, gone = web.bearer("kept", "viewer"), web.bearer("gone", "operator")
+        with listening(web, "", kept) as stays, listening(web, "", gone) as goes:
+            eventually(lambda: nobody.ended)  # for it would not be let in now
+            assert not goes.ended
+
+            web.parts.tokens.remove("gone")
+
+            eventually(lambda: goes.ended)
+            comments = stays.comments
+            eventually(lambda: stays.comments > comments + 2)
+            assert web.parts.hub.count == 1
 
 
 def test_streams_end_when_the_service_does(tmp_path: Path) -> None:

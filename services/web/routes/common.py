@@ -80,8 +80,8 @@ def changes(
 
 
 def segment(text: str) -> str:
-    """Return a part of the path with its slashes, which are encoded in it."""
-    return text.replace("%2F", "/")
+    """Return a part of the path as it was meant: slashes and percent signs are encoded in it."""
+    return text.replace("%2F", "/").replace("%25", "%")
 
 
 def step_at(queries: Queries, job: UUID, path: str) -> Place:
@@ -136,8 +136,9 @@ def moment_in(text: str | None) -> int | datetime | None:
     if stripped.isascii() and stripped.isdigit() and len(stripped) < 19:
         return int(stripped)
     try:
-        return utc(datetime.fromisoformat(stripped))
-    except ValueError:
+        at = datetime.fromisoformat(stripped)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):  # the first and the last day are not whole in UTC
         hint = "write a position of the log, or such as 2026-01-31T08:00:00Z"
         raise UsageError(f"{text!r} is not a time: {hint}") from None
 

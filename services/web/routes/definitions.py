@@ -47,7 +47,7 @@ async def check_definition(
 ) -> shapes.Checked:
     """Check definitions: every problem with its place and a hint. Nothing is kept."""
 
-    def ask(_opened: Opened) -> shapes.Checked:
+    def check() -> shapes.Checked:
         try:
             found = read(data.definition, data.library)
         except DefinitionError as error:
@@ -59,7 +59,7 @@ async def check_definition(
             jobs=tuple(map(line_of, jobs.values())),
         )
 
-    return await parts.slow.ask(ask)
+    return await parts.checked(check)
 
 
 def line_of(definition: JobDefinition) -> shapes.DefinitionLine:

@@ -9,6 +9,8 @@ from uuid import UUID
 import msgspec
 from litestar.params import FromPath, FromQuery, QueryParameter
 
+from warrener.domain.errors import UnknownJob
+from warrener.domain.ids import split_path
 from warrener.services.attempt_queries import AttemptPlace
 from warrener.services.labels import own_labels
 from warrener.services.shapes import JobLine, Show, Step, TreeNode, Why
@@ -167,6 +169,8 @@ async def list_items(
 
     def ask(opened: Opened) -> shapes.ItemsPage:
         place = step_at(opened.queries, job, step)
+        if split_path(place.path or "")[1] is not None:
+            raise UnknownJob(f"{step!r} is an item: it has no items of its own")
         found = opened.queries.items(
             place.job, place.path or "", state=in_state, after=after, limit=limit + 1
         )
@@ -227,7 +231,7 @@ async def list_slowest(
 @reads("/jobs/{job:uuid}/graph")
 async def show_graph(parts: Given, job: FromPath[UUID]) -> shapes.GraphNow:
     """Show the graph of a job with the states of its steps, laid out for drawing."""
-    return await parts.slow.ask(of_job(job, lambda opened: graph_now(opened.queries, job)))
+    return await parts.drawing.ask(of_job(job, lambda opened: graph_now(opened.queries, job)))
 
 
 @reads("/jobs/{job:uuid}/why")

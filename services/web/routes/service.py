@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from litestar import Request, Response, get
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
@@ -61,9 +62,12 @@ async def metrics(parts: Given) -> Response[bytes]:
 
 
 @get("/schema", opt={"role": "public"}, include_in_schema=False)
-async def schema(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
-    """Give the OpenAPI document of the API."""
-    return Response(request.app.openapi_schema.to_schema())
+async def schema(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Give the OpenAPI document of the API, made once: whoever comes may ask for it."""
+    state = request.app.state
+    if "described" not in state:
+        state["described"] = msgspec.json.encode(request.app.openapi_schema.to_schema())
+    return Response(state["described"], media_type="application/json")
 
 
 @get("/", opt={"role": "public"}, include_in_schema=False)

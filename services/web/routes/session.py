@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from litestar import Request, Response, delete, post
 from litestar.datastructures import Cookie
@@ -15,6 +15,7 @@ from warrener.services.web.problems import Denied
 from warrener.services.web.routes.common import changes, reads
 
 Asked = Request[Any, Any, Any]
+LOGIN_BYTES_MAX: Final = 4_096  # whoever comes may send it
 _ENDED = Cookie(key=COOKIE, value="", max_age=0, path="/", httponly=True, samesite="strict")
 
 
@@ -27,7 +28,7 @@ async def session_now(request: Asked, parts: Given) -> shapes.SessionNow:
     return _now(who, parts.version, login=who.by_token)
 
 
-@changes(post, "/session", "public", status_code=200)
+@changes(post, "/session", "public", status_code=200, request_max_body_size=LOGIN_BYTES_MAX)
 async def log_in(
     request: Asked, parts: Given, data: RequestBody[bodies.LogInBody]
 ) -> Response[shapes.SessionNow]:

@@ -11,6 +11,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, RequestBody
 
 from warrener.domain.definition.retry_rules import retry_rules
+from warrener.domain.messages import SubmitJob
 from warrener.domain.states import JOB_ENDED
 from warrener.domain.trace_context import parsed
 from warrener.services.places import Place
@@ -52,16 +53,20 @@ async def submit_job(
 ) -> shapes.Submitted:
     """Submit a job to the fleet; the same key gives the same job."""
     traceparent = request.headers.get("traceparent")
-    message = submission(
-        read(data.definition, data.library).source(),
-        data.params,
-        key=data.key or str(uuid4()),
-        labels=checked_labels(data.labels),
-        priority=data.priority,
-        fair=data.fair,
-        deadline=deadline_of(data.deadline, parts.now()),
-        traceparent=traceparent if parsed(traceparent) else None,
-    )
+
+    def made() -> SubmitJob:
+        return submission(
+            read(data.definition, data.library).source(),
+            data.params,
+            key=data.key or str(uuid4()),
+            labels=checked_labels(data.labels),
+            priority=data.priority,
+            fair=data.fair,
+            deadline=deadline_of(data.deadline, parts.now()),
+            traceparent=traceparent if parsed(traceparent) else None,
+        )
+
+    message = await parts.checked(made)
     job = await parts.desk.call(lambda calls: submits(calls, message))
     await parts.caught_up(CAUGHT_UP_SECONDS)
     return shapes.Submitted(job=job)

@@ -4,6 +4,7 @@
 const KEPT_MAX = 60;
 const kept = new Map(); // path -> { etag, value }
 let csrf = "";
+let onUnknown = () => {};
 
 /** What the API said is wrong: `status`, and the fields of its problem document. */
 export class Problem extends Error {
@@ -21,7 +22,15 @@ export function useCsrf(value) {
   csrf = value || "";
 }
 
+/** Call `react` whenever the API does not know who we are, such as once a session is over. */
+export function whenUnknown(react) {
+  onUnknown = react;
+}
+
 async function answerOf(response) {
+  if (response.status === 401) {
+    onUnknown();
+  }
   const text = await response.text();
   let document = null;
   try {

@@ -1,7 +1,7 @@
 // The frame of the dashboard: who we are, where we are, and what is live.
 
-import { html, render, useEffect, useState } from "../vendor/preact.js";
-import { Problem, get, path, send, useCsrf } from "./api.js";
+import { html, render, useEffect, useRef, useState } from "../vendor/preact.js";
+import { Problem, get, path, send, useCsrf, whenUnknown } from "./api.js";
 import { listenTo, stop, useApi, useIsLive } from "./live.js";
 import { go, usePlace } from "./router.js";
 import { SessionContext } from "./session.js";
@@ -51,14 +51,26 @@ function App() {
   const [session, setSession] = useState(null);
   const [error, setError] = useState(null);
   const place = usePlace();
+  const isIn = useRef(false);
 
   const enter = (found) => {
+    isIn.current = true;
     useCsrf(found.csrf);
     setSession(found);
     setError(null);
   };
   const begin = () => get(path(["session"])).then(enter, setError);
-  useEffect(() => { begin(); }, []);
+  useEffect(() => {
+    whenUnknown(() => {
+      if (isIn.current) {
+        isIn.current = false;
+        stop();
+        setSession(null);
+        begin();
+      }
+    });
+    begin();
+  }, []);
   useEffect(() => {
     if (!place.parts.length) {
       go("#/jobs", true);
@@ -70,7 +82,10 @@ function App() {
     }
   }, [session, place.parts[0], place.parts[1]]);
 
-  const leave = () => send("DELETE", path(["session"])).finally(() => { stop(); setSession(null); begin(); });
+  const leave = () => {
+    isIn.current = false;
+    send("DELETE", path(["session"])).finally(() => { stop(); setSession(null); begin(); });
+  };
 
   if (!session) {
     const asked = error instanceof Problem && error.status === 401;

@@ -41,6 +41,7 @@ export function listenTo(wanted) {
   source.addEventListener("error", () => {
     setOn(false);
     if (source && source.readyState === EventSource.CLOSED) {
+      get("/api/v1/session").catch(() => {}); // it may have been refused, as we would be
       clearTimeout(retry);
       retry = setTimeout(() => { source = null; listenTo(job); }, RETRY_MS);
     }
