@@ -1,14 +1,15 @@
 """Layered layout of a directed graph without cycles, from left to right, in the way of Sugiyama.
 
-Ranks by longest path; an edge over several ranks gets a bend in each rank between; the order in
-the ranks comes from barycentres; positions from least squares under minimal distances. Sizes and
-positions are in the drawing's own units, with the origin at the top left.
+Ranks by longest path; an edge over several ranks gets a bend in each rank between, unless there
+are too many of them; the order in the ranks comes from barycentres; positions from least squares
+under minimal distances. Sizes and positions are in the drawing's own units, with the origin at the
+top left.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import msgspec
 
@@ -16,6 +17,7 @@ SWEEPS = 12
 SPACE_X = 56.0
 SPACE_Y = 22.0
 SPACE_BEND = 12.0
+BENDS_MAX = 10_000  # of a graph; in one with more nobody can follow the longest links anyway
 BEND_WEIGHT = 4.0  # long edges rather straight than nodes centred
 
 Cell = tuple[int, int]  # (node, -1), or (edge, number of the bend)
@@ -75,13 +77,14 @@ def lay_out(
     Those that are `last` stand to the right of all others; no other is linked from them.
     """
     ranks = _ranks(len(nodes), links, last)
-    layers, sizes, neighbours = _layers(nodes, links, ranks)
+    routed = _routed(links, ranks)
+    layers, sizes, neighbours = _layers(nodes, links, ranks, routed)
     _order(layers, neighbours)
     heights = {cell: sizes[cell].height for layer in layers for cell in layer}
     ys = _positions(layers, neighbours, heights)
     boxes = _boxes(layers, sizes, ys)
     bends = [
-        [boxes[number, bend] for bend in range(ranks[link.target] - ranks[link.source] - 1)]
+        [boxes[number, bend] for bend in range(_span(link, ranks) if number in routed else 0)]
         for number, link in enumerate(links)
     ]
     labels = [
@@ -117,20 +120,36 @@ def _push(ranks: list[int], links: Sequence[Link]) -> None:
         ranks[link.target] = max(ranks[link.target], ranks[link.source] + _length(link))
 
 
+def _routed(links: Sequence[Link], ranks: Sequence[int]) -> set[int]:
+    """Return the links that are led around what is between their ends: the shorter ones.
+
+    Of those with a label that is all.
+    """
+    order = sorted(range(len(links)), key=lambda each: _span(links[each], ranks))
+    bends = accumulate(_span(links[each], ranks) for each in order)
+    short = {each for each, used in zip(order, bends, strict=True) if used <= BENDS_MAX}
+    return short.union(each for each in order if links[each].label)
+
+
+def _span(link: Link, ranks: Sequence[int]) -> int:
+    """Return how many ranks are between the ends of a link."""
+    return ranks[link.target] - ranks[link.source] - 1
+
+
 def _length(link: Link) -> int:
     return 2 if link.label else 1
 
 
 def _label_bend(link: Link, ranks: Sequence[int]) -> int:
     """Return the number of the bend that carries the label: the one before the target."""
-    return ranks[link.target] - ranks[link.source] - 2
+    return _span(link, ranks) - 1
 
 
 Neighbours = dict[Cell, tuple[list[Cell], list[Cell]]]  # left, right
 
 
 def _layers(
-    nodes: Sequence[Size], links: Sequence[Link], ranks: Sequence[int]
+    nodes: Sequence[Size], links: Sequence[Link], ranks: Sequence[int], routed: Collection[int]
 ) -> tuple[list[list[Cell]], dict[Cell, Size], Neighbours]:
     """Return the cells by rank, their sizes and who is linked to whom."""
     layers: list[list[Cell]] = [[] for _ in range(max(ranks, default=-1) + 1)]
@@ -145,6 +164,8 @@ def _layers(
     for number, size in enumerate(nodes):
         add((-1 - number, -1), ranks[number], size)
     for number, link in enumerate(links):
+        if number not in routed:
+            continue
         left: Cell = (-1 - link.source, -1)
         for bend, rank in enumerate(range(ranks[link.source] + 1, ranks[link.target])):
             carries = link.label is not None and bend == _label_bend(link, ranks)

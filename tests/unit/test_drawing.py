@@ -17,7 +17,7 @@ from warrener.projections.drawing import draw, to_json
 from warrener.projections.drawing_model import LOOKS, Edge, Graph, Node, bare, safe
 from warrener.projections.drawing_svg import columns, to_svg, wrapped
 from warrener.projections.drawing_text import to_dot, to_mermaid
-from warrener.projections.layout import Box, Link, Size, lay_out
+from warrener.projections.layout import BENDS_MAX, Box, Link, Size, lay_out
 
 SVG = "{http://www.w3.org/2000/svg}"
 FORMATS = ("mermaid", "dot", "svg", "json")
@@ -375,3 +375,18 @@ def test_texts_fit_their_boxes() -> None:
         room = float(group.find(f"{SVG}rect").get("width", "0"))  # type: ignore[union-attr]
         for text in group.findall(f"{SVG}text"):
             assert columns(text.text or "") * 13 * 0.602 < room
+
+
+def test_in_a_dense_graph_the_longest_links_are_led_straight() -> None:
+    ends = [(max(0, node - back), node) for node in range(1, 400) for back in range(1, 40)]
+    links = [Link(source, target) for source, target in ends]
+    links[-1] = Link(0, 399, Size(20.0, 10.0))
+
+    drawn = lay_out([Size(100.0, 40.0)] * 400, links)
+
+    count = [len(bends) for bends in drawn.bends]
+    led = [bends for bends in count[:-1] if bends]
+    assert BENDS_MAX / 2 < sum(led) <= BENDS_MAX
+    assert max(led) < 10
+    assert count[-1] == 398
+    assert drawn.labels[-1] is not None
