@@ -103,10 +103,13 @@ def _ranks(count: int, links: Sequence[Link], last: Collection[int]) -> list[int
     within = [link for link in links if link.target not in last]
     _push(ranks, within)
     entered = {link.target for link in links}
-    for node in range(count):
-        ends = [ranks[each.target] - _length(each) for each in within if each.source == node]
-        if ends and node not in entered:
-            ranks[node] = min(ends)
+    ends: dict[int, int] = {}  # of nodes that nothing leads to: where they may stand at most
+    for link in within:
+        if link.source not in entered:
+            furthest = ranks[link.target] - _length(link)
+            ends[link.source] = min(furthest, ends.get(link.source, furthest))
+    for node, rank in ends.items():
+        ranks[node] = rank
     end = 1 + max((rank for node, rank in enumerate(ranks) if node not in last), default=-1)
     for node in last:
         ranks[node] = end
