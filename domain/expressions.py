@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-import cel
-
 from warrener.domain.errors import ExpressionError
+from warrener.domain.expression_engine import compiled
 from warrener.domain.expression_scope import kind, pruned, shortest, size, why_missing, why_not_json
 from warrener.domain.expression_text import (
     OPEN,
@@ -138,7 +137,7 @@ def _get(scope: Mapping[str, Any], chain: Chain) -> Any:
 def _compiled(text: str) -> Any:
     check_nesting(text)
     try:
-        return cel.compile(text)
+        return compiled(text)
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise

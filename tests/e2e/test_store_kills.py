@@ -11,7 +11,7 @@ from support.cli import Cli
 from support.scale import scaled
 from support.stores import commits_of, fill, sqlite_part
 
-KILLS = 4
+KILLS = 6
 SEED = 20_300_101
 WAIT_SECONDS = 60.0
 COMMITS = 4_000
