@@ -45,6 +45,7 @@ from warrener.services.wiring import open_store, open_views  # noqa: E402
 
 BATCH_JOBS = 500
 CONNECTIONS = 32
+EVENTS_A_STEP = 4  # it goes out, begins, ends, and its job goes on
 BARE = """
 import sys
 from litestar import Litestar, Response, get
@@ -284,6 +285,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=100_000)
     parser.add_argument("--rate", type=float, default=200.0)
     parser.add_argument("--seconds", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=500, help="a second, while a page listens")
     parser.add_argument("--streams", type=int, default=200)
     parser.add_argument("--store", default="", help="a file that is kept, and used again")
     given = parser.parse_args()
@@ -298,7 +300,7 @@ def main() -> None:
             ours = measure_requests(at[0], jobs, given.rate, given.seconds)
             size = size_of(at[0], "/api/v1/jobs?limit=50")
             store = open_store(url)
-            measure_notices(at[0], store, jobs[0], 500, given.seconds)
+            measure_notices(at[0], store, jobs[0], EVENTS_A_STEP * given.steps, given.seconds)
             store.close()
             before = rss_mib(at[1])
             asyncio.run(measure_streams(at, given.streams, base, before))
