@@ -3,39 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
-from support.cli import ENDPOINTS, SUM_JOB, Cli
+from support.cli import SUM_JOB, Cli
 from support.daemons import Daemon, Daemons
+from support.held_job import cli, daemons
 from support.log_checks import eventually
 
+__all__ = ["cli", "daemons"]
+
 STORE = ("--store", "sqlite:///jobs.db")
-HOLD = """
-job: hold
-endpoints: [./endpoints.py]
-params: {type: object, properties: {folder: {type: string}}}
-steps:
-  held: {call: t.hold, with: {folder: "${{ params.folder }}"}}
-  go: {wait: go, after: [held]}
-  sum: {call: t.add, with: {a: 1, b: 1}, after: [go]}
-result: "${{ steps.sum.result }}"
-"""
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    made = Cli(tmp_path)
-    made.write(hold_yaml=HOLD, sum_yaml=SUM_JOB, endpoints_py=ENDPOINTS)
-    return made
-
-
-@pytest.fixture
-def daemons(cli: Cli) -> Iterator[Daemons]:
-    with Daemons(cli.folder, cli.variables) as found:
-        yield found
 
 
 def up(cli: Cli, daemons: Daemons, *more: object) -> tuple[Daemon, str]:
@@ -80,7 +58,7 @@ def test_commands_in_another_terminal_steer_over_http(cli: Cli, daemons: Daemons
     up(cli, daemons)
     (cli.folder / "go").touch()
     folder = f"folder={cli.folder}"
-    job = cli("submit", "hold.yaml", "--param", folder, "--json").json["job"]
+    job = cli("submit", "wait.yaml", "--param", folder, "--json").json["job"]
     eventually(lambda: cli("show", job, "--json", *STORE).json["steps"]["go"]["state"] == "waiting")
 
     assert cli("pause", job, "--reason", "lunch").code == 0
@@ -110,7 +88,7 @@ def test_sigterm_drains_and_a_new_one_goes_on_where_the_log_stands(
 ) -> None:
     first, _ = up(cli, daemons)
     folder = f"folder={cli.folder}"
-    job = cli("submit", "hold.yaml", "--param", folder, "--json").json["job"]
+    job = cli("submit", "wait.yaml", "--param", folder, "--json").json["job"]
     eventually((cli.folder / "begun").exists, "the step has begun")
     other = cli("up", "--port", 0, *STORE)
     (cli.folder / "go").touch()
@@ -130,7 +108,7 @@ def test_sigterm_drains_and_a_new_one_goes_on_where_the_log_stands(
 
 def test_one_that_was_killed_is_followed_at_once(cli: Cli, daemons: Daemons) -> None:
     first, _ = up(cli, daemons)
-    job = cli("submit", "hold.yaml", "--param", f"folder={cli.folder}", "--json").json["job"]
+    job = cli("submit", "wait.yaml", "--param", f"folder={cli.folder}", "--json").json["job"]
     eventually((cli.folder / "begun").exists, "the step has begun")
     first.kill()
     (cli.folder / "go").touch()

@@ -5,27 +5,18 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
-from support.cli import ENDPOINTS, SUM_JOB, Cli
+from support.cli import SUM_JOB, Cli
 from support.daemons import Daemon, Daemons
+from support.held_job import HOLD, cli, daemons
 from support.log_checks import eventually
+
+__all__ = ["cli", "daemons"]
 
 STORE = ("--store", "sqlite:///jobs.db")
 API = "/api/v1"
-HOLD = """
-job: hold
-endpoints: [./endpoints.py]
-params: {type: object, properties: {folder: {type: string}}}
-steps:
-  held: {call: t.hold, with: {folder: "${{ params.folder }}"}}
-  sum: {call: t.add, with: {a: 1, b: 1}, after: [held]}
-result: "${{ steps.sum.result }}"
-"""
 
 
 class Page:
@@ -47,19 +38,6 @@ class Page:
     def send(self, method: str, path: str, body: Any = None) -> httpx.Response:
         headers = {"X-Warrener-CSRF": self.csrf}
         return self.client.request(method, API + path, json=body or {}, headers=headers)
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    made = Cli(tmp_path)
-    made.write(hold_yaml=HOLD, sum_yaml=SUM_JOB, endpoints_py=ENDPOINTS)
-    return made
-
-
-@pytest.fixture
-def daemons(cli: Cli) -> Iterator[Daemons]:
-    with Daemons(cli.folder, cli.variables) as found:
-        yield found
 
 
 def web(daemons: Daemons, *more: object) -> Daemon:

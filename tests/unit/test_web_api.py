@@ -10,7 +10,8 @@ from uuid import UUID
 
 import httpx
 import pytest
-from support.web import API, Fleet, Served, driven, fill, problem, report, served, settings_of
+from support.web import API, Fleet, Served, driven, problem, report, served, settings_of
+from support.web_fixtures import fleet, jobs, store, web
 
 from warrener.domain.errors import BrokerUnavailable, Busy, UsageError
 from warrener.domain.messages import (
@@ -28,28 +29,7 @@ from warrener.domain.messages import (
 )
 from warrener.services.web import outer, protocol, server
 
-
-@pytest.fixture(scope="module")
-def fleet() -> Fleet:
-    return Fleet()
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, UUID]]:
-    folder = tmp_path_factory.mktemp("web")
-    with driven(settings_of(folder)) as driver:
-        return folder, fill(driver)
-
-
-@pytest.fixture(scope="module")
-def web(store: tuple[Path, dict[str, UUID]], fleet: Fleet) -> Iterator[Served]:
-    with served(settings_of(store[0]), fleet=fleet) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def jobs(store: tuple[Path, dict[str, UUID]]) -> dict[str, UUID]:
-    return store[1]
+__all__ = ["fleet", "jobs", "store", "web"]
 
 
 # --- reading -------------------------------------------------------------------------------------

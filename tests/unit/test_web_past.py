@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -10,27 +9,12 @@ from uuid import UUID
 import pytest
 from support.pruning import work
 from support.web import Served, driven, fill, problem, served, settings_of
+from support.web_fixtures import fleet, jobs, store, web
 
 from warrener.services import wiring
 from warrener.services.upkeep.prune import Wish, prune
 
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, UUID]]:
-    folder = tmp_path_factory.mktemp("past")
-    with driven(settings_of(folder)) as driver:
-        return folder, fill(driver)
-
-
-@pytest.fixture(scope="module")
-def web(store: tuple[Path, dict[str, UUID]]) -> Iterator[Served]:
-    with served(settings_of(store[0])) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def jobs(store: tuple[Path, dict[str, UUID]]) -> dict[str, UUID]:
-    return store[1]
+__all__ = ["fleet", "jobs", "store", "web"]
 
 
 def test_a_job_is_shown_as_it_was_at_each_of_its_events(web: Served, jobs: dict[str, UUID]) -> None:
