@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from prometheus_client.core import (
@@ -13,7 +12,6 @@ from prometheus_client.core import (
     HistogramMetricFamily,
     Metric,
 )
-from prometheus_client.registry import Collector
 
 from warrener.domain.states import JOB_ENDED, JOB_STATES
 from warrener.projections.total_views import BUCKETS
@@ -21,24 +19,15 @@ from warrener.services.control_shapes import LimitLine
 from warrener.services.figures import Figures, Named, Sum
 from warrener.services.histograms import buckets_of
 from warrener.services.lag import Lag
-from warrener.services.seldom import Seldom
+from warrener.services.seldom_collector import SeldomCollector
 
 _STEP: Final = ("job", "step")
 
-Read = Callable[[], Figures | None]
 Counts = Callable[[Sum], Mapping[str, int]]
 
 
-class FiguresCollector(Collector):
+class FiguresCollector(SeldomCollector[Figures]):
     """Gives figures as metrics. Threads may share it; it reads once a second at most."""
-
-    def __init__(self, read: Read, now: Callable[[], float] = time.monotonic) -> None:
-        """Take what reads the figures; `now` gives seconds that only grow."""
-        self._found = Seldom(read, now)
-
-    def describe(self) -> Iterable[Metric]:
-        """Return nothing: so nothing is read when it is registered."""
-        return ()
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics; where nothing can be read, none."""

@@ -6,8 +6,7 @@ out.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -18,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from warrener.domain.flow.incidents import Diagnosis, MeasureKind
 from warrener.services.flow_shapes import FlowNow, QueueFlow, StageFlow
-from warrener.services.seldom import Seldom
+from warrener.services.seldom_collector import SeldomCollector
 from warrener.services.shapes import seconds_of
 
 STAGES_MAX: Final = 500
@@ -61,16 +60,8 @@ _COUNTED: Final[Sequence[tuple[str, str, Callable[[StageFlow], float]]]] = (
 )
 
 
-class FlowCollector(Collector):
+class FlowCollector(SeldomCollector[FlowNow]):
     """Gives the flow as metrics. Threads may share it; it reads once a second at most."""
-
-    def __init__(self, read: Read, now: Callable[[], float] = time.monotonic) -> None:
-        """Take what reads the flow; `now` gives seconds that only grow."""
-        self._found = Seldom(read, now)
-
-    def describe(self) -> Iterable[Metric]:
-        """Return nothing: so nothing is read when it is registered."""
-        return ()
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics; where the flow cannot be read, only that."""

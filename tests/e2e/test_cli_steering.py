@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from support.cli import ENDPOINTS, PROGRAM, Cli
+from support.held_job import HOLD
 from support.log_checks import eventually
 
 from warrener.adapters.clock import SystemClock
@@ -50,15 +51,6 @@ def needs(file: str) -> str:
     if not Path(file).exists():
         raise PermanentError("absent", file)
     return "there"
-"""
-HOLD = """
-job: hold
-endpoints: [./endpoints.py]
-params: {type: object, properties: {folder: {type: string}}}
-steps:
-  held: {call: t.hold, with: {folder: "${{ params.folder }}"}}
-  sum: {call: t.add, with: {a: 1, b: 1}, after: [held]}
-result: "${{ steps.sum.result }}"
 """
 ASK = """
 job: ask

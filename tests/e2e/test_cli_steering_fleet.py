@@ -7,18 +7,10 @@ from pathlib import Path
 import pytest
 from support.cli import ENDPOINTS, Cli
 from support.daemons import Daemons
+from support.held_job import HOLD
 from support.log_checks import eventually
 
 STORE = ("--store", "sqlite:///jobs.db")
-HOLD = """
-job: hold
-endpoints: [./endpoints.py]
-params: {type: object, properties: {folder: {type: string}}}
-steps:
-  held: {call: t.hold, with: {folder: "${{ params.folder }}"}}
-  sum: {call: t.add, with: {a: 1, b: 1}, after: [held]}
-result: "${{ steps.sum.result }}"
-"""
 
 
 @pytest.fixture
