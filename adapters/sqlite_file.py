@@ -28,6 +28,12 @@ _WHOLE = ("BEGIN IMMEDIATE", "COMMIT", "ROLLBACK")
 _PART = ("SAVEPOINT part", "RELEASE part", "ROLLBACK TO part")  # of what `alone` began
 
 
+def identity(path: str) -> tuple[int, int]:
+    """Return what tells a file from another one that is put in its place; raises `OSError`."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
+
+
 class SqliteFile:
     """An open SQLite file. Threads may share it; reads do not wait for a commit."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
@@ -10,7 +9,7 @@ from threading import Lock
 import msgspec
 from eventsourcing.persistence import PersistenceError
 
-from warrener.adapters.sqlite_file import SqliteFile
+from warrener.adapters.sqlite_file import SqliteFile, identity
 from warrener.domain.errors import Conflict, StoreUnavailable
 from warrener.domain.tokens import TOKENS_MAX, AccessToken
 
@@ -82,11 +81,10 @@ class SqliteTokens:
 
     def _identity(self) -> tuple[int, int]:
         try:
-            found = os.stat(self._path)
+            return identity(self._path)
         except OSError as error:
             reason = error.strerror or str(error)
             raise StoreUnavailable(f"the store {self._path} cannot be opened: {reason}") from error
-        return found.st_dev, found.st_ino
 
 
 def _opened(path: str) -> SqliteFile:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -176,8 +175,9 @@ def file_of(url: str) -> tuple[int, int] | None:
     """Return what a store's file is, whatever its name: another one means another store."""
     if store_kind(url) != "sqlite":
         return None
+    from warrener.adapters.sqlite_file import identity
+
     try:
-        found = os.stat(sqlite_path(url))
+        return identity(sqlite_path(url))
     except OSError:
         return (0, 0)
-    return found.st_dev, found.st_ino
