@@ -54,7 +54,6 @@ class Follower:
         self._on_turn = on_turn
         self._wake = threading.Event()
         self._stopped = False
-        self._turned = threading.Condition()
         self._turns = 0
         self._changes: Changes | None = None
         self._told_at = float("-inf")
@@ -75,22 +74,11 @@ class Follower:
         if self._thread.is_alive():
             self._thread.join()
 
-    def catch_up(self, timeout_seconds: float) -> bool:
-        """Wait until what is in the logs now is in the read models; False if it takes too long.
+    def turn_after_next(self) -> int:
+        """Return the turn after which what is in the logs now is in the read models.
 
         Where a projector folds it is not waited for.
         """
-        deadline, turn = time.monotonic() + timeout_seconds, self.turn_after_next()
-        with self._turned:
-            while not self.is_past(turn):
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    return False
-                self._turned.wait(left)
-        return not (self._folds and (self._stopped or self.failure))
-
-    def turn_after_next(self) -> int:
-        """Return the turn after which what is in the logs now is in the read models."""
         return self._turns + 2  # the present one may have looked before
 
     def is_past(self, turn: int) -> bool:
@@ -117,8 +105,6 @@ class Follower:
         if self.failure != str(error):
             logger.error("web.store_failed", reason=str(error))
         self.failure = str(error) or type(error).__name__
-        with self._turned:
-            self._turned.notify_all()
         self._on_turn()
         self._wait(AGAIN_SECONDS)
 
@@ -131,9 +117,7 @@ class Follower:
             if self.failure:
                 logger.info("web.store_open")
                 self.failure = ""
-            with self._turned:
-                self._turns += 1
-                self._turned.notify_all()
+            self._turns += 1
             self._on_turn()
             self._wait(POLL_SECONDS)
 

@@ -127,7 +127,10 @@ class Served:
 
     def caught_up(self) -> None:
         """Wait until the log is in the read models."""
-        assert eventually(lambda: self.parts.follower.catch_up(5.0))
+        follower = self.parts.follower
+        eventually(lambda: not follower.failure, "an open store")
+        turn = follower.turn_after_next()
+        eventually(lambda: follower.is_past(turn) and not follower.failure, "what is in the log")
 
 
 @contextmanager
